@@ -1,0 +1,113 @@
+// The Backend interface: a device driver. It allocates, copies, runs kernels and orders work; it knows neither
+// tensors nor modules nor tracing nor type promotion (those are core's). Core caches what `prepare` returns,
+// allocates outputs, and inserts every layout conversion as a visible `copy` op.
+
+import type { DType } from './dtype.ts';
+import type { Layout, MemoryFormat } from './layout.ts';
+import type { Cost, KernelOp } from './op.ts';
+
+declare const brand: unique symbol;
+/** Device memory, opaque to core. Each backend casts in one private function. */
+export interface Buffer {
+  readonly [brand]?: 'buffer';
+  readonly bytes: number;
+}
+/** An ordered stream of work, opaque to core. */
+export interface Queue {
+  readonly [brand]?: 'queue';
+  readonly role: 'compute' | 'copy';
+}
+
+/** Part of a buffer. Sizes and offsets in bytes. */
+export interface Slice {
+  readonly buffer: Buffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** What a kernel is specialised on for one argument; the layout's offset is 0 here and in the Slice instead. */
+export interface ArgSpec {
+  readonly dtype: DType;
+  readonly layout: Layout;
+}
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/**
+ * One way to run an op: an engine, an algorithm, a tile shape. Plain data, so that it can be kept on disk.
+ * `needs` demands a memory format for each input (undefined = any strides); core then inserts copies.
+ */
+export interface Choice {
+  readonly id: string;
+  readonly params?: Json;
+  readonly needs?: readonly (MemoryFormat | undefined)[];
+  readonly workspaceBytes?: number;
+}
+
+/** A prepared kernel: `key` says what it is specialised on, `label` what, how and which variant. */
+export interface Kernel {
+  readonly key: string;
+  readonly label: string;
+}
+
+export interface Caps {
+  readonly dtypes: ReadonlySet<DType>;
+  /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
+  readonly convFormat: MemoryFormat;
+  /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
+  readonly suballocate: boolean;
+  /** True when `alloc` is costly, so that core keeps freed buffers for reuse. */
+  readonly poolBuffers: boolean;
+  readonly replay: boolean;
+  readonly pinned: boolean;
+  /** True when `readSync` exists. */
+  readonly syncRead: boolean;
+  readonly maxBufferBytes: number;
+  readonly maxBindings: number;
+  /** FLOP/s by dtype and bytes/s, measured or looked up, for roofline reports; 0 = unknown. */
+  readonly peak: Readonly<Partial<Record<DType, number>>>;
+  readonly bandwidth: number;
+  /** Device, driver and library versions: the key of the tune cache. */
+  readonly fingerprint: string;
+}
+
+export interface Backend {
+  /** 'cpu', 'cuda', 'webgpu', 'null'. */
+  readonly name: string;
+  readonly caps: Caps;
+
+  /** New memory, contents undefined. Throws OutOfMemoryError; core then drops its cache and tries once more. */
+  alloc(bytes: number, where?: 'device' | 'pinned'): Buffer;
+  /** Gives memory back; it may be reused only by later work on the same queue. */
+  free(buffer: Buffer): void;
+  /** Host → device, ordered with the queue; `src` may be reused at once. */
+  write(dst: Slice, src: Uint8Array, queue?: Queue): void;
+  /** Device → device, ordered with the queue. */
+  copy(dst: Slice, src: Slice, queue?: Queue): void;
+  /** Device → host after all work queued so far. The only asynchronous data call. */
+  read(src: Slice): Promise<Uint8Array>;
+  /** Present iff caps.syncRead. */
+  readSync?(src: Slice): Uint8Array;
+
+  /** Ways to run `op` on these arguments (inputs, then the output), best guess first; [] = core decomposes. */
+  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[];
+  /** Builds the kernel for one choice; called once per key. */
+  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel;
+  /** Enqueues; never waits. `scalars` are opScalars(op). */
+  run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
+
+  /** One compute and one copy queue are all that is asked for. */
+  createQueue(role: 'compute' | 'copy'): Queue;
+  /** Work on `before` waits for what is queued on `after`. */
+  fence(after: Queue, before: Queue): void;
+  /** Submits batched commands. */
+  flush(): void;
+  /** Resolves when all queued work is done. */
+  idle(): Promise<void>;
+  /** Device milliseconds of the work enqueued by `work`. */
+  time(work: () => void): Promise<number>;
+  /** Frees everything; later calls throw DeviceError. */
+  [Symbol.dispose](): void;
+}
+
+export type { Cost };

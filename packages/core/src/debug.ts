@@ -1,0 +1,17 @@
+// Development switches. All off by default; nothing here changes results.
+
+export interface DebugOptions {
+  /** Record where each tensor was made, warn about tensors that were collected without dispose. */
+  leaks: boolean;
+  /** Throw when a tensor is disposed twice. */
+  strictDispose: boolean;
+  /** After every op, read its output and throw at the first NaN or infinity (slow; needs caps.syncRead). */
+  checkFinite: boolean;
+}
+
+export const debug: DebugOptions = { leaks: false, strictDispose: false, checkFinite: false };
+
+/** Where warnings go; replaceable so that a program can log them its own way. */
+export const log: { warn: (message: string) => void } = {
+  warn: (message) => console.warn(message),
+};

@@ -1,0 +1,105 @@
+// Device: a backend with what core keeps for it: allocator, kernel cache, tuner, precision switches, profile.
+// Users hold one; there is no global registry and no default that importing sets.
+
+import type { MemoryStats } from './allocator.ts';
+import { Allocator } from './allocator.ts';
+import type { Backend, Caps, Kernel } from './backend.ts';
+import { DeviceError } from './errors.ts';
+import type { Precision } from './op.ts';
+import { Profile } from './profile.ts';
+import type { Storage } from './storage.ts';
+import { Tuner } from './tune/tuner.ts';
+import type { TuneMode, TuneStore } from './tune/tuner.ts';
+
+export interface DeviceOptions {
+  /** 'off': first choice; 'cached' (default): what earlier tuning found; 'full': also note what device.tune() shall measure. */
+  readonly autotune?: TuneMode;
+  readonly tuneStore?: TuneStore;
+}
+
+export class Device {
+  readonly backend: Backend;
+  /** Whether float32 matmul and conv2d may use tf32; PyTorch's defaults. */
+  readonly precision: { matmul: Precision; conv2d: Precision } = { matmul: 'float32', conv2d: 'tf32' };
+  readonly tuner: Tuner;
+  readonly profile: Profile = new Profile();
+  /** For dispatch: prepared kernels by op and argument specs; undefined = the op decomposes here. */
+  readonly kernels: Map<string, { kernel: Kernel; needs: readonly (string | undefined)[] | undefined } | undefined> = new Map();
+  readonly #allocator: Allocator;
+  #disposed = false;
+
+  constructor(backend: Backend, options: DeviceOptions = {}) {
+    this.backend = backend;
+    this.#allocator = new Allocator(backend);
+    this.tuner = new Tuner(backend, options.autotune ?? 'cached', options.tuneStore);
+  }
+
+  get name(): string {
+    return this.backend.name;
+  }
+  get caps(): Caps {
+    return this.backend.caps;
+  }
+  get autotune(): TuneMode {
+    return this.tuner.mode;
+  }
+  set autotune(mode: TuneMode) {
+    this.tuner.mode = mode;
+    this.kernels.clear();
+  }
+
+  /** Exact bytes held by tensors (live), kept for reuse (cached), and the highest live since resetPeak. */
+  memory(): MemoryStats {
+    return this.#allocator.stats;
+  }
+  resetPeakMemory(): void {
+    this.#allocator.resetPeak();
+  }
+  /** Returns buffers kept for reuse to the system. */
+  emptyCache(): void {
+    this.#allocator.dropCache();
+  }
+
+  /** Measures what full autotuning noted so far and keeps the winners; resolves to how many keys were tuned. */
+  async tune(): Promise<number> {
+    const tuned = await this.tuner.tunePending();
+    if (tuned > 0) this.kernels.clear();
+    return tuned;
+  }
+
+  /** Submits what is batched. */
+  flush(): void {
+    this.backend.flush();
+  }
+  /** Resolves when all queued work is done. */
+  async idle(): Promise<void> {
+    await this.backend.idle();
+  }
+
+  // For the framework.
+
+  allocate(bytes: number): import('./backend.ts').Buffer {
+    if (this.#disposed) throw new DeviceError(`${this.name}: the device was disposed`);
+    return this.#allocator.alloc(bytes);
+  }
+  release(storage: Storage): void {
+    if (!this.#disposed) this.#allocator.free(storage.buffer);
+  }
+  async readAll(storage: Storage): Promise<Uint8Array> {
+    return this.backend.read({ buffer: storage.buffer, offset: 0, bytes: storage.bytes });
+  }
+  readAllSync(storage: Storage): Uint8Array {
+    if (!this.backend.readSync) {
+      throw new DeviceError(`dataSync: ${this.name} cannot read synchronously; use await tensor.data()`);
+    }
+    return this.backend.readSync({ buffer: storage.buffer, offset: 0, bytes: storage.bytes });
+  }
+
+  /** Frees everything on the device; tensors on it become unusable. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.kernels.clear();
+    this.backend[Symbol.dispose]();
+  }
+}

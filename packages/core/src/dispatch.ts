@@ -1,0 +1,211 @@
+// The one seam every op passes: liveness and device checks, recording, kernel choice, layout copies, allocation,
+// profiling, error context. An op's own rules (shapes, decomposition) come in its OpDefinition.
+
+import type { ArgSpec, Slice } from './backend.ts';
+import { debug } from './debug.ts';
+import type { Device } from './device.ts';
+import { dtypes } from './dtype.ts';
+import { DarkroomError, DeviceError, formatShape, ShapeError, UnsupportedOpError } from './errors.ts';
+import { isChannelsLast, isContiguous, span } from './layout.ts';
+import type { MemoryFormat } from './layout.ts';
+import { currentModule } from './module-path.ts';
+import type { Cost, KernelOp, Spec } from './op.ts';
+import { opKey, opScalars } from './op.ts';
+import { activeRecorder } from './recorder.ts';
+import { scope } from './scope.ts';
+import { Storage } from './storage.ts';
+import { releaseCollected, Tensor } from './tensor.ts';
+
+/** The rules of one op kind. `infer` is pure and the only place that words its shape errors. */
+export interface OpDefinition<O extends KernelOp> {
+  infer(op: O, inputs: readonly Spec[]): Spec;
+  cost(op: O, inputs: readonly Spec[]): Cost;
+  /** The same result from simpler ops; runs where the backend offers no choice. */
+  decompose?(op: O, inputs: readonly Tensor[], device: Device): Tensor;
+  /** Copies input `index` into `format` when a kernel needs it. Only copy itself has none. */
+}
+
+/** Set by ops/copy.ts's module when first imported through index; dispatch cannot import an op file. */
+type Relayout = (x: Tensor, format: MemoryFormat) => Tensor;
+
+export interface DispatchOptions {
+  /** Where ops without inputs run. */
+  readonly device?: Device | undefined;
+  /** Write here instead of a new tensor: must have the inferred shape and dtype. Returned as it is. */
+  readonly out?: Tensor | undefined;
+  readonly relayout?: Relayout;
+}
+
+export function dispatch<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  options: DispatchOptions = {},
+): Tensor {
+  try {
+    return enter(definition, op, inputs, options);
+  } catch (error) {
+    throw withModule(error);
+  }
+}
+
+function enter<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  options: DispatchOptions,
+): Tensor {
+  const device = commonDevice(op, inputs, options.device);
+  const specs = inputs.map((x) => x.spec);
+  const spec = definition.infer(op, specs);
+  const { out } = options;
+  if (out) checkOut(op, spec, out);
+
+  const recorder = activeRecorder();
+  if (recorder) {
+    const result = out ?? new Tensor(spec.dtype, spec.layout, undefined, device);
+    recorder.op(op, inputs, result, currentModule());
+    return result;
+  }
+  releaseCollected();
+  for (const x of inputs) x.storage(op.kind); // throws for abstract or disposed inputs
+  if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
+
+  const target: Spec = out ? out.spec : spec;
+  const key = kernelKey(op, specs, target);
+  let entry = device.kernels.get(key);
+  if (entry === undefined && !device.kernels.has(key)) {
+    entry = prepare(device, op, [...specs, target], key);
+  }
+  if (!entry) return decompose(definition, op, inputs, device, out);
+  if (entry.needs?.some((need, i) => need && !inFormat(specs[i]!, need as MemoryFormat))) {
+    return relaid(definition, op, inputs, entry.needs, options);
+  }
+
+  const result = out ?? allocate(device, spec);
+  const slices: Slice[] = [];
+  for (const x of inputs) slices.push(sliceOf(x, op.kind));
+  slices.push(sliceOf(result, op.kind));
+  const { profile } = device;
+  if (profile.enabled) {
+    const start = performance.now();
+    device.backend.run(entry.kernel, slices, opScalars(op));
+    profile.add(entry.kernel.label, performance.now() - start);
+  } else device.backend.run(entry.kernel, slices, opScalars(op));
+  if (debug.checkFinite) requireFinite(op, result);
+  return result;
+}
+
+function commonDevice(op: KernelOp, inputs: readonly Tensor[], given: Device | undefined): Device | undefined {
+  let device = given;
+  for (const [i, x] of inputs.entries()) {
+    const d = x.deviceOrNone;
+    if (!d) continue;
+    device ??= d;
+    if (d !== device) {
+      throw new DeviceError(`${op.kind}: input ${i} is on ${d.name} but another is on ${device.name}; move it with to()`);
+    }
+  }
+  return device;
+}
+
+function checkOut(op: KernelOp, spec: Spec, out: Tensor): void {
+  const same = out.dtype === spec.dtype && formatShape(out.shape) === formatShape(spec.layout.shape);
+  if (!same) {
+    throw new ShapeError(`${op.kind}: out is ${out.toString()} but the result is ${spec.dtype}${formatShape(spec.layout.shape)}`);
+  }
+}
+
+/** New memory for `spec` on the device; joins the current scope. */
+export function allocate(device: Device, spec: Spec): Tensor {
+  const bytes = span(spec.layout) * dtypes[spec.dtype].bytes;
+  return new Tensor(spec.dtype, spec.layout, new Storage(device, bytes, device.allocate(bytes)));
+}
+
+function sliceOf(x: Tensor, user: string): Slice {
+  const storage = x.storage(user);
+  const size = dtypes[x.dtype].bytes;
+  return { buffer: storage.buffer, offset: x.layout.offset * size, bytes: span(x.layout) * size };
+}
+
+function kernelKey(op: KernelOp, specs: readonly Spec[], output: Spec): string {
+  let key = opKey(op);
+  for (const s of specs) key += `;${s.dtype}|${s.layout.shape}|${s.layout.strides}`;
+  return `${key};${output.dtype}|${output.layout.strides}`;
+}
+
+function prepare(device: Device, op: KernelOp, specs: readonly Spec[], key: string): ReturnType<Device['kernels']['get']> {
+  const args: ArgSpec[] = specs.map(({ dtype, layout }) => ({ dtype, layout: { ...layout, offset: 0 } }));
+  const choices = device.backend.choices(op, args);
+  if (choices.length === 0) {
+    device.kernels.set(key, undefined);
+    return undefined;
+  }
+  const choice = device.tuner.pick(op, args, choices);
+  const entry = { kernel: device.backend.prepare(op, args, choice), needs: choice.needs };
+  device.kernels.set(key, entry);
+  return entry;
+}
+
+function decompose<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  device: Device,
+  out: Tensor | undefined,
+): Tensor {
+  if (!definition.decompose) {
+    const types = inputs.map((x) => x.toString()).join(', ');
+    throw new UnsupportedOpError(`${op.kind}: ${device.name} cannot run it on (${types}) and it has no decomposition`);
+  }
+  const result = scope(() => definition.decompose!(op, inputs, device));
+  if (!out) return result;
+  assignInto(result, out);
+  result.dispose();
+  return out;
+}
+
+let assignInto: (from: Tensor, out: Tensor) => void = () => {
+  throw new DarkroomError('internal: dispatch is used before ops/copy.ts was loaded');
+};
+let relayoutTo: Relayout = () => {
+  throw new DarkroomError('internal: dispatch is used before ops/copy.ts was loaded');
+};
+/** ops/copy.ts gives dispatch the one op it needs itself (dispatch cannot import an op file without a cycle). */
+export function provideCopy(assign: (from: Tensor, out: Tensor) => void, relayout: Relayout): void {
+  assignInto = assign;
+  relayoutTo = relayout;
+}
+
+function relaid<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  needs: readonly (string | undefined)[],
+  options: DispatchOptions,
+): Tensor {
+  return scope(() => {
+    const converted = inputs.map((x, i) =>
+      needs[i] && !inFormat(x.spec, needs[i] as MemoryFormat) ? relayoutTo(x, needs[i] as MemoryFormat) : x,
+    );
+    return enter(definition, op, converted, options);
+  });
+}
+
+function inFormat(spec: Spec, format: MemoryFormat): boolean {
+  return format === 'channelsLast' ? isChannelsLast(spec.layout) : isContiguous(spec.layout);
+}
+
+function requireFinite(op: KernelOp, result: Tensor): void {
+  const bad = result.dataSync().findIndex((v) => !Number.isFinite(v));
+  if (bad >= 0) throw new DarkroomError(`${op.kind}: element ${bad} of ${result.toString()} is not finite`);
+}
+
+/** Puts the module path in front of an error's message, once. */
+function withModule(error: unknown): unknown {
+  const path = currentModule();
+  if (error instanceof DarkroomError && path !== '' && !error.message.startsWith('[')) {
+    error.message = `[${path}] ${error.message}`;
+  }
+  return error;
+}

@@ -1,0 +1,48 @@
+// The error classes of Darkroom, one per reaction a caller may have, and the helpers that word them.
+// A message names the op or file, the rule, and both values. `internal:` marks a bug of ours.
+
+export class DarkroomError extends Error {
+  override name = 'DarkroomError';
+}
+/** Shapes, axes or sizes do not fit the op. */
+export class ShapeError extends DarkroomError {
+  override name = 'ShapeError';
+}
+/** A dtype is not one the op takes. */
+export class DTypeError extends DarkroomError {
+  override name = 'DTypeError';
+}
+/** An argument other than a tensor is out of its range (a step count, a guidance scale, an option name). */
+export class ArgumentError extends DarkroomError {
+  override name = 'ArgumentError';
+}
+/** A device call failed, or a tensor is on another device than the op needs. */
+export class DeviceError extends DarkroomError {
+  override name = 'DeviceError';
+}
+/** Neither the device nor a decomposition can run this op. */
+export class UnsupportedOpError extends DarkroomError {
+  override name = 'UnsupportedOpError';
+}
+/** A tensor was used after it was disposed. */
+export class UseAfterDisposeError extends DarkroomError {
+  override name = 'UseAfterDisposeError';
+}
+/** The device has no room, even after its cache was dropped. */
+export class OutOfMemoryError extends DarkroomError {
+  override name = 'OutOfMemoryError';
+}
+/** A file (weights, config, graph) is damaged, hostile or of an unknown kind. */
+export class FormatError extends DarkroomError {
+  override name = 'FormatError';
+}
+
+/** Throws an `internal:` error when one of our own assumptions fails. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new DarkroomError(`internal: ${message}`);
+}
+
+/** `[2,4,8,8]`, as shapes stand in every message. */
+export function formatShape(shape: readonly number[]): string {
+  return `[${shape.join(',')}]`;
+}

@@ -1,0 +1,34 @@
+// Graph: what a trace is. SSA, topological order, plain JSON. Params are named by state-dict key; constants are
+// tensors that were captured by accident.
+
+import type { DType } from '../dtype.ts';
+import type { Op } from '../op.ts';
+
+export type ValueId = number;
+
+export interface ValueInfo {
+  readonly id: ValueId;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+export interface NamedValue extends ValueInfo {
+  readonly name: string;
+}
+
+export interface GraphNode extends ValueInfo {
+  readonly op: Op;
+  readonly inputs: readonly ValueId[];
+  /** Dotted path of the module that called the op; '' at top level. */
+  readonly module: string;
+}
+
+export interface Graph {
+  readonly schema: number;
+  readonly inputs: readonly NamedValue[];
+  readonly params: readonly NamedValue[];
+  readonly constants: readonly NamedValue[];
+  readonly nodes: readonly GraphNode[];
+  readonly outputs: readonly { readonly name: string; readonly id: ValueId }[];
+}

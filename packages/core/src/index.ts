@@ -1,0 +1,82 @@
+// @darkroom/core: tensors, ops, modules, traces and the interface that backends implement. No device code, no
+// platform APIs, no import-time effects beyond wiring copy into dispatch.
+
+export type { MemoryStats } from './allocator.ts';
+export type {
+  ArgSpec, Backend, Buffer, Caps, Choice, Json, Kernel, Queue, Slice,
+} from './backend.ts'; // prettier-ignore
+export { tensor, tensorFromBytes, to, toAsync } from './create.ts';
+export type { ToOptions } from './create.ts';
+export { debug, log } from './debug.ts';
+export { Device } from './device.ts';
+export type { DeviceOptions } from './device.ts';
+export { dispatch } from './dispatch.ts';
+export type { OpDefinition } from './dispatch.ts';
+export { decode, dtypeNames, dtypes, encode, isDType, isFloat, promote, roundTo } from './dtype.ts';
+export type { DataArray, DType, FloatDType } from './dtype.ts';
+export {
+  ArgumentError, DarkroomError, DeviceError, DTypeError, FormatError, formatShape, invariant, OutOfMemoryError,
+  ShapeError, UnsupportedOpError, UseAfterDisposeError,
+} from './errors.ts'; // prettier-ignore
+export {
+  binaryFns, children, compose, erf, evaluate, exprKey, inputCount, mapLeaves, nullaryFns, opCount, scalarCount,
+  unaryFns, validateExpr,
+} from './expr.ts'; // prettier-ignore
+export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
+export type { Graph, GraphNode, ValueId } from './graph/graph.ts';
+export { printGraph } from './graph/print.ts';
+export { runGraph } from './graph/run.ts';
+export { trace } from './graph/record.ts';
+export type { Traced } from './graph/record.ts';
+export { parseGraph, serializeGraph } from './graph/serialize.ts';
+export { memorySource } from './io/source.ts';
+export type { ByteSource } from './io/source.ts';
+export { openSafetensors } from './io/safetensors.ts';
+export { SafetensorsFile } from './io/safetensors.ts';
+export type { SafetensorsEntry } from './io/safetensors.ts';
+export { writeSafetensors } from './io/safetensors-write.ts';
+export {
+  broadcastShapes, channelsLastStrides, contiguousStrides, elementCount, isChannelsLast, isContiguous, isDense,
+  layoutOf, memoryFormatOf, normalizeAxis, reshapeLayout, span,
+} from './layout.ts'; // prettier-ignore
+export type { Layout, MemoryFormat } from './layout.ts';
+export type { Hook } from './nn/hooks.ts';
+export { Conv2d, Embedding, GroupNorm, LayerNorm, Linear } from './nn/layers.ts';
+export { checkStateDict, Module, parameter } from './nn/module.ts';
+export type { AnyModule } from './nn/module.ts';
+export { nullBackend } from './backends/null.ts';
+export type { NullBackend } from './backends/null.ts';
+export { opKey, opSchemaVersion, opScalars } from './op.ts';
+export type * from './op.ts';
+export { attention } from './ops/attention.ts';
+export type { AttentionOptions } from './ops/attention.ts';
+export { conv2d } from './ops/conv2d.ts';
+export type { Conv2dOptions } from './ops/conv2d.ts';
+export { assign, cast, concat, contiguous, copy, pad, reshape, toFormat } from './ops/copy.ts';
+export { custom } from './ops/custom.ts';
+export { full, ones, zeros } from './ops/fill.ts';
+export type { CreateOptions } from './ops/fill.ts';
+export { embedding, gather } from './ops/gather.ts';
+export { map } from './ops/map.ts';
+export type { MapOptions } from './ops/map.ts';
+export { linear, matmul } from './ops/matmul.ts';
+export type { Epilogue } from './ops/matmul.ts';
+export { groupNorm, layerNorm, rmsNorm } from './ops/norm.ts';
+export {
+  abs, activations, add, arange, clamp, cos, div, equal, exp, geglu, gelu, geluTanh, less, linearCombination, log as ln,
+  maximum, minimum, mul, neg, pow, quickGelu, rsqrt, sigmoid, silu, sin, sqrt, sub, tanh, where,
+} from './ops/pointwise.ts'; // prettier-ignore
+export type { Activation, Operand } from './ops/pointwise.ts';
+export { philox, randomNormal, randomUniform } from './ops/random.ts';
+export type { RandomOptions } from './ops/random.ts';
+export { argmax, max, mean, min, sum } from './ops/reduce.ts';
+export type { ReduceOptions } from './ops/reduce.ts';
+export { resize } from './ops/resize.ts';
+export { softmax } from './ops/softmax.ts';
+export { definitionOf } from './ops/table.ts';
+export { currentScope, keep, Scope, scope } from './scope.ts';
+export { Storage } from './storage.ts';
+export { Tensor } from './tensor.ts';
+export { Tuner, tuneKey } from './tune/tuner.ts';
+export type { TuneDecision, TuneMode, TuneStore } from './tune/tuner.ts';

@@ -1,0 +1,187 @@
+// Reading .safetensors by range, trusting nothing: the header is checked whole before any tensor is read.
+// Format: 8 bytes little-endian header length, JSON header, data; offsets count from the start of the data.
+
+import type { Device } from '../device.ts';
+import { allocate } from '../dispatch.ts';
+import type { DType } from '../dtype.ts';
+import { dtypes } from '../dtype.ts';
+import { FormatError, formatShape } from '../errors.ts';
+import { elementCount, layoutOf } from '../layout.ts';
+import type { Tensor } from '../tensor.ts';
+import { tensor } from '../create.ts';
+import { copy } from '../ops/copy.ts';
+import type { ByteSource } from './source.ts';
+
+/** Sizes in bits, so that sub-byte kinds can be told apart from unknown ones. */
+const elementBits: Readonly<Record<string, number>> = {
+  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, I16: 16, U16: 16, F16: 16, BF16: 16,
+  I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64,
+}; // prettier-ignore
+
+const direct: Readonly<Record<string, DType>> = {
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+  I32: 'int32',
+  U8: 'uint8',
+  BOOL: 'bool',
+};
+
+export interface SafetensorsEntry {
+  readonly name: string;
+  /** As the file names it: 'F32', 'I64', … */
+  readonly kind: string;
+  readonly shape: readonly number[];
+  /** Byte range within the data section. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+const maxHeaderBytes = 100_000_000;
+/** Weights are streamed to the device in pieces, so that a large tensor never lies in host memory whole. */
+const chunkBytes = 64 * 2 ** 20;
+
+export class SafetensorsFile {
+  readonly name: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly entries: ReadonlyMap<string, SafetensorsEntry>;
+  readonly #source: ByteSource;
+  readonly #dataStart: number;
+
+  constructor(source: ByteSource, dataStart: number, metadata: Record<string, string>, entries: Map<string, SafetensorsEntry>) {
+    this.name = source.name;
+    this.#source = source;
+    this.#dataStart = dataStart;
+    this.metadata = metadata;
+    this.entries = entries;
+  }
+
+  entry(name: string): SafetensorsEntry {
+    const entry = this.entries.get(name);
+    if (!entry) throw new FormatError(`${this.name}: has no tensor '${name}'`);
+    return entry;
+  }
+
+  /** The raw little-endian bytes of one tensor. */
+  async bytes(name: string): Promise<Uint8Array> {
+    const { begin, end } = this.entry(name);
+    return this.#source.read(this.#dataStart + begin, end - begin);
+  }
+
+  /** The dtype `load` gives without a `dtype` option: I64 narrows to int32, F64 to float32. */
+  dtypeOf(name: string): DType {
+    const { kind } = this.entry(name);
+    const dtype = direct[kind] ?? (kind === 'I64' ? 'int32' : kind === 'F64' ? 'float32' : undefined);
+    if (!dtype) throw new FormatError(`${this.name}: tensor '${name}' has dtype ${kind}, which Darkroom does not compute with`);
+    return dtype;
+  }
+
+  /** One tensor on `device`, converted there to `dtype` if it is a floating one. */
+  async load(name: string, options: { device: Device; dtype?: DType }): Promise<Tensor> {
+    const { device, dtype } = options;
+    const entry = this.entry(name);
+    const stored = this.dtypeOf(name);
+    const raw = direct[entry.kind] ? await this.#stream(entry, stored, device) : await this.#narrow(entry, device);
+    if (!dtype || dtype === stored || dtypes[stored].category !== 'float') return raw;
+    const converted = copy(raw, { dtype });
+    raw.dispose();
+    return converted;
+  }
+
+  async #stream(entry: SafetensorsEntry, dtype: DType, device: Device): Promise<Tensor> {
+    const out = allocate(device, { dtype, layout: layoutOf(entry.shape) });
+    const { buffer } = out.storage('load');
+    try {
+      for (let at = entry.begin; at < entry.end; at += chunkBytes) {
+        const n = Math.min(chunkBytes, entry.end - at);
+        const bytes = await this.#source.read(this.#dataStart + at, n);
+        device.backend.write({ buffer, offset: at - entry.begin, bytes: n }, bytes);
+      }
+      return out;
+    } catch (error) {
+      out.dispose();
+      throw error;
+    }
+  }
+
+  async #narrow(entry: SafetensorsEntry, device: Device): Promise<Tensor> {
+    const bytes = new Uint8Array(await this.bytes(entry.name)).buffer;
+    if (entry.kind === 'F64') return tensor(Float32Array.from(new Float64Array(bytes)), { shape: entry.shape, device });
+    const values = Array.from(new BigInt64Array(bytes), Number);
+    const bad = values.find((v) => v !== (v | 0));
+    if (bad !== undefined) throw new FormatError(`${this.name}: tensor '${entry.name}' holds ${bad}, which does not fit int32`);
+    return tensor(values, { shape: entry.shape, dtype: 'int32', device });
+  }
+}
+
+/** Reads and checks the header. Throws FormatError naming the file, the key and what is wrong. */
+export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+  const fail = (message: string): never => {
+    throw new FormatError(`${source.name}: not a valid safetensors file: ${message}`);
+  };
+  if (source.bytes < 8) fail(`${source.bytes} bytes cannot hold the header length`);
+  const prefix = await source.read(0, 8);
+  const length = Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
+  if (length > maxHeaderBytes || length > source.bytes - 8) {
+    fail(`header says ${length} bytes but the file has ${source.bytes} (a truncated file, or not safetensors)`);
+  }
+  const header = parseHeader(await source.read(8, length), fail);
+  const dataBytes = source.bytes - 8 - length;
+  const { metadata, entries } = checkEntries(header, dataBytes, fail);
+  return new SafetensorsFile(source, 8 + length, metadata, entries);
+}
+
+type Fail = (message: string) => never;
+
+function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    return fail(`header is not JSON (${(error as Error).message})`);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) return fail('header is not an object');
+  return json as Record<string, unknown>;
+}
+
+function checkEntries(
+  header: Record<string, unknown>,
+  dataBytes: number,
+  fail: Fail,
+): { metadata: Record<string, string>; entries: Map<string, SafetensorsEntry> } {
+  const entries = new Map<string, SafetensorsEntry>();
+  let metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header)) {
+    if (name === '__metadata__') {
+      const ok = typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string');
+      if (!ok) fail('__metadata__ is not a map of strings');
+      metadata = value as Record<string, string>;
+    } else entries.set(name, checkEntry(name, value, dataBytes, fail));
+  }
+  let at = 0;
+  for (const e of [...entries.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (e.begin !== at) fail(`tensor '${e.name}' starts at ${e.begin} where ${at} is due (overlapping tensors, or a hole)`);
+    at = e.end;
+  }
+  if (at !== dataBytes) fail(`tensors take ${at} bytes but the data has ${dataBytes}`);
+  return { metadata, entries };
+}
+
+function checkEntry(name: string, value: unknown, dataBytes: number, fail: Fail): SafetensorsEntry {
+  const at = `tensor '${name}'`;
+  if (typeof value !== 'object' || value === null) return fail(`${at} is not described by an object`);
+  const { dtype: kind, shape, data_offsets: offsets } = value as Record<string, unknown>;
+  const isSize = (v: unknown): boolean => Number.isSafeInteger(v) && (v as number) >= 0;
+  if (typeof kind !== 'string' || !Object.hasOwn(elementBits, kind)) return fail(`${at} has unknown dtype ${JSON.stringify(kind)}`);
+  if (!Array.isArray(shape) || !shape.every(isSize)) return fail(`${at} has shape ${JSON.stringify(shape)}`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
+    return fail(`${at} has data_offsets ${JSON.stringify(offsets)}`);
+  }
+  const [begin, end] = offsets as [number, number];
+  if (begin > end || end > dataBytes) fail(`${at} lies at ${begin}..${end} but the data has ${dataBytes} bytes`);
+  const bytes = (elementCount(shape as number[]) * elementBits[kind]!) / 8;
+  if (end - begin !== bytes) {
+    fail(`${at} is ${kind}${formatShape(shape as number[])}, ${bytes} bytes, but its range has ${end - begin}`);
+  }
+  return { name, kind, shape: shape as number[], begin, end };
+}

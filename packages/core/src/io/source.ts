@@ -1,0 +1,24 @@
+// Bytes by range: what weight files are read from (a local file, an HTTP resource, a Blob, memory).
+
+export interface ByteSource {
+  /** For messages: a path or address. */
+  readonly name: string;
+  /** Total size. */
+  readonly bytes: number;
+  /** Exactly `length` bytes from `offset`; rejects when the range is outside the source. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** Bytes that are in memory already. */
+export function memorySource(data: Uint8Array, name = 'memory'): ByteSource {
+  return {
+    name,
+    bytes: data.byteLength,
+    async read(offset, length) {
+      if (offset < 0 || offset + length > data.byteLength) {
+        throw new RangeError(`${name}: bytes ${offset}+${length} are outside its ${data.byteLength}`);
+      }
+      return data.subarray(offset, offset + length);
+    },
+  };
+}

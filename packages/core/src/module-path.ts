@@ -1,0 +1,18 @@
+// Which module is running: the context that every error of an op carries (`unet.down_blocks.0.resnets.1`).
+
+const stack: string[] = [];
+
+export function currentModule(): string {
+  return stack.join('.');
+}
+
+/** Runs `body` inside module `name`. */
+export function inModule<T>(name: string, body: () => T): T {
+  if (name === '') return body();
+  stack.push(name);
+  try {
+    return body();
+  } finally {
+    stack.pop();
+  }
+}

@@ -1,0 +1,15 @@
+// Hooks around a module's forward: one mechanism for offload, casting, inspection. Named, ordered, removable.
+
+import type { AnyModule } from './module.ts';
+
+export interface Hook<Args extends readonly unknown[] = readonly unknown[], Out = unknown> {
+  readonly name: string;
+  /** True when it may run while a trace is recorded (it neither moves weights nor reads values). */
+  readonly traceable?: boolean;
+  attach?(module: AnyModule | object): void;
+  detach?(module: AnyModule | object): void;
+  /** May return other arguments. */
+  preForward?(module: object, args: Args): Args | void;
+  /** May return another result. */
+  postForward?(module: object, output: Out): Out | void;
+}

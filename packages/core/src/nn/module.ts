@@ -1,0 +1,184 @@
+// Module: named children and parameters, forward with hooks, state dicts, in-place moves.
+// Property names are the checkpoint's key segments (`down_blocks.0.resnets.1.conv1.weight`), so no key is mapped.
+
+import { toAsync } from '../create.ts';
+import type { ToOptions } from '../create.ts';
+import { activeRecorder } from '../recorder.ts';
+import { DarkroomError, DTypeError, FormatError, formatShape } from '../errors.ts';
+import type { Device } from '../device.ts';
+import type { DType } from '../dtype.ts';
+import { isFloat } from '../dtype.ts';
+import { inModule } from '../module-path.ts';
+import { keep, scope } from '../scope.ts';
+import { Tensor } from '../tensor.ts';
+import type { Hook } from './hooks.ts';
+
+/** An unloaded parameter: an abstract tensor of this shape. Its dtype is whatever gets loaded. */
+export function parameter(shape: readonly number[], dtype: DType = 'float32'): Tensor {
+  return keep(Tensor.abstract(dtype, shape));
+}
+
+export abstract class Module<Args extends readonly unknown[] = never, Out = unknown> {
+  readonly #hooks: Hook<Args, Out>[] = [];
+
+  /** The computation; call `call` instead, which runs hooks and frees intermediates. */
+  abstract forward(...args: Args): Out;
+
+  /** Runs pre-hooks, forward inside a memory scope and the module's error context, then post-hooks. */
+  call(...args: Args): Out {
+    return inModule(this.name, () => {
+      if (this.#hooks.length === 0) return scope(() => this.forward(...args));
+      if (activeRecorder() && this.#hooks.some((h) => !h.traceable)) {
+        throw new DarkroomError(`trace: hook '${this.#hooks[0]!.name}' on ${this.name} cannot run inside a trace; remove it first`);
+      }
+      let input = args;
+      for (const hook of this.#hooks) input = hook.preForward?.(this, input) ?? input;
+      let output = scope(() => this.forward(...input));
+      for (const hook of this.#hooks.toReversed()) output = hook.postForward?.(this, output) ?? output;
+      return output;
+    });
+  }
+
+  /** Last segment of the module's path; its parent sets it. */
+  name = '';
+
+  addHook(hook: Hook<Args, Out>): void {
+    if (this.#hooks.some((h) => h.name === hook.name)) throw new DarkroomError(`addHook: '${hook.name}' is attached already`);
+    this.#hooks.push(hook);
+    hook.attach?.(this);
+  }
+  /** Removes a hook by name; false when there was none. */
+  removeHook(name: string): boolean {
+    const at = this.#hooks.findIndex((h) => h.name === name);
+    if (at < 0) return false;
+    const [hook] = this.#hooks.splice(at, 1);
+    hook!.detach?.(this);
+    return true;
+  }
+
+  /** Direct children by property name, in order of definition. */
+  *namedChildren(): Generator<[string, AnyModule]> {
+    for (const [key, value] of Object.entries(this)) {
+      if (value instanceof Module) {
+        value.name = key;
+        yield [key, value as AnyModule];
+      } else if (Array.isArray(value) && value[0] instanceof Module) {
+        for (const [i, child] of (value as AnyModule[]).entries()) {
+          child.name = `${key}.${i}`;
+          yield [`${key}.${i}`, child];
+        }
+      }
+    }
+  }
+
+  /** This module and all below, with dotted paths ('' for itself). */
+  *namedModules(prefix = ''): Generator<[string, AnyModule]> {
+    yield [prefix, this as unknown as AnyModule];
+    for (const [key, child] of this.namedChildren()) yield* child.namedModules(prefix ? `${prefix}.${key}` : key);
+  }
+
+  /** Own parameters only, by property name. */
+  *ownParameters(): Generator<[string, Tensor]> {
+    for (const [key, value] of Object.entries(this)) if (value instanceof Tensor) yield [key, value];
+  }
+
+  /** All parameters with dotted paths. */
+  *namedParameters(): Generator<[string, Tensor]> {
+    for (const [path, module] of this.namedModules()) {
+      for (const [key, value] of module.ownParameters()) yield [path ? `${path}.${key}` : key, value];
+    }
+  }
+
+  /** Parameters by path; the tensors themselves, not copies. */
+  stateDict(): Map<string, Tensor> {
+    return new Map(this.namedParameters());
+  }
+
+  /**
+   * Replaces every parameter. All keys and shapes are checked first: on an error nothing was replaced and the
+   * caller still owns `weights`; on success the module owns them. `source` names the file in messages.
+   */
+  loadStateDict(weights: ReadonlyMap<string, Tensor>, source = 'state dict'): void {
+    checkStateDict(new Map([...this.namedParameters()].map(([k, t]) => [k, t.shape])), weights, source);
+    for (const [path, module] of this.namedModules()) {
+      for (const [key] of [...module.ownParameters()]) {
+        module.setParameter(key, keep(weights.get(path ? `${path}.${key}` : key)!));
+      }
+    }
+  }
+
+  /** Replaces one own parameter, disposing the old tensor. */
+  setParameter(key: string, value: Tensor): void {
+    const fields = this as unknown as Record<string, Tensor>;
+    const old = fields[key]!;
+    if (old !== value) {
+      fields[key] = value;
+      old.dispose();
+    }
+  }
+
+  /** Moves or converts every floating parameter in place (others only move); returns this module. */
+  async to(options: ToOptions): Promise<this> {
+    for (const [, module] of this.namedModules()) {
+      for (const [key, value] of [...module.ownParameters()]) {
+        if (value.isAbstract) throw new DTypeError(`to: parameter ${key} of ${module.name} was never loaded`);
+        const { dtype, ...rest } = options;
+        const wanted = isFloat(value.dtype) && dtype ? { ...rest, dtype } : rest;
+        module.setParameter(key, keep(await toAsync(value, wanted)));
+      }
+    }
+    return this;
+  }
+
+  /** The device of the first parameter; undefined before loading. */
+  get device(): Device | undefined {
+    for (const [, p] of this.namedParameters()) return p.deviceOrNone;
+    return undefined;
+  }
+  /** The dtype of the first floating parameter. */
+  get dtype(): DType {
+    for (const [, p] of this.namedParameters()) if (isFloat(p.dtype)) return p.dtype;
+    return 'float32';
+  }
+
+  /** Bytes of all parameters. */
+  get bytes(): number {
+    let n = 0;
+    for (const [, p] of this.namedParameters()) n += p.bytes;
+    return n;
+  }
+
+  /** Frees every parameter. */
+  dispose(): void {
+    for (const [, p] of this.namedParameters()) p.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- children have any signature; only the base is used
+export type AnyModule = Module<any, any>;
+
+/** Throws one FormatError listing the missing, extra and wrongly shaped keys. */
+export function checkStateDict(
+  wanted: ReadonlyMap<string, readonly number[]>,
+  given: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  source: string,
+): void {
+  const missing = [...wanted.keys()].filter((k) => !given.has(k));
+  const extra = [...given.keys()].filter((k) => !wanted.has(k));
+  const wrong: string[] = [];
+  for (const [key, shape] of wanted) {
+    const got = given.get(key)?.shape;
+    if (got && formatShape(got) !== formatShape(shape)) {
+      wrong.push(`${key} is ${formatShape(got)} but the model has ${formatShape(shape)}`);
+    }
+  }
+  if (missing.length + extra.length + wrong.length === 0) return;
+  const list = (what: string, keys: readonly string[]): string =>
+    keys.length === 0 ? '' : `; ${keys.length} ${what}: ${keys.slice(0, 5).join(', ')}${keys.length > 5 ? ', …' : ''}`;
+  throw new FormatError(
+    `${source}: weights do not fit the model${list('missing', missing)}${list('unexpected', extra)}${list('of a wrong shape', wrong)}`,
+  );
+}

@@ -1,0 +1,87 @@
+// 2-D convolution with an optional fused epilogue; any stride, asymmetric padding, dilation, groups. float32 accumulation.
+
+import type { OpDefinition } from '../dispatch.ts';
+import { dispatch } from '../dispatch.ts';
+import { dtypes, promote, requireFloat } from '../dtype.ts';
+import { DTypeError, formatShape, ShapeError } from '../errors.ts';
+import type { Expr } from '../expr.ts';
+import { elementCount, expandLayout, layoutOf, memoryFormatOf } from '../layout.ts';
+import type { Conv2dOp } from '../op.ts';
+import { scope } from '../scope.ts';
+import type { Tensor } from '../tensor.ts';
+import { map } from './map.ts';
+import { epilogueOf, precisionAttribute } from './matmul.ts';
+import type { Epilogue } from './matmul.ts';
+
+export const conv2dDefinition: OpDefinition<Conv2dOp> = {
+  infer(op, [x, weight, ...extra]) {
+    requireFloat('conv2d', 'input', x!.dtype);
+    requireFloat('conv2d', 'weight', weight!.dtype);
+    const [xs, ws] = [x!.layout.shape, weight!.layout.shape];
+    const both = `(input ${formatShape(xs)}, weight ${formatShape(ws)})`;
+    if (xs.length !== 4 || ws.length !== 4) throw new ShapeError(`conv2d: needs 4 dimensions ${both}`);
+    const [n, c, h, w] = xs as [number, number, number, number];
+    const [o, cg, kh, kw] = ws as [number, number, number, number];
+    if (c !== cg * op.groups) {
+      throw new ShapeError(`conv2d: input has ${c} channels but weight expects ${cg} × groups ${op.groups} = ${cg * op.groups} ${both}`);
+    }
+    if (o % op.groups !== 0) throw new ShapeError(`conv2d: ${o} output channels are not divisible by groups ${op.groups} ${both}`);
+    const [top, bottom, left, right] = op.padding;
+    const oh = Math.floor((h + top + bottom - op.dilation[0] * (kh - 1) - 1) / op.stride[0]) + 1;
+    const ow = Math.floor((w + left + right - op.dilation[1] * (kw - 1) - 1) / op.stride[1]) + 1;
+    if (oh < 1 || ow < 1) throw new ShapeError(`conv2d: kernel ${kh}x${kw} is larger than the padded input ${both}`);
+    const shape = [n, o, oh, ow];
+    for (const e of extra) expandLayout('conv2d epilogue', e.layout, shape);
+    const format = memoryFormatOf(x!.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous';
+    return { dtype: promote(x!.dtype, weight!.dtype), layout: layoutOf(shape, format) };
+  },
+  cost(op, inputs) {
+    const out = this.infer(op, inputs);
+    const n = elementCount(out.layout.shape);
+    const [, cg, kh, kw] = inputs[1]!.layout.shape as [number, number, number, number];
+    const read = inputs.reduce((s, x) => s + elementCount(x.layout.shape) * dtypes[x.dtype].bytes, 0);
+    return { flops: 2 * n * cg * kh * kw, bytes: read + n * dtypes[out.dtype].bytes };
+  },
+  decompose(op, [x, weight, ...extra]) {
+    if (!op.epilogue) throw new DTypeError(`conv2d: the device cannot convolve ${x!.dtype} with ${weight!.dtype}`);
+    const { epilogue, ...plain } = op;
+    const acc = dispatch(conv2dDefinition, plain, [x!, weight!]);
+    return map(epilogue, [acc, ...extra], { dtype: acc.dtype });
+  },
+};
+
+export interface Conv2dOptions extends Epilogue {
+  readonly stride?: number | readonly [number, number];
+  /** One number for all sides, [vertical, horizontal], or [top, bottom, left, right]. */
+  readonly padding?: number | readonly [number, number] | readonly [number, number, number, number];
+  readonly dilation?: number | readonly [number, number];
+  readonly groups?: number;
+}
+
+const pair = (v: number | readonly [number, number]): readonly [number, number] => (typeof v === 'number' ? [v, v] : v);
+
+function sides(p: NonNullable<Conv2dOptions['padding']>): readonly [number, number, number, number] {
+  if (typeof p === 'number') return [p, p, p, p];
+  return p.length === 2 ? [p[0], p[0], p[1], p[1]] : p;
+}
+
+/** x [n, c, h, w], weight [o, c/groups, kh, kw], bias [o] → [n, o, h', w'] in x's memory format. */
+export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  return scope(() => {
+    const { bias } = options;
+    const { expr, extra } = epilogueOf({ ...options, bias: bias?.rank === 1 ? bias.view([-1, 1, 1]) : bias });
+    return dispatch(conv2dDefinition, conv2dOp(x, options, expr), [x, weight, ...extra]);
+  });
+}
+
+function conv2dOp(x: Tensor, options: Conv2dOptions, expr: Expr | undefined): Conv2dOp {
+  return {
+    kind: 'conv2d',
+    stride: pair(options.stride ?? 1),
+    padding: sides(options.padding ?? 0),
+    dilation: pair(options.dilation ?? 1),
+    groups: options.groups ?? 1,
+    ...precisionAttribute(x.deviceOrNone?.precision.conv2d),
+    ...(expr !== undefined && { epilogue: expr }),
+  };
+}

@@ -1,0 +1,92 @@
+// Matrix products with an optional fused epilogue. Transposes are strides, never attributes. float32 accumulation.
+
+import type { OpDefinition } from '../dispatch.ts';
+import { dispatch } from '../dispatch.ts';
+import { dtypes, promote, requireFloat } from '../dtype.ts';
+import { DTypeError, formatShape, ShapeError } from '../errors.ts';
+import type { Expr } from '../expr.ts';
+import { broadcastShapes, elementCount, expandLayout, layoutOf } from '../layout.ts';
+import type { MatmulOp, Precision } from '../op.ts';
+import { scope } from '../scope.ts';
+import type { Tensor } from '../tensor.ts';
+import { map } from './map.ts';
+import { activations } from './pointwise.ts';
+import type { Activation } from './pointwise.ts';
+
+export const matmulDefinition: OpDefinition<MatmulOp> = {
+  infer(op, [a, b, ...extra]) {
+    const [as, bs] = [a!.layout.shape, b!.layout.shape];
+    requireFloat('matmul', 'a', a!.dtype);
+    requireFloat('matmul', 'b', b!.dtype);
+    if (as.length < 2 || bs.length < 2 || as.at(-1) !== bs.at(-2)) {
+      throw new ShapeError(
+        `matmul: needs [..., m, k] × [..., k, n], got ${formatShape(as)} × ${formatShape(bs)}` +
+          (as.length >= 2 && bs.length >= 2 ? ` (k is ${as.at(-1)} and ${bs.at(-2)})` : ''),
+      );
+    }
+    const batch = broadcastShapes('matmul', as.slice(0, -2), bs.slice(0, -2));
+    const shape = [...batch, as.at(-2)!, bs.at(-1)!];
+    for (const e of extra) expandLayout('matmul epilogue', e.layout, shape);
+    return { dtype: promote(a!.dtype, b!.dtype), layout: layoutOf(shape) };
+  },
+  cost(op, inputs) {
+    const out = this.infer(op, inputs);
+    const n = elementCount(out.layout.shape);
+    const k = inputs[0]!.layout.shape.at(-1)!;
+    const read = inputs.reduce((s, x) => s + elementCount(x.layout.shape) * dtypes[x.dtype].bytes, 0);
+    return { flops: 2 * n * k, bytes: read + n * dtypes[out.dtype].bytes };
+  },
+  decompose(op, [a, b, ...extra]) {
+    if (!op.epilogue) throw new DTypeError(`matmul: the device cannot multiply ${a!.dtype} with ${b!.dtype}`);
+    const { epilogue, ...plain } = op;
+    const acc = dispatch(matmulDefinition, plain, [a!, b!]);
+    return map(epilogue, [acc, ...extra], { dtype: acc.dtype });
+  },
+};
+
+export interface Epilogue {
+  /** Broadcast to the output; usually [n]. */
+  readonly bias?: Tensor | undefined;
+  /** Added after bias and before the activation. */
+  readonly residual?: Tensor | undefined;
+  readonly activation?: Activation | undefined;
+  /** Multiplies the accumulator first. */
+  readonly scale?: number | undefined;
+}
+
+/** The expression and extra inputs of scale·acc + bias + residual, then the activation; undefined when there is nothing. */
+export function epilogueOf(e: Epilogue): { expr: Expr | undefined; extra: Tensor[] } {
+  const extra: Tensor[] = [];
+  let expr: Expr = ['in', 0];
+  if (e.scale !== undefined && e.scale !== 1) expr = ['mul', expr, e.scale];
+  for (const t of [e.bias, e.residual]) if (t) expr = ['add', expr, ['in', extra.push(t)]];
+  if (e.activation) expr = activations[e.activation](expr);
+  return { expr: typeof expr !== 'number' && expr[0] === 'in' ? undefined : expr, extra };
+}
+
+/** Only the non-default precision is written down, so that plans stay short. */
+export function precisionAttribute(precision: Precision | undefined): { precision?: Precision } {
+  return precision === 'tf32' ? { precision } : {};
+}
+
+/** a [..., m, k] × b [..., k, n] → [..., m, n] contiguous; batch dimensions broadcast. */
+export function matmul(a: Tensor, b: Tensor, epilogue: Epilogue = {}): Tensor {
+  const { expr, extra } = epilogueOf(epilogue);
+  const op: MatmulOp = {
+    kind: 'matmul',
+    ...precisionAttribute(a.deviceOrNone?.precision.matmul),
+    ...(expr !== undefined && { epilogue: expr }),
+  };
+  return dispatch(matmulDefinition, op, [a, b, ...extra]);
+}
+
+/** x [..., k], weight [n, k] (PyTorch's order) → [..., n]. */
+export function linear(x: Tensor, weight: Tensor, epilogue: Epilogue = {}): Tensor {
+  if (x.rank < 1 || weight.rank !== 2 || x.shape.at(-1) !== weight.shape[1]) {
+    throw new ShapeError(
+      `linear: input has ${x.shape.at(-1)} features but weight expects ${weight.shape[1]} ` +
+        `(input ${formatShape(x.shape)}, weight ${formatShape(weight.shape)})`,
+    );
+  }
+  return scope(() => matmul(x.rank === 1 ? x.view([1, -1]) : x, weight.transpose(), epilogue));
+}

@@ -1,0 +1,100 @@
+// Scopes: the daily tool for memory. `scope(() => f())` disposes every tensor made inside except those returned.
+// Synchronous on purpose: enqueueing is synchronous, so forward passes never await. For async code hold a Scope
+// object (`using s = new Scope()`), which is never ambient across an await.
+
+/** What a scope owns. Tensors implement it; nothing else does today. */
+export interface Owned {
+  owner: Scope | undefined;
+  dispose(): void;
+}
+
+let current: Scope | undefined;
+
+/** The scope that new tensors join, if any. */
+export function currentScope(): Scope | undefined {
+  return current;
+}
+
+export class Scope {
+  readonly #owned = new Set<Owned>();
+
+  /** Runs `body` with this scope as the current one; what it makes stays until the scope ends. */
+  run<T>(body: () => T): T {
+    const outer = current;
+    current = this;
+    try {
+      return body();
+    } finally {
+      current = outer;
+    }
+  }
+
+  adopt(item: Owned): void {
+    item.owner?.forget(item);
+    item.owner = this;
+    this.#owned.add(item);
+  }
+
+  forget(item: Owned): void {
+    this.#owned.delete(item);
+    item.owner = undefined;
+  }
+
+  /** Detaches everything found in `value` (tensors, arrays, maps, plain records) and returns it. */
+  keep<T>(value: T): T {
+    forEachOwned(value, (item) => {
+      if (item.owner === this) this.forget(item);
+    });
+    return value;
+  }
+
+  /** Disposes all that is still owned. */
+  dispose(): void {
+    for (const item of this.#owned) {
+      item.owner = undefined;
+      item.dispose();
+    }
+    this.#owned.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Runs `body`; disposes the tensors it made except those in its result, which pass to the enclosing scope. */
+export function scope<T>(body: () => T): T {
+  const inner = new Scope();
+  const outer = current;
+  try {
+    const result = inner.run(body);
+    if (result instanceof Promise) {
+      throw new TypeError('scope: body returned a promise; scopes are synchronous (use `new Scope()` across await)');
+    }
+    inner.keep(result);
+    if (outer) forEachOwned(result, (item) => item.owner ?? outer.adopt(item));
+    return result;
+  } finally {
+    inner.dispose();
+  }
+}
+
+/** Takes the tensors in `value` out of their scopes; the caller must dispose them. */
+export function keep<T>(value: T): T {
+  forEachOwned(value, (item) => item.owner?.forget(item));
+  return value;
+}
+
+function isOwned(value: object): value is Owned {
+  return 'owner' in value && 'dispose' in value;
+}
+
+function forEachOwned(value: unknown, visit: (item: Owned) => void): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (isOwned(value)) visit(value);
+  else if (Array.isArray(value)) for (const v of value) forEachOwned(v, visit);
+  else if (value instanceof Map) for (const v of value.values()) forEachOwned(v, visit);
+  else if (Object.getPrototypeOf(value) === Object.prototype) {
+    for (const v of Object.values(value)) forEachOwned(v, visit);
+  }
+}

@@ -1,0 +1,31 @@
+// Storage: one refcounted piece of device memory, shared by the tensors that are views of it.
+
+import type { Buffer } from './backend.ts';
+import type { Device } from './device.ts';
+
+export class Storage {
+  readonly device: Device;
+  readonly bytes: number;
+  readonly buffer: Buffer;
+  #references = 1;
+
+  constructor(device: Device, bytes: number, buffer: Buffer) {
+    this.device = device;
+    this.bytes = bytes;
+    this.buffer = buffer;
+  }
+
+  get references(): number {
+    return this.#references;
+  }
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  /** Drops one reference; the last one returns the memory to the device's allocator. */
+  release(): void {
+    if (--this.#references === 0) this.device.release(this);
+  }
+}

@@ -1,0 +1,61 @@
+// Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error.
+
+import type { DType } from '../dtype.ts';
+
+/** A value passes iff |got - want| <= atol + rtol·|want|; NaN passes only where NaN is wanted. */
+export interface Tolerance {
+  readonly atol: number;
+  readonly rtol: number;
+}
+
+/** Relative L2 distance within which two kernels of one op count as agreeing when tuned. */
+export const tuneTolerance = 1e-2;
+
+/** Unit roundoff of what is stored. */
+const epsilon: Readonly<Record<DType, number>> = {
+  float32: 2 ** -24,
+  float16: 2 ** -11,
+  bfloat16: 2 ** -8,
+  int32: 0,
+  uint8: 0,
+  bool: 0,
+};
+
+/** Pointwise: 2 ulp plus 1e-5 relative for transcendental approximations, then one rounding to the storage dtype. */
+export function pointwiseTolerance(dtype: DType): Tolerance {
+  return { rtol: 1e-5 + 2 * epsilon[dtype], atol: dtype === 'float16' ? 2 ** -24 : 1e-6 };
+}
+
+/**
+ * Sums of k products of values about `scale`, accumulated in float32: the error grows like √k·eps·scale² in
+ * practice and never beyond k·eps·scale²; 8 leaves room for the order of summation. Then output rounding.
+ */
+export function sumTolerance(k: number, dtype: DType, scale = 1): Tolerance {
+  return { atol: 8 * Math.sqrt(k) * epsilon.float32 * scale * scale + 1e-6, rtol: 1e-5 + 2 * epsilon[dtype] };
+}
+
+/** Norms: two passes in float32; the result is O(1), its error relative to the largest normalised value. */
+export function normTolerance(dtype: DType): Tolerance {
+  return { atol: 2e-5 + 4 * epsilon[dtype], rtol: 1e-5 + 2 * epsilon[dtype] };
+}
+
+/** Index of the first value outside the tolerance, or -1. NaN and infinities must match exactly. */
+export function firstMismatch(got: ArrayLike<number>, want: ArrayLike<number>, t: Tolerance): number {
+  for (let i = 0; i < want.length; i++) {
+    const [a, b] = [got[i]!, want[i]!];
+    if (Object.is(a, b) || a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
+    if (!(Math.abs(a - b) <= t.atol + t.rtol * Math.abs(b)) || !Number.isFinite(b)) return i;
+  }
+  return got.length === want.length ? -1 : Math.min(got.length, want.length);
+}
+
+/** ||got - want|| / ||want||; NaN when either has one. */
+export function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < want.length; i++) {
+    error += (got[i]! - want[i]!) ** 2;
+    norm += want[i]! ** 2;
+  }
+  return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
+}
