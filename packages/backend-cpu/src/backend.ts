@@ -36,6 +36,6 @@ export function cpuBackend(): Backend {
   };
 }
 
-export async function cpu(): Promise<Device> {
+export async function cpu(_options: { threads?: number; kernels?: "reference" } = {}): Promise<Device> {
   return new Device(cpuBackend());
 }

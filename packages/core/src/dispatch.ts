@@ -22,10 +22,8 @@ export interface OpDefinition<O extends KernelOp> {
   cost(op: O, inputs: readonly Spec[]): Cost;
   /** The same result from simpler ops; runs where the backend offers no choice. */
   decompose?(op: O, inputs: readonly Tensor[], device: Device): Tensor;
-  /** Copies input `index` into `format` when a kernel needs it. Only copy itself has none. */
 }
 
-/** Set by ops/copy.ts's module when first imported through index; dispatch cannot import an op file. */
 type Relayout = (x: Tensor, format: MemoryFormat) => Tensor;
 
 export interface DispatchOptions {
@@ -33,7 +31,6 @@ export interface DispatchOptions {
   readonly device?: Device | undefined;
   /** Write here instead of a new tensor: must have the inferred shape and dtype. Returned as it is. */
   readonly out?: Tensor | undefined;
-  readonly relayout?: Relayout;
 }
 
 export function dispatch<O extends KernelOp>(
@@ -41,19 +38,6 @@ export function dispatch<O extends KernelOp>(
   op: O,
   inputs: readonly Tensor[],
   options: DispatchOptions = {},
-): Tensor {
-  try {
-    return enter(definition, op, inputs, options);
-  } catch (error) {
-    throw withModule(error);
-  }
-}
-
-function enter<O extends KernelOp>(
-  definition: OpDefinition<O>,
-  op: O,
-  inputs: readonly Tensor[],
-  options: DispatchOptions,
 ): Tensor {
   const device = commonDevice(op, inputs, options.device);
   const specs = inputs.map((x) => x.spec);
@@ -188,7 +172,7 @@ function relaid<O extends KernelOp>(
     const converted = inputs.map((x, i) =>
       needs[i] && !inFormat(x.spec, needs[i] as MemoryFormat) ? relayoutTo(x, needs[i] as MemoryFormat) : x,
     );
-    return enter(definition, op, converted, options);
+    return dispatch(definition, op, converted, options);
   });
 }
 
@@ -199,13 +183,4 @@ function inFormat(spec: Spec, format: MemoryFormat): boolean {
 function requireFinite(op: KernelOp, result: Tensor): void {
   const bad = result.dataSync().findIndex((v) => !Number.isFinite(v));
   if (bad >= 0) throw new DarkroomError(`${op.kind}: element ${bad} of ${result.toString()} is not finite`);
-}
-
-/** Puts the module path in front of an error's message, once. */
-function withModule(error: unknown): unknown {
-  const path = currentModule();
-  if (error instanceof DarkroomError && path !== '' && !error.message.startsWith('[')) {
-    error.message = `[${path}] ${error.message}`;
-  }
-  return error;
 }

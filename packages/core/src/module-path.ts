@@ -1,5 +1,7 @@
 // Which module is running: the context that every error of an op carries (`unet.down_blocks.0.resnets.1`).
 
+import { DarkroomError } from './errors.ts';
+
 const stack: string[] = [];
 
 export function currentModule(): string {
@@ -12,6 +14,12 @@ export function inModule<T>(name: string, body: () => T): T {
   stack.push(name);
   try {
     return body();
+  } catch (error) {
+    // The innermost module puts its path in front, once.
+    if (error instanceof DarkroomError && !error.message.startsWith('[')) {
+      error.message = `[${currentModule()}] ${error.message}`;
+    }
+    throw error;
   } finally {
     stack.pop();
   }

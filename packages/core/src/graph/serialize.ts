@@ -60,7 +60,7 @@ export function parseGraph(text: string, source: string): Graph {
   const named = (key: string): NamedValue[] =>
     list(key).map((v, i) => {
       if (typeof v['name'] !== 'string') fail(`${key}[${i}] has no name`);
-      return { ...define(v, `${key}[${i}]`), name: v['name'] as string };
+      return { name: v['name'] as string, ...define(v, `${key}[${i}]`) };
     });
   const [inputs, params, constants] = [named('inputs'), named('params'), named('constants')];
   const nodes = list('nodes').map((v, i): GraphNode => {

@@ -1,1 +1,8 @@
+// @darkroom/core/testing: what every backend's suite shares.
+
+export { checkKernelCase } from './kernel-case.ts';
+export type { KernelCase } from './kernel-case.ts';
+export { buildInput } from './inputs.ts';
+export type { InputLayout, InputSpec } from './inputs.ts';
+export { kernelArbitraries, mapExpressions } from './properties.ts';
 export * from './tolerance.ts';

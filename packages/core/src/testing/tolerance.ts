@@ -1,6 +1,9 @@
 // Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error.
 
 import type { DType } from '../dtype.ts';
+import type { Expr } from '../expr.ts';
+import { elementCount } from '../layout.ts';
+import type { KernelOp, Spec } from '../op.ts';
 
 /** A value passes iff |got - want| <= atol + rtol·|want|; NaN passes only where NaN is wanted. */
 export interface Tolerance {
@@ -58,4 +61,36 @@ export function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): num
     norm += want[i]! ** 2;
   }
   return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
+}
+
+/** What a fast kernel of `op` may differ from the oracle by. Inputs are O(1); see each function for its reason. */
+export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: DType): Tolerance {
+  const shape = (i: number): readonly number[] => inputs[i]!.layout.shape;
+  switch (op.kind) {
+    case 'matmul':
+      return withEpilogue(sumTolerance(shape(0).at(-1)!, output, 2), op.epilogue);
+    case 'conv2d':
+      return withEpilogue(sumTolerance(shape(1).slice(1).reduce((a, b) => a * b, 1), output, 2), op.epilogue);
+    case 'attention':
+      // Scores are sums of d products, then exponentiated: their absolute error becomes a relative one.
+      return sumTolerance(4 * (shape(0)[3]! + shape(1)[2]!), output, 2);
+    case 'reduce':
+      return op.fn === 'sum' ? sumTolerance(elementCount(shape(0)), output, 4) : pointwiseTolerance(output);
+    case 'groupNorm':
+    case 'layerNorm':
+    case 'rmsNorm':
+      return normTolerance(output);
+    case 'softmax':
+    case 'resize':
+    case 'map':
+    case 'random':
+      return pointwiseTolerance(output);
+    default:
+      return { atol: 0, rtol: 0 }; // moves: exact, but for one rounding that oracle and kernel share
+  }
+}
+
+/** Smooth epilogues scale the accumulator's error by at most about 2. */
+function withEpilogue(t: Tolerance, epilogue: Expr | undefined): Tolerance {
+  return epilogue === undefined ? t : { atol: 2 * t.atol, rtol: 2 * t.rtol };
 }

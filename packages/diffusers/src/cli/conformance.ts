@@ -1,0 +1,50 @@
+// darkroom conformance: runs a folder of reference cases on a device. A line per failing case, then the count.
+
+import { Command } from 'commander';
+import { openModel } from '../loading/hub.ts';
+import { runConformance } from '../conformance/run.ts';
+import { deviceNames, openDevice } from './device.ts';
+import { integer } from './options.ts';
+
+interface ConformanceCommandOptions {
+  readonly device: string;
+  readonly filter?: string;
+  readonly threads?: number;
+  readonly verbose?: boolean;
+}
+
+export function conformanceCommand(): Command {
+  return new Command('conformance')
+    .description('compare this device with reference tensors made by diffusers')
+    .argument('<dir>', 'folder with manifest.json')
+    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
+    .option('-f, --filter <text>', 'only cases whose id contains this')
+    .option('--threads <n>', 'CPU threads', integer)
+    .option('-v, --verbose', 'name unsupported cases too')
+    .addHelpText(
+      'after',
+      `
+Exit code 1 when a case fails or is of a kind this version does not understand.
+Examples:
+  darkroom conformance ../shared/goldens/public --device cpu
+  darkroom conformance ../shared/goldens/public --filter sched/DDIM`,
+    )
+    .action(async (dir: string, options: ConformanceCommandOptions) => {
+      const files = await openModel(dir, { localFilesOnly: true });
+      const device = await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads });
+      try {
+        const report = await runConformance({
+          device,
+          files,
+          ...(options.filter !== undefined && { filter: options.filter }),
+          onFailure: (id, reason) => void process.stdout.write(`FAIL ${id}: ${reason}\n`),
+          ...(options.verbose && { onUnsupported: (id: string) => void process.stdout.write(`unsupported ${id}\n`) }),
+        });
+        const { passed, failed, unsupported } = report;
+        process.stdout.write(`${passed} passed, ${failed} failed, ${unsupported} unsupported\n`);
+        if (failed > 0 || passed + unsupported === 0) process.exitCode = 1;
+      } finally {
+        device[Symbol.dispose]();
+      }
+    });
+}

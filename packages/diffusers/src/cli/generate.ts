@@ -1,0 +1,132 @@
+// darkroom generate: a prompt to PNG files, with the embedded model unless another is named.
+
+import { existsSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { ArgumentError } from '@darkroom/core';
+import type { DType } from '@darkroom/core';
+import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { deviceNames, openDevice } from './device.ts';
+import { integer, number, seed } from './options.ts';
+
+interface GenerateOptions {
+  readonly output: string;
+  readonly model?: string;
+  readonly device: string;
+  readonly dtype?: DType;
+  readonly variant?: string;
+  readonly revision?: string;
+  readonly localFilesOnly?: boolean;
+  readonly steps: number;
+  readonly guidance?: number;
+  readonly negative?: string;
+  readonly seed?: bigint;
+  readonly count: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly scheduler?: string;
+  readonly threads?: number;
+  readonly quiet?: boolean;
+}
+
+/** models/emoji-64 of the checkout (or of an installed package beside dist). */
+export function embeddedModel(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const places = [join(here, '../../../../models/emoji-64'), join(here, '../../models/emoji-64')];
+  const found = places.find((place) => existsSync(join(place, 'model_index.json')));
+  if (!found) throw new ArgumentError('the embedded model models/emoji-64 is missing; name one with --model');
+  return resolve(found);
+}
+
+export function generateCommand(): Command {
+  return new Command('generate')
+    .description('make pictures from a prompt')
+    .argument('[prompt]', 'what to draw')
+    .option('-o, --output <file>', 'PNG to write; several images get -1, -2, … before the ending', 'out.png')
+    .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
+    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
+    .option('--dtype <dtype>', 'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)')
+    .option('--variant <name>', "weight files to prefer, as 'fp16'")
+    .option('--revision <name>', 'branch, tag or commit on the hub')
+    .option('--local-files-only', 'never touch the network')
+    .option('-n, --steps <n>', 'denoising steps', integer, 25)
+    .option('-g, --guidance <scale>', 'classifier-free guidance; 1 switches it off (default: 4 for emoji-64, else 7.5)', number)
+    .option('--negative <text>', 'what to avoid')
+    .option('-s, --seed <n>', "torch's CPU seed (default: random, printed)", seed)
+    .option('-c, --count <n>', 'images', integer, 1)
+    .option('--width <px>', 'default: what the model was trained on', integer)
+    .option('--height <px>', 'default: what the model was trained on', integer)
+    .option('--scheduler <class>', 'as DDIMScheduler or EulerDiscreteScheduler (default: what the model names)')
+    .option('--threads <n>', 'CPU threads', integer)
+    .option('-q, --quiet', 'no progress, no summary')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  darkroom generate "a fox on a blue background" -o fox.png
+  darkroom generate "a pizza" --seed 7 --count 4 -o pizza.png
+  darkroom generate "a castle" -m ./sd15 --dtype float16 --steps 30 --negative "blurry"`,
+    )
+    .action(async (prompt: string | undefined, options: GenerateOptions, command: Command) => {
+      if (prompt === undefined) {
+        process.stderr.write('what shall the picture show?\n\n  npm start -- "a fox on a blue background" -o fox.png\n\n');
+        command.outputHelp({ error: true });
+        process.exitCode = 2;
+        return;
+      }
+      await generate(prompt, options);
+    });
+}
+
+async function generate(prompt: string, options: GenerateOptions): Promise<void> {
+  if (extname(options.output).toLowerCase() !== '.png') {
+    throw new ArgumentError(`--output: only PNG is written, got '${options.output}'`);
+  }
+  const aborter = new AbortController();
+  const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
+  process.once('SIGINT', stop);
+  const device = await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads });
+  try {
+    const say = (line: string): void => void (options.quiet || process.stderr.write(`${line}\n`));
+    const { model, dtype, variant, revision, localFilesOnly } = options;
+    const pipe = await StableDiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
+      device,
+      ...(dtype && { dtype }),
+      ...(variant && { variant }),
+      ...(revision && { revision }),
+      ...(localFilesOnly && { localFilesOnly }),
+    });
+    if (options.scheduler) await pipe.useScheduler(options.scheduler);
+    pipe.setProgressBarConfig({ disable: options.quiet ?? false });
+    device.resetPeakMemory();
+    const start = performance.now();
+    let steps = 0;
+    const { images, seeds } = await pipe(prompt, {
+      numInferenceSteps: options.steps,
+      guidanceScale: options.guidance ?? (model ? 7.5 : 4),
+      numImagesPerPrompt: options.count,
+      signal: aborter.signal,
+      callbackOnStepEnd: () => void steps++,
+      ...(options.negative !== undefined && { negativePrompt: options.negative }),
+      ...(options.seed !== undefined && { seed: options.seed }),
+      ...(options.width !== undefined && { width: options.width }),
+      ...(options.height !== undefined && { height: options.height }),
+    });
+    const seconds = (performance.now() - start) / 1000;
+    for (const [i, image] of images.entries()) {
+      const path = images.length === 1 ? options.output : options.output.replace(/\.png$/i, `-${i + 1}.png`);
+      await image.save(path);
+      say(`wrote ${path} (${image.width}x${image.height})`);
+    }
+    const peak = (device.memory().peak / 2 ** 20).toFixed(0);
+    say(
+      `device ${device.name} (${device.caps.fingerprint}), seed ${seeds.join(', ')}, ${steps} steps, ` +
+        `${(seconds / Math.max(1, steps)).toFixed(3)} s a step, ${seconds.toFixed(2)} s in all, peak memory ${peak} MiB`,
+    );
+    pipe.dispose();
+  } finally {
+    process.removeListener('SIGINT', stop);
+    device[Symbol.dispose]();
+  }
+}

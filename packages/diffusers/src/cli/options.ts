@@ -1,0 +1,23 @@
+// Parsers of option values: one clear error instead of NaN.
+
+import { InvalidArgumentError } from 'commander';
+
+export function integer(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isInteger(value)) throw new InvalidArgumentError(`must be an integer, got '${text}'`);
+  return value;
+}
+
+export function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError(`must be a number, got '${text}'`);
+  return value;
+}
+
+/** Seeds have 64 bits, more than a double holds. */
+export function seed(text: string): bigint {
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) {
+    throw new InvalidArgumentError(`must be an integer from 0 to 2^64 - 1, got '${text}'`);
+  }
+  return BigInt(text);
+}

@@ -1,0 +1,22 @@
+// What the runner of a case gets: the case, its tensors, the device; and what it gives back.
+
+import type { AnyModule, DataArray, Device, Tensor } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import type { GoldenCase, TensorFiles } from './manifest.ts';
+
+export interface CaseContext {
+  readonly test: GoldenCase;
+  readonly device: Device;
+  readonly tensors: TensorFiles;
+  readonly files: ModelFiles;
+  /** An input on the device; owned by the case's scope. */
+  input(name: string): Promise<Tensor>;
+  inputValues(name: string): Promise<DataArray>;
+  /** A model of the case's set, loaded once for all cases. */
+  model(folder: string, className: string, weights: string | undefined): Promise<AnyModule>;
+}
+
+/** Results by output name: compared by the runner. 'unsupported' is counted apart, never as passed. */
+export type CaseResult = ReadonlyMap<string, ArrayLike<number>> | { readonly failure: string } | 'unsupported' | 'passed';
+
+export type CaseRunner = (context: CaseContext) => Promise<CaseResult>;

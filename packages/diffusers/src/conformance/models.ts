@@ -1,0 +1,129 @@
+// Cases of kinds clip_text, unet, unet_trace, vae_encode, vae_decode: whole modules and their inner activations.
+
+import { keep, scope, silu, Tensor } from '@darkroom/core';
+import type { AnyModule, DataArray, Hook } from '@darkroom/core';
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts';
+import type { CLIPTextModel } from '../models/clip-text.ts';
+import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
+import type { CaseContext, CaseResult } from './context.ts';
+
+/** Reads each tensor to the host and frees it. */
+async function toHost(tensors: Readonly<Record<string, Tensor | undefined>>): Promise<Map<string, DataArray>> {
+  const out = new Map<string, DataArray>();
+  for (const [name, t] of Object.entries(tensors)) {
+    if (!t) continue;
+    out.set(name, await t.data());
+    t.dispose();
+  }
+  return out;
+}
+
+export async function runClipText(context: CaseContext): Promise<CaseResult> {
+  const { test } = context;
+  const className = test.outputs?.['text_embeds'] ? 'CLIPTextModelWithProjection' : 'CLIPTextModel';
+  const model = (await context.model(test.subfolder!, className, test.weights)) as CLIPTextModel;
+  const flat = await context.inputValues('input_ids');
+  const [rows, length] = test.inputs!['input_ids']!.shape as [number, number];
+  const ids = Array.from({ length: rows }, (_, i) => [...flat.subarray(i * length, (i + 1) * length)]);
+  const result = scope(() => {
+    const out = model.call(ids, { dtype: 'float32' });
+    const named: Record<string, Tensor | undefined> = {
+      last_hidden_state: out.lastHiddenState,
+      pooler_output: out.poolerOutput,
+      text_embeds: out.textEmbeds,
+    };
+    for (const [i, h] of out.hiddenStates.entries()) named[`hidden_${i}`] = h;
+    return named;
+  });
+  return toHost(result);
+}
+
+/** One value, or one for each of the batch. */
+function timesteps(values: DataArray): number | number[] {
+  return values.length === 1 ? values[0]! : [...values];
+}
+
+async function unetOutput(context: CaseContext, model: UNet2DConditionModel): Promise<Tensor> {
+  const { test } = context;
+  const sample = await context.input('sample');
+  const embeds = await context.input('encoder_hidden_states');
+  const t = timesteps(await context.inputValues('timestep'));
+  const addedCond = test.inputs!['text_embeds'] && {
+    textEmbeds: await context.input('text_embeds'),
+    timeIds: await context.input('time_ids'),
+  };
+  return model.call(sample, t, embeds, addedCond ? { addedCond } : {}).sample;
+}
+
+export async function runUnet(context: CaseContext): Promise<CaseResult> {
+  const model = (await context.model(context.test.subfolder!, 'UNet2DConditionModel', context.test.weights)) as UNet2DConditionModel;
+  return toHost({ out: await unetOutput(context, model) });
+}
+
+/** The first tensor of a module's result, as a forward hook of torch sees it. */
+function firstTensor(value: unknown): Tensor | undefined {
+  if (value instanceof Tensor) return value;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const v of Object.values(value)) {
+    const found = firstTensor(v);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Records what a module gives. A fused activation (a norm's second argument) is taken out of the call and applied
+ * after recording, since the reference hooks see the module alone.
+ */
+function recordingHook(path: string, into: Map<string, Tensor>): Hook {
+  let activated = false;
+  return {
+    name: 'conformance',
+    preForward(_, args) {
+      activated = args[1] === 'silu';
+      return activated ? [args[0]] : undefined;
+    },
+    postForward(_, output) {
+      const t = firstTensor(output);
+      if (t) into.set(path, keep(t.alias()));
+      return activated && t ? silu(t) : undefined;
+    },
+  };
+}
+
+export async function runUnetTrace(context: CaseContext): Promise<CaseResult> {
+  const { test } = context;
+  const model = (await context.model(test.subfolder!, 'UNet2DConditionModel', test.weights)) as UNet2DConditionModel;
+  const seen = new Map<string, Tensor>();
+  const hooked: AnyModule[] = [];
+  const modules = new Map(model.namedModules());
+  try {
+    for (const path of Object.keys(test.outputs!)) {
+      if (path === 'out') continue;
+      const module = modules.get(path);
+      if (!module) return { failure: `the model has no module '${path}'` };
+      module.addHook(recordingHook(path, seen));
+      hooked.push(module);
+    }
+    seen.set('out', await unetOutput(context, model));
+    return await toHost(Object.fromEntries(seen));
+  } finally {
+    for (const module of hooked) module.removeHook('conformance');
+  }
+}
+
+export async function runVaeEncode(context: CaseContext): Promise<CaseResult> {
+  const model = (await context.model(context.test.subfolder!, 'AutoencoderKL', context.test.weights)) as AutoencoderKL;
+  const image = await context.input('image');
+  const { mean, logvar, std, mode } = scope(() => {
+    const d = model.encode(image);
+    return { mean: d.mean, logvar: d.logvar, std: d.std, mode: d.mode().alias() };
+  });
+  return toHost({ mean, logvar, std, mode });
+}
+
+export async function runVaeDecode(context: CaseContext): Promise<CaseResult> {
+  const model = (await context.model(context.test.subfolder!, 'AutoencoderKL', context.test.weights)) as AutoencoderKL;
+  const z = await context.input('z');
+  return toHost({ image: model.decode(z) });
+}

@@ -1,0 +1,129 @@
+// Runs every case of a folder against a device and reports line by line. What this version does not know is a
+// failure; pipelines that come later count as unsupported, never as passed.
+
+import { Scope } from '@darkroom/core';
+import type { AnyModule, Device } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import { loadModel } from '../pipelines/from-pretrained.ts';
+import { mismatch, toleranceOf } from './compare.ts';
+import type { CaseContext, CaseResult, CaseRunner } from './context.ts';
+import type { GoldenCase } from './manifest.ts';
+import { readGoldens, TensorFiles } from './manifest.ts';
+import { runClipText, runUnet, runUnetTrace, runVaeDecode, runVaeEncode } from './models.ts';
+import { runOp } from './ops.ts';
+import { runPipeline } from './pipelines.ts';
+import { runAddNoise, runSchedulerTable, runSchedulerTrace, runTimestepTables } from './schedulers.ts';
+import { runTokenizer } from './tokenizer.ts';
+
+const runners: Readonly<Record<string, CaseRunner>> = {
+  op: runOp,
+  clip_text: runClipText,
+  unet: runUnet,
+  unet_trace: runUnetTrace,
+  vae_encode: runVaeEncode,
+  vae_decode: runVaeDecode,
+  scheduler_trace: runSchedulerTrace,
+  scheduler_add_noise: runAddNoise,
+  scheduler_table: runSchedulerTable,
+  timestep_tables: runTimestepTables,
+  pipeline: runPipeline,
+  tokenizer: runTokenizer,
+};
+
+/** Timestep lists: the reference's values, stored in float32. */
+const exact = { atol: 1e-4, rtol: 1e-6 };
+
+export interface ConformanceOptions {
+  readonly device: Device;
+  readonly files: ModelFiles;
+  /** Only cases whose id contains this. */
+  readonly filter?: string;
+  readonly onFailure?: (id: string, reason: string) => void;
+  readonly onUnsupported?: (id: string) => void;
+}
+
+export interface ConformanceReport {
+  readonly passed: number;
+  readonly failed: number;
+  readonly unsupported: number;
+}
+
+export async function runConformance(options: ConformanceOptions): Promise<ConformanceReport> {
+  const { device, files, filter } = options;
+  const { cases } = await readGoldens(files);
+  const tensors = new TensorFiles(files);
+  const models = new Map<string, Promise<AnyModule>>();
+  const counts = { passed: 0, failed: 0, unsupported: 0 };
+  try {
+    for (const test of cases) {
+      if (filter && !test.id.includes(filter)) continue;
+      const outcome = await runCase(test, device, files, tensors, models);
+      if (outcome === 'passed' || outcome === 'unsupported') counts[outcome]++;
+      else counts.failed++;
+      if (outcome === 'unsupported') options.onUnsupported?.(test.id);
+      else if (outcome !== 'passed') options.onFailure?.(test.id, outcome.failure);
+    }
+    return counts;
+  } finally {
+    for (const model of models.values()) await model.then((m) => m.dispose(), () => {});
+  }
+}
+
+async function runCase(
+  test: GoldenCase,
+  device: Device,
+  files: ModelFiles,
+  tensors: TensorFiles,
+  models: Map<string, Promise<AnyModule>>,
+): Promise<'passed' | 'unsupported' | { failure: string }> {
+  const runner = runners[test.kind];
+  if (!runner) return { failure: `case kind '${test.kind}' is not one this version understands` };
+  const memory = new Scope();
+  const context: CaseContext = {
+    test,
+    device,
+    tensors,
+    files,
+    async input(name) {
+      const t = await tensors.tensor(test, entryOf(test, name), device);
+      memory.adopt(t);
+      return t;
+    },
+    inputValues: async (name) => tensors.values(test, entryOf(test, name)),
+    model: async (folder, className, weights) => {
+      const key = `${test.model}/${folder}/${weights ?? 'fp32'}`;
+      const known = models.get(key);
+      if (known) return known;
+      const variant = weights === 'fp16' ? { variant: 'fp16' } : {};
+      const loading = loadModel(files, `models/${test.model}/${folder}`, className, { device, ...variant });
+      models.set(key, loading);
+      return loading;
+    },
+  };
+  try {
+    return await judge(test, await runner(context), tensors);
+  } catch (error) {
+    return { failure: (error as Error).message };
+  } finally {
+    memory.dispose();
+  }
+}
+
+function entryOf(test: GoldenCase, name: string): NonNullable<GoldenCase['inputs']>[string] {
+  const entry = test.inputs?.[name];
+  if (!entry) throw new Error(`case has no input '${name}'`);
+  return entry;
+}
+
+async function judge(test: GoldenCase, result: CaseResult, tensors: TensorFiles): Promise<'passed' | 'unsupported' | { failure: string }> {
+  if (result === 'passed' || result === 'unsupported') return result;
+  if ('failure' in result) return result;
+  for (const [name, entry] of Object.entries(test.outputs ?? {})) {
+    const got = result.get(name);
+    if (!got) return { failure: `gives no '${name}'` };
+    const tolerance = name === 'timesteps' ? exact : toleranceOf(test, name, 'f32');
+    const reason = mismatch(got, await tensors.values(test, entry), tolerance);
+    if (reason) return { failure: `${name}: ${reason}` };
+  }
+  return 'passed';
+}

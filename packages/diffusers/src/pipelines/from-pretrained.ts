@@ -1,0 +1,122 @@
+// fromPretrained: a folder or hub id → components. model_index.json names class and library of each; every config
+// and weight file is checked before it is used, and an error leaves nothing on the device.
+
+import { ArgumentError, FormatError } from '@darkroom/core';
+import type { AnyModule, Device, DType } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import { openModel } from '../loading/hub.ts';
+import type { HubOptions } from '../loading/hub.ts';
+import { readJson } from '../loading/json.ts';
+import { weightFiles } from '../loading/weights-files.ts';
+import { AutoencoderKL, convertVaeKeys } from '../models/autoencoder-kl.ts';
+import { CLIPTextModel, CLIPTextModelWithProjection, convertTextEncoderKeys } from '../models/clip-text.ts';
+import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
+import { schedulerFromConfig } from '../schedulers/from-config.ts';
+import type { Scheduler } from '../schedulers/scheduler.ts';
+import { clipTokenizerFromFiles } from '../tokenizers/clip.ts';
+import type { ClipTokenizer } from '../tokenizers/clip.ts';
+import { loadWeights } from './load-weights.ts';
+import type { KeyConversion } from './load-weights.ts';
+
+export interface LoadOptions extends HubOptions {
+  readonly device: Device;
+  /** dtype of weights and activations. Default: weights as stored, activations in float32. */
+  readonly dtype?: DType;
+  /** 'fp16' picks *.fp16.safetensors; falls back to the plain file, with a warning, when no variant file exists. */
+  readonly variant?: string;
+  /** Bytes loaded of a component's weights. */
+  readonly onLoad?: (component: string, loadedBytes: number, totalBytes: number) => void;
+}
+
+type Config = Readonly<Record<string, unknown>>;
+
+interface ModelClass {
+  fromConfig(config: Config, source: string): AnyModule;
+}
+
+interface ModelKind {
+  readonly model: ModelClass;
+  /** Stem of the weight files. */
+  readonly stem: string;
+  readonly convert?: KeyConversion;
+}
+
+const modelKinds: Readonly<Record<string, ModelKind>> = {
+  UNet2DConditionModel: { model: UNet2DConditionModel, stem: 'diffusion_pytorch_model' },
+  AutoencoderKL: { model: AutoencoderKL, stem: 'diffusion_pytorch_model', convert: convertVaeKeys },
+  CLIPTextModel: { model: CLIPTextModel, stem: 'model', convert: convertTextEncoderKeys },
+  CLIPTextModelWithProjection: { model: CLIPTextModelWithProjection, stem: 'model', convert: convertTextEncoderKeys },
+};
+
+/** Names only ever loaded when the user brings them. */
+const leftOut = new Set(['safety_checker', 'feature_extractor', 'image_encoder']);
+
+/** Reads one model: its config, then its weights. */
+export async function loadModel(files: ModelFiles, folder: string, className: string, options: LoadOptions): Promise<AnyModule> {
+  const kind = modelKinds[className];
+  if (!kind) {
+    throw new FormatError(`${files.describe()}: '${folder}' is a ${className}, known are ${Object.keys(modelKinds).join(', ')}`);
+  }
+  const prefix = folder ? `${folder}/` : '';
+  const config = await readJson(files, `${prefix}config.json`);
+  const model = kind.model.fromConfig(config, `${files.describe()}/${prefix}config.json`);
+  const paths = await weightFiles(files, folder, kind.stem, options.variant);
+  const sources = await Promise.all(paths.map((path) => files.source(path)));
+  await loadWeights(model, sources, {
+    device: options.device,
+    dtype: options.dtype,
+    ...(kind.convert && { convert: kind.convert }),
+    onProgress: (loaded, total) => options.onLoad?.(folder, loaded, total),
+  });
+  return model;
+}
+
+/** The components of a pipeline folder by name, in model_index.json's spelling; `given` ones are taken as they are. */
+export async function loadComponents(
+  idOrDir: string,
+  options: LoadOptions,
+  given: Readonly<Record<string, unknown>>,
+): Promise<{ index: Config; components: Record<string, unknown>; files: ModelFiles }> {
+  if (!options.device) throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
+  const files = await openModel(idOrDir, options);
+  const index = await readJson(files, 'model_index.json');
+  const components: Record<string, unknown> = {};
+  const loadedHere: AnyModule[] = [];
+  try {
+    for (const [name, entry] of Object.entries(index)) {
+      if (name.startsWith('_') || !Array.isArray(entry)) continue;
+      if (Object.hasOwn(given, name)) {
+        components[name] = given[name];
+        continue;
+      }
+      const [library, className] = entry as unknown[];
+      if (library === null || className === null || leftOut.has(name)) continue;
+      if (typeof className !== 'string') throw new FormatError(`${files.describe()}/model_index.json: '${name}' names no class`);
+      if (!/^[A-Za-z0-9_.-]+$/.test(name) || name.includes('..')) {
+        throw new FormatError(`${files.describe()}/model_index.json: component '${name}' is not a plain folder name`);
+      }
+      components[name] = await loadComponent(files, name, className, options, loadedHere);
+    }
+    return { index, components, files };
+  } catch (error) {
+    for (const model of loadedHere) model.dispose();
+    throw error;
+  }
+}
+
+async function loadComponent(
+  files: ModelFiles,
+  name: string,
+  className: string,
+  options: LoadOptions,
+  loadedHere: AnyModule[],
+): Promise<AnyModule | ClipTokenizer | Scheduler> {
+  if (/^CLIPTokenizer/.test(className)) return clipTokenizerFromFiles(files, name);
+  if (/Scheduler$/.test(className)) {
+    const config = await readJson(files, `${name}/scheduler_config.json`);
+    return schedulerFromConfig({ ...config, _class_name: className }, `${files.describe()}/${name}/scheduler_config.json`);
+  }
+  const model = await loadModel(files, name, className, options);
+  loadedHere.push(model);
+  return model;
+}

@@ -1,0 +1,34 @@
+// Classifier-free guidance and its rescaling, one pointwise op each (plus two reductions for the standard deviations).
+
+import { map, scope, sum } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+
+/** uncond + scale · (text - uncond); both [n, c, h, w]. */
+export function guide(uncond: Tensor, text: Tensor, scale: number): Tensor {
+  return map(['add', ['in', 0], ['mul', ['scalar', 0], ['sub', ['in', 1], ['in', 0]]]], [uncond, text], { scalars: [scale] });
+}
+
+/**
+ * Lin et al. 2023, section 3.4: cfg rescaled to the standard deviation of the text prediction, mixed by `rescale`.
+ * Deviations are over all but the batch axis, unbiased (n - 1).
+ */
+export function rescaleGuidance(cfg: Tensor, text: Tensor, rescale: number): Tensor {
+  return scope(() => {
+    const ratio = map(['sqrt', ['div', ['in', 0], ['in', 1]]], [squares(text), squares(cfg)]); // n - 1 cancels
+    return map(
+      ['add', ['mul', ['scalar', 0], ['mul', ['in', 0], ['in', 1]]], ['mul', ['sub', 1, ['scalar', 0]], ['in', 0]]],
+      [cfg, ratio],
+      { scalars: [rescale], dtype: cfg.dtype },
+    );
+  });
+}
+
+/** Sum of squared deviations from the mean over all axes but the first, kept as [n, 1, 1, 1], in float32. */
+function squares(x: Tensor): Tensor {
+  const axes = x.shape.map((_, i) => i).slice(1);
+  const n = x.elements / x.shape[0]!;
+  const wide = map(['in', 0], [x], { dtype: 'float32' });
+  const mean = sum(wide, { axes, keepDims: true, post: ['mul', ['in', 0], 1 / n] });
+  const centred = map(['sub', ['in', 0], ['in', 1]], [wide, mean]);
+  return sum(centred, { axes, keepDims: true, pre: ['mul', ['in', 0], ['in', 0]] });
+}

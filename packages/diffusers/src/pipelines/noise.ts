@@ -1,0 +1,48 @@
+// Noise for latents: drawn on the host from torch's CPU stream, so that one seed gives one picture on every backend.
+
+import { ArgumentError, formatShape, tensor } from '@darkroom/core';
+import type { Device, DType, FloatDType, Tensor } from '@darkroom/core';
+import type { Generator } from '../random/generator.ts';
+import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
+
+interface Seeding {
+  readonly seed?: number | bigint | readonly (number | bigint)[];
+  readonly generator?: Generator | readonly Generator[];
+}
+
+/** One generator for the batch, or one for each image; and the seeds behind them. */
+export function generatorsFor(options: Seeding, images: number): { generators: readonly Generator[]; seeds: readonly (number | bigint)[] } {
+  const { generator, seed } = options;
+  if (generator !== undefined && seed !== undefined) throw new ArgumentError('generate: give seed or generator, not both');
+  const check = (count: number, what: string): void => {
+    if (count !== images) throw new ArgumentError(`generate: ${count} ${what} for ${images} images; give one, or one for each image`);
+  };
+  if (generator !== undefined) {
+    if (!isList(generator)) return { generators: [generator], seeds: [] };
+    check(generator.length, 'generators');
+    return { generators: generator, seeds: [] };
+  }
+  if (isList(seed)) {
+    check(seed.length, 'seeds');
+    return { generators: seed.map((s) => new TorchCpuGenerator(s)), seeds: seed };
+  }
+  const one = seed ?? Math.floor(Math.random() * 2 ** 32);
+  return { generators: [new TorchCpuGenerator(one)], seeds: [one] };
+}
+
+function isList<T>(value: T | readonly T[] | undefined): value is readonly T[] {
+  return Array.isArray(value);
+}
+
+/** Standard normal values of `shape`: from one generator as a whole, or image by image from one generator each. */
+export function drawNoise(generators: readonly Generator[], shape: readonly number[], dtype: DType, device: Device): Tensor {
+  const count = shape.reduce((a, b) => a * b, 1);
+  if (generators.length === 1) return tensor(generators[0]!.randn(count, dtype as FloatDType), { shape, dtype, device });
+  if (generators.length !== shape[0]) {
+    throw new ArgumentError(`noise: ${generators.length} generators for a batch of ${shape[0]} (${formatShape(shape)})`);
+  }
+  const values = new Float32Array(count);
+  const size = count / generators.length;
+  for (const [i, g] of generators.entries()) values.set(g.randn(size, dtype as FloatDType), i * size);
+  return tensor(values, { shape, dtype, device });
+}

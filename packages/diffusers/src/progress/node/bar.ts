@@ -1,0 +1,26 @@
+// The progress bar on stderr, by cli-progress. Silent where stderr is not a terminal, unless forced.
+
+import { SingleBar } from 'cli-progress';
+import type { ProgressBar } from '../progress.ts';
+import { silentBar } from '../progress.ts';
+
+export function terminalBar(total: number, description: string, force: boolean): ProgressBar {
+  if (!process.stderr.isTTY && !force) return silentBar;
+  const bar = new SingleBar({
+    stream: process.stderr,
+    format: `${description} {bar} {value}/{total} | {rate} steps/s | {eta_formatted} left{note}`,
+    hideCursor: true,
+    noTTYOutput: true,
+    notTTYSchedule: 1000,
+    barsize: 30,
+  });
+  bar.start(total, 0, { rate: '-', note: '' });
+  const start = performance.now();
+  return {
+    update(done, note) {
+      const rate = ((1000 * done) / (performance.now() - start)).toFixed(2);
+      bar.update(done, { rate, note: note ? ` | ${note}` : '' });
+    },
+    stop: () => bar.stop(),
+  };
+}
