@@ -11,10 +11,10 @@ export default tseslint.config(
   ...tseslint.configs.recommended,
   {
     files: ['packages/*/src/**/*.ts'],
-    languageOptions: { parserOptions: { projectService: { allowDefaultProject: [] }, tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' } },
+    languageOptions: { parserOptions: { tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' } },
     plugins: { 'import-x': importX },
     settings: {
-      'import-x/resolver-next': [createTypeScriptImportResolver({ project: 'packages/*/tsconfig.json' })],
+      'import-x/resolver-next': [createTypeScriptImportResolver({ project: './tsconfig.lint.json' })],
       'import-x/extensions': ['.ts'],
       'import-x/parsers': { '@typescript-eslint/parser': ['.ts'] },
     },

@@ -1,41 +1,118 @@
-// The CPU backend (interim: reference kernels only).
+// The CPU backend: a driver over the SIMD engine. Work is done when the call returns; queues and fences are formal.
+// Every op has the reference kernel to fall back on; `kernels: 'reference'` uses nothing else (the oracle).
 
-import { dtypeNames, Device, isFloat } from '@darkroom/core';
-import type { ArgSpec, Backend, Buffer, Caps, Choice, Kernel, KernelOp, Queue, Slice } from '@darkroom/core';
-import { opKey } from '@darkroom/core';
+import { Device, DeviceError, dtypeNames, opKey } from '@darkroom/core';
+import type { ArgSpec, Backend, Buffer, Caps, Choice, DeviceOptions, Kernel, KernelOp, Queue, Slice } from '@darkroom/core';
+import { factoryOf } from './kernels/index.ts';
+import type { Run } from './kernels/kernel.ts';
 import { viewOf } from './reference/access.ts';
 import { reference } from './reference/index.ts';
+import { Engine } from './simd/engine.ts';
+import type { EngineOptions } from './simd/engine.ts';
 
-interface HostBuffer extends Buffer { readonly data: ArrayBuffer }
-interface CpuKernel extends Kernel { run(args: readonly Slice[], scalars: readonly number[]): void }
-const data = (b: Buffer): ArrayBuffer => (b as HostBuffer).data;
-
-export function cpuBackend(): Backend {
-  const caps: Caps = {
-    dtypes: new Set(dtypeNames), convFormat: 'contiguous', suballocate: true, poolBuffers: false, replay: false,
-    pinned: false, syncRead: true, maxBufferBytes: 2 ** 32, maxBindings: 64, peak: {}, bandwidth: 0, fingerprint: 'cpu',
-  };
-  const readSync = (s: Slice): Uint8Array => new Uint8Array(data(s.buffer).slice(s.offset, s.offset + s.bytes));
-  return {
-    name: 'cpu', caps,
-    alloc: (bytes): HostBuffer => ({ bytes, data: new ArrayBuffer(bytes) }),
-    free() {},
-    write: (dst, src) => new Uint8Array(data(dst.buffer)).set(src, dst.offset),
-    copy: (dst, src) => new Uint8Array(data(dst.buffer)).set(readSync(src), dst.offset),
-    read: async (s) => readSync(s),
-    readSync,
-    choices: (op, args): readonly Choice[] => (op.kind === 'custom' || !args.every((a) => isFloat(a.dtype) || true) ? [] : [{ id: 'reference' }]),
-    prepare: (op: KernelOp, args: readonly ArgSpec[]): CpuKernel => ({
-      key: opKey(op), label: `${op.kind}/reference`,
-      run: (slices, scalars) => reference(op)(op, slices.map((s, i) => viewOf(args[i]!, data(s.buffer), s.offset)), scalars),
-    }),
-    run: (k, args, scalars) => (k as CpuKernel).run(args, scalars),
-    createQueue: (role): Queue => ({ role }), fence() {}, flush() {}, idle: async () => {},
-    time: async (work) => { const t = performance.now(); work(); return performance.now() - t; },
-    [Symbol.dispose]() {},
-  };
+export interface CpuOptions extends EngineOptions, DeviceOptions {
+  /** 'fast' (default): SIMD kernels where they exist; 'reference': plain loops in double precision only. */
+  readonly kernels?: 'fast' | 'reference';
 }
 
-export async function cpu(_options: { threads?: number; kernels?: "reference" } = {}): Promise<Device> {
-  return new Device(cpuBackend());
+interface HeapBuffer extends Buffer {
+  readonly at: number;
+}
+interface CpuKernel extends Kernel {
+  readonly run: Run;
+}
+
+const at = (slice: Slice): number => (slice.buffer as HeapBuffer).at + slice.offset;
+
+class CpuBackend implements Backend {
+  readonly name = 'cpu';
+  readonly caps: Caps;
+  readonly #engine: Engine;
+  readonly #referenceOnly: boolean;
+  readonly #live = new Set<Buffer>();
+
+  constructor(engine: Engine, referenceOnly: boolean) {
+    this.#engine = engine;
+    this.#referenceOnly = referenceOnly;
+    const kernels = referenceOnly ? 'reference kernels' : `WebAssembly SIMD${engine.relaxed ? ', relaxed' : ''}`;
+    this.caps = {
+      dtypes: new Set(dtypeNames),
+      convFormat: 'contiguous',
+      suballocate: true,
+      poolBuffers: false,
+      replay: false,
+      pinned: false,
+      syncRead: true,
+      maxBufferBytes: 2 ** 32 - 2 ** 16,
+      maxBindings: 64,
+      peak: {},
+      bandwidth: 0,
+      fingerprint: `${kernels}, ${engine.threads} thread${engine.threads === 1 ? '' : 's'}`,
+    };
+  }
+
+  alloc(bytes: number): Buffer {
+    const buffer: HeapBuffer = { bytes, at: this.#engine.alloc(bytes) };
+    this.#live.add(buffer);
+    return buffer;
+  }
+  free(buffer: Buffer): void {
+    if (!this.#live.delete(buffer)) throw new DeviceError('cpu: buffer freed twice');
+    this.#engine.free((buffer as HeapBuffer).at);
+  }
+  write(dst: Slice, src: Uint8Array): void {
+    this.#engine.bytes.set(src, at(dst));
+  }
+  copy(dst: Slice, src: Slice): void {
+    this.#engine.bytes.copyWithin(at(dst), at(src), at(src) + src.bytes);
+  }
+  readSync(src: Slice): Uint8Array {
+    return this.#engine.bytes.slice(at(src), at(src) + src.bytes);
+  }
+  async read(src: Slice): Promise<Uint8Array> {
+    return this.readSync(src);
+  }
+
+  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    const fast = this.#referenceOnly ? [] : factoryOf(op).choices(op, args);
+    if (fast.length > 0) return fast.map((id) => ({ id }));
+    return op.kind === 'custom' ? [] : [{ id: 'reference' }];
+  }
+
+  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): CpuKernel {
+    const label = `${op.kind}/${choice.id}`;
+    if (choice.id !== 'reference') {
+      return { key: `${opKey(op)} ${choice.id}`, label, run: factoryOf(op).prepare(this.#engine, op, args, choice.id) };
+    }
+    const run: Run = (pointers, scalars) => {
+      const { buffer } = this.#engine.memory;
+      reference(op)(op, pointers.map((p, i) => viewOf(args[i]!, buffer, p)), scalars);
+    };
+    return { key: `${opKey(op)} reference`, label, run };
+  }
+
+  run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[]): void {
+    (kernel as CpuKernel).run(args.map(at), scalars);
+  }
+
+  createQueue(role: 'compute' | 'copy'): Queue {
+    return { role };
+  }
+  fence(): void {}
+  flush(): void {}
+  async idle(): Promise<void> {}
+  async time(work: () => void): Promise<number> {
+    const start = performance.now();
+    work();
+    return performance.now() - start;
+  }
+  [Symbol.dispose](): void {
+    this.#engine.dispose();
+  }
+}
+
+/** Opens the CPU. Each call is a device of its own: memory, threads, kernel cache. */
+export async function cpu(options: CpuOptions = {}): Promise<Device> {
+  const engine = await Engine.create(options);
+  return new Device(new CpuBackend(engine, options.kernels === 'reference'), options);
 }

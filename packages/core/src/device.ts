@@ -3,7 +3,7 @@
 
 import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
-import type { Backend, Caps, Kernel } from './backend.ts';
+import type { Backend, Buffer, Caps, Kernel } from './backend.ts';
 import { DeviceError } from './errors.ts';
 import type { Precision } from './op.ts';
 import { Profile } from './profile.ts';
@@ -78,7 +78,7 @@ export class Device {
 
   // For the framework.
 
-  allocate(bytes: number): import('./backend.ts').Buffer {
+  allocate(bytes: number): Buffer {
     if (this.#disposed) throw new DeviceError(`${this.name}: the device was disposed`);
     return this.#allocator.alloc(bytes);
   }

@@ -20,13 +20,7 @@ export class Scope {
 
   /** Runs `body` with this scope as the current one; what it makes stays until the scope ends. */
   run<T>(body: () => T): T {
-    const outer = current;
-    current = this;
-    try {
-      return body();
-    } finally {
-      current = outer;
-    }
+    return within(this, body);
   }
 
   adopt(item: Owned): void {
@@ -59,6 +53,16 @@ export class Scope {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+function within<T>(inner: Scope, body: () => T): T {
+  const outer = current;
+  current = inner;
+  try {
+    return body();
+  } finally {
+    current = outer;
   }
 }
 

@@ -61,10 +61,10 @@ export function forEachIndex(shape: readonly number[], visit: (index: readonly n
   }
 }
 
-/** Element position of a coordinate. */
+/** Element position of a coordinate; trailing axes that `index` leaves out count as 0. */
 export function at(strides: readonly number[], index: readonly number[]): number {
   let i = 0;
-  for (let d = 0; d < strides.length; d++) i += strides[d]! * index[d]!;
+  for (let d = 0; d < index.length; d++) i += strides[d]! * index[d]!;
   return i;
 }
 

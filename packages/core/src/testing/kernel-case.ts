@@ -33,6 +33,8 @@ export async function checkKernelCase(test: KernelCase, device: Device, oracle: 
     const got = memory.run(() => run(test, device, seed));
     const want = memory.run(() => run(test, oracle, seed));
     const [a, b] = [await got.output.data(), await want.output.data()];
+    // Inputs are chosen so that results are finite: a NaN on both sides would hide a bug.
+    if (!b.every(Number.isFinite)) throw new Error(`${test.name}: the oracle's result is not finite`);
     const tolerance = test.tolerance ?? kernelTolerance(test.op, got.inputs.map((x) => x.spec), got.output.dtype);
     const at = firstMismatch(a, b, tolerance);
     if (at >= 0) {

@@ -9,7 +9,7 @@ import { activations } from '../ops/pointwise.ts';
 import type { InputLayout, InputSpec } from './inputs.ts';
 import type { KernelCase } from './kernel-case.ts';
 
-type Fc = typeof FastCheck;
+type Fc = typeof FastCheck.default;
 type Arb<T> = FastCheck.Arbitrary<T>;
 
 const layouts: readonly InputLayout[] = ['contiguous', 'channelsLast', 'permuted', 'sliced', 'offset'];

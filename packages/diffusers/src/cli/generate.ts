@@ -97,7 +97,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       ...(revision && { revision }),
       ...(localFilesOnly && { localFilesOnly }),
     });
-    if (options.scheduler) await pipe.useScheduler(options.scheduler);
+    if (options.scheduler) pipe.useScheduler(options.scheduler);
     pipe.setProgressBarConfig({ disable: options.quiet ?? false });
     device.resetPeakMemory();
     const start = performance.now();

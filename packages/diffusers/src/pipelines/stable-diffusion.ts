@@ -1,19 +1,22 @@
 // Text to image with Stable Diffusion 1.x and 2.x. The loop is visible here; models, schedulers and loading are not.
 // Reference: diffusers' StableDiffusionPipeline. A safety checker is not part of it unless the user adds one.
 
-import { cast, concat, keep, map, scope, Scope, tensor, toAsync } from '@darkroom/core';
+import { cast, concat, FormatError, keep, map, scope, Scope, tensor, toAsync } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
 import { progressBar } from '../progress/progress.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
 import type { Generator } from '../random/generator.ts';
+import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import { Callable } from './callable.ts';
 import { guide, rescaleGuidance } from './guidance.ts';
 import { drawNoise, generatorsFor } from './noise.ts';
 import { checkCall } from './check-call.ts';
+import { loadComponents } from './from-pretrained.ts';
+import type { LoadOptions } from './from-pretrained.ts';
 import { encodePrompts } from './encode-prompts.ts';
 import type { PromptEmbeddings } from './encode-prompts.ts';
 
@@ -24,6 +27,15 @@ export interface StableDiffusionComponents {
   readonly unet: UNetLike;
   readonly scheduler: Scheduler;
 }
+
+/** Component → its folder and name in model_index.json. */
+export const componentFolders: Readonly<Record<keyof StableDiffusionComponents, string>> = {
+  vae: 'vae',
+  textEncoder: 'text_encoder',
+  tokenizer: 'tokenizer',
+  unet: 'unet',
+  scheduler: 'scheduler',
+};
 
 /** What a callback may read and replace. */
 export interface StepTensors {
@@ -105,6 +117,55 @@ export class StableDiffusionPipeline extends Callable {
     this.unet = components.unet;
     this.scheduler = components.scheduler;
     this.computeDtype = options.computeDtype ?? 'float32';
+  }
+
+  /**
+   * Loads a pipeline from a folder or hub id. Components given in `components` are taken as they are (a scheduler,
+   * a vae, …); the safety checker is never loaded unless given.
+   * @throws FormatError naming file and key when a file is missing, damaged, of an unknown class or does not fit.
+   */
+  static async fromPretrained(
+    idOrDir: string,
+    options: LoadOptions & { readonly components?: Partial<StableDiffusionComponents> },
+  ): Promise<StableDiffusionPipeline> {
+    const given = options.components ?? {};
+    const byFile = Object.fromEntries(
+      Object.entries(componentFolders).flatMap(([name, folder]) => {
+        const value = given[name as keyof StableDiffusionComponents];
+        return value === undefined ? [] : [[folder, value]];
+      }),
+    );
+    const { components, files, index } = await loadComponents(idOrDir, options, byFile);
+    for (const [name, folder] of Object.entries(componentFolders)) {
+      if (!components[folder]) throw new FormatError(`${files.describe()}/model_index.json: names no '${folder}' (${name})`);
+    }
+    const pipe = new StableDiffusionPipeline(
+      {
+        vae: components['vae'] as VaeLike,
+        textEncoder: components['text_encoder'] as TextEncoderLike,
+        tokenizer: components['tokenizer'] as ClipTokenizer,
+        unet: components['unet'] as UNetLike,
+        scheduler: components['scheduler'] as Scheduler,
+      },
+      options.dtype ? { computeDtype: options.dtype } : {},
+    );
+    pipe.index = index;
+    return pipe;
+  }
+
+  /** model_index.json as it was read; kept so that saving writes back what was there. */
+  index: Readonly<Record<string, unknown>> = {};
+
+  /** Replaces the scheduler by another class with the same configuration. */
+  useScheduler(className: string): void {
+    const { config } = this.scheduler;
+    this.scheduler = schedulerFromConfig({ ...config, _class_name: className }, `scheduler ${className}`);
+  }
+
+  /** Writes a folder that this library and Python's diffusers read. Existing files are replaced one by one, whole. */
+  async savePretrained(folder: string): Promise<void> {
+    const { savePipeline } = await import('./node/save-pipeline.ts');
+    await savePipeline(this, folder);
   }
 
   /** Pixels per latent: 2^(levels - 1) of the VAE. */

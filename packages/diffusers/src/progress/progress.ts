@@ -22,5 +22,5 @@ export async function progressBar(total: number, config: ProgressConfig): Promis
   if (config.create) return config.create(total, description);
   if (typeof process === 'undefined' || !process.stderr) return silentBar;
   const { terminalBar } = await import('./node/bar.ts');
-  return terminalBar(total, description, config.disable === false);
+  return terminalBar(total, description, config.disable === false) ?? silentBar;
 }

@@ -1,11 +1,15 @@
 // The progress bar on stderr, by cli-progress. Silent where stderr is not a terminal, unless forced.
 
 import { SingleBar } from 'cli-progress';
-import type { ProgressBar } from '../progress.ts';
-import { silentBar } from '../progress.ts';
 
-export function terminalBar(total: number, description: string, force: boolean): ProgressBar {
-  if (!process.stderr.isTTY && !force) return silentBar;
+interface TerminalBar {
+  update(done: number, note?: string): void;
+  stop(): void;
+}
+
+/** Undefined where nothing shall be shown. */
+export function terminalBar(total: number, description: string, force: boolean): TerminalBar | undefined {
+  if (!process.stderr.isTTY && !force) return undefined;
   const bar = new SingleBar({
     stream: process.stderr,
     format: `${description} {bar} {value}/{total} | {rate} steps/s | {eta_formatted} left{note}`,

@@ -1,0 +1,190 @@
+// The engine: one shared memory with its heap, compiled kernels, and the thread pool. Runs are synchronous: the
+// calling thread takes tiles too and returns when all are done. Knows nothing of ops or tensors.
+
+import { OutOfMemoryError } from '@darkroom/core';
+import { ModuleBuilder } from './emitter.ts';
+import { Heap } from './heap.ts';
+import { argsAt, argsWords, control, heapStart, maxThreads, startWebWorker, workerSource } from './threads.ts';
+import type { WorkerHandle } from './threads.ts';
+
+const pageBytes = 65536;
+const maxPages = 65536;
+/** Runs below this many flops (or bytes) stay on the calling thread: waking a worker costs tens of microseconds. */
+export const parallelThreshold = 400_000;
+/** Turns of a short spin before the caller sleeps; a worker usually ends within microseconds of the caller. */
+const spins = 2000;
+
+/** A compiled module: exports `tile(args, index, scratch)`. */
+export interface Code {
+  readonly id: number;
+  readonly bytesAt: number;
+  readonly byteCount: number;
+  readonly tile: (args: number, index: number, scratch: number) => void;
+}
+
+export interface EngineOptions {
+  /** Default: the cores of the machine. */
+  readonly threads?: number;
+  /** Default: true where the engine has relaxed SIMD. Fused multiply-adds change the last bits of products. */
+  readonly relaxed?: boolean;
+}
+
+export class Engine {
+  readonly memory: WebAssembly.Memory;
+  readonly threads: number;
+  readonly relaxed: boolean;
+  readonly #shared: boolean;
+  readonly #heap: Heap;
+  readonly #codes = new Map<string, Code>();
+  readonly #workers: readonly WorkerHandle[];
+  readonly #words: Int32Array;
+  #bytes: Uint8Array;
+  #scratchBytes = 0;
+  #canWait = true;
+
+  private constructor(memory: WebAssembly.Memory, shared: boolean, relaxed: boolean, workers: readonly WorkerHandle[]) {
+    this.memory = memory;
+    this.#shared = shared;
+    this.relaxed = relaxed;
+    this.threads = workers.length + 1;
+    this.#workers = workers;
+    this.#words = new Int32Array(memory.buffer, 0, heapStart / 4);
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#heap = new Heap(heapStart, maxPages * pageBytes, (end) => this.#grow(end));
+    try {
+      if (shared) Atomics.wait(this.#words, control.stop, 1, 0); // refused on a browser's main thread
+    } catch {
+      this.#canWait = false;
+    }
+  }
+
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    const isNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
+    const platform = isNode ? await import('./node/threads.ts') : undefined;
+    platform?.enableRelaxedSimd();
+    const shared = typeof SharedArrayBuffer !== 'undefined';
+    const cores = platform?.coreCount() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+    const threads = shared ? Math.max(1, Math.min(maxThreads, Math.floor(options.threads ?? cores))) : 1;
+    const memory = new WebAssembly.Memory(shared ? { initial: 16, maximum: maxPages, shared: true } : { initial: 16 });
+    const start = platform?.startWorker ?? startWebWorker;
+    const workers = await Promise.all(
+      Array.from({ length: threads - 1 }, (_, i) => start(workerSource, { memory, index: i + 1, c: control, argsAt })),
+    );
+    return new Engine(memory, shared, (options.relaxed ?? true) && hasRelaxedSimd(), workers);
+  }
+
+  #grow(end: number): boolean {
+    const missing = Math.ceil((end - this.memory.buffer.byteLength) / pageBytes);
+    if (missing <= 0) return true;
+    try {
+      // At least an eighth more, so that many small requests do not grow one by one.
+      const spare = Math.min(maxPages - this.memory.buffer.byteLength / pageBytes, this.memory.buffer.byteLength / pageBytes / 8);
+      this.memory.grow(Math.max(missing, Math.floor(Math.min(spare, 4096))));
+    } catch {
+      try {
+        this.memory.grow(missing);
+      } catch {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** All of memory, as it is now; do not keep it across allocations. */
+  get bytes(): Uint8Array {
+    const { buffer } = this.memory;
+    if (this.#bytes.buffer !== buffer) this.#bytes = new Uint8Array(buffer);
+    return this.#bytes;
+  }
+
+  /** @throws OutOfMemoryError when the 4 GiB of a 32-bit memory are used up. */
+  alloc(bytes: number): number {
+    const at = this.#heap.alloc(bytes);
+    if (at === undefined) {
+      throw new OutOfMemoryError(`cpu: no room for ${bytes} bytes (WebAssembly memory ends at 4 GiB; weights in float16 take half)`);
+    }
+    return at;
+  }
+  free(at: number): void {
+    this.#heap.free(at);
+  }
+
+  /** Words in the heap that live as long as the engine or until freed: tables of a prepared kernel. */
+  table(words: ArrayLike<number>): number {
+    const at = this.alloc(Math.max(4, words.length * 4));
+    new Int32Array(this.memory.buffer, at, words.length).set(words);
+    return at;
+  }
+
+  /** Compiles once per key. */
+  code(key: string, build: (module: ModuleBuilder) => void): Code {
+    const known = this.#codes.get(key);
+    if (known) return known;
+    const module = new ModuleBuilder();
+    build(module);
+    const bytes = module.encode(this.#shared);
+    const bytesAt = this.alloc(bytes.length);
+    this.bytes.set(bytes, bytesAt);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: this.memory } });
+    const code: Code = { id: this.#codes.size + 1, bytesAt, byteCount: bytes.length, tile: exports['tile'] as Code['tile'] };
+    this.#codes.set(key, code);
+    return code;
+  }
+
+  /** Makes each thread's scratch at least this large. */
+  reserveScratch(bytes: number): void {
+    if (bytes <= this.#scratchBytes) return;
+    for (let t = 0; t < this.threads; t++) {
+      const old = this.#words[control.scratch + t]! >>> 0;
+      if (old) this.free(old);
+      this.#words[control.scratch + t] = 0;
+    }
+    for (let t = 0; t < this.threads; t++) this.#words[control.scratch + t] = this.alloc(bytes);
+    this.#scratchBytes = bytes;
+  }
+
+  /** Runs tile 0 … tiles-1 with these argument words; `work` (flops or bytes) decides whether threads help. */
+  run(code: Code, args: ArrayLike<number>, tiles: number, work: number): void {
+    if (args.length > argsWords) throw new RangeError(`internal: ${args.length} argument words, ${argsWords} fit`);
+    const words = this.#words;
+    words.set(args, argsAt / 4);
+    const scratch = words[control.scratch]!;
+    if (this.threads === 1 || tiles <= 1 || work < parallelThreshold) {
+      for (let i = 0; i < tiles; i++) code.tile(argsAt, i, scratch);
+      return;
+    }
+    words[control.kernel] = code.id;
+    words[control.bytesAt] = code.bytesAt;
+    words[control.byteCount] = code.byteCount;
+    words[control.tiles] = tiles;
+    Atomics.store(words, control.next, 0);
+    Atomics.store(words, control.done, 0);
+    Atomics.add(words, control.epoch, 1);
+    Atomics.notify(words, control.epoch);
+    for (let i = Atomics.add(words, control.next, 1); i < tiles; i = Atomics.add(words, control.next, 1)) {
+      code.tile(argsAt, i, scratch);
+    }
+    const others = this.threads - 1;
+    for (let turn = 0; ; turn++) {
+      const done = Atomics.load(words, control.done);
+      if (done === others) return;
+      if (turn > spins && this.#canWait) Atomics.wait(words, control.done, done, 1000);
+    }
+  }
+
+  dispose(): void {
+    Atomics.store(this.#words, control.stop, 1);
+    Atomics.add(this.#words, control.epoch, 1);
+    Atomics.notify(this.#words, control.epoch);
+    for (const worker of this.#workers) worker.stop();
+  }
+}
+
+/** Whether a module with a relaxed multiply-add is valid here. */
+function hasRelaxedSimd(): boolean {
+  const module = new ModuleBuilder();
+  module.add(['i32'], (f) => {
+    f.f32x4(1).f32x4(1).f32x4(1).op('f32x4.relaxed_madd').op('drop');
+  });
+  return WebAssembly.validate(module.encode(typeof SharedArrayBuffer !== 'undefined'));
+}

@@ -1,0 +1,72 @@
+// Workers that run tiles of kernels. They meet over a control block at the start of the shared memory; after the
+// first message nothing is posted: new modules reach them as bytes in that memory.
+
+/** Words of the control block. A run: the caller sets kernel, bytes, args, tiles; zeroes next and done; bumps epoch. */
+export const control = {
+  epoch: 0,
+  /** Next tile to claim. */
+  next: 1,
+  tiles: 2,
+  /** Workers that have no tile left to claim. */
+  done: 3,
+  kernel: 4,
+  bytesAt: 5,
+  byteCount: 6,
+  stop: 7,
+  /** Scratch address of each thread; index 0 is the caller. */
+  scratch: 16,
+} as const;
+export const maxThreads = 32;
+/** The arguments of the current run, as words. */
+export const argsAt = 256;
+export const argsWords = 64;
+/** First byte the heap may use. */
+export const heapStart = 1024;
+
+export interface WorkerHandle {
+  stop(): void;
+}
+
+/** What a worker runs: plain JavaScript for Node's worker_threads and for browser workers. */
+export const workerSource = `
+const start = ({ memory, index, c, argsAt }) => {
+  const words = new Int32Array(memory.buffer, 0, 64);
+  const kernels = new Map();
+  let epoch = 0;
+  for (;;) {
+    Atomics.wait(words, c.epoch, epoch);
+    epoch = Atomics.load(words, c.epoch);
+    if (words[c.stop]) return;
+    const id = words[c.kernel];
+    let tile = kernels.get(id);
+    if (!tile) {
+      const bytes = new Uint8Array(memory.buffer, words[c.bytesAt] >>> 0, words[c.byteCount]).slice();
+      tile = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports.tile;
+      kernels.set(id, tile);
+    }
+    const scratch = words[c.scratch + index];
+    for (let i = Atomics.add(words, c.next, 1); i < words[c.tiles]; i = Atomics.add(words, c.next, 1)) tile(argsAt, i, scratch);
+    Atomics.add(words, c.done, 1);
+    Atomics.notify(words, c.done);
+  }
+};
+if (typeof require === 'function') {
+  const { parentPort } = require('node:worker_threads');
+  parentPort.once('message', (data) => { parentPort.postMessage('ready'); parentPort.close(); start(data); });
+} else {
+  onmessage = ({ data }) => { postMessage('ready'); start(data); };
+}
+`;
+
+/** A worker of the browser. */
+export async function startWebWorker(source: string, data: unknown): Promise<WorkerHandle> {
+  const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+  const worker = new Worker(url);
+  await new Promise<void>((resolve, reject) => {
+    worker.onmessage = () => resolve();
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(data);
+  });
+  URL.revokeObjectURL(url);
+  return { stop: () => worker.terminate() };
+}

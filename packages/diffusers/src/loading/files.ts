@@ -1,0 +1,48 @@
+// Where a checkpoint's files come from: a local folder, a hub id, a browser's folder handle, memory.
+// Paths are relative, with forward slashes ('unet/config.json'), and never leave the checkpoint.
+
+import { ArgumentError, FormatError, memorySource } from '@darkroom/core';
+import type { ByteSource } from '@darkroom/core';
+
+export interface ModelFiles {
+  /** For messages: a folder or a hub id. */
+  describe(): string;
+  exists(path: string): Promise<boolean>;
+  /** A file as UTF-8; rejects when it is missing, naming it. */
+  readText(path: string): Promise<string>;
+  /** A file's bytes by range; rejects when it is missing, naming it. */
+  source(path: string): Promise<ByteSource>;
+  /** Names of the files directly in a folder ('' is the top), without the folder; empty when there is none. */
+  list?(folder: string): Promise<readonly string[]>;
+}
+
+/**
+ * `path` in its plain form ('a//b/./c' → 'a/b/c'). Throws for paths that could leave the checkpoint: absolute ones, drive
+ * letters, '..', backslashes. `what` names where the path was written, as in "model_index.json: component 'unet'".
+ */
+export function checkPath(path: string, what: string): string {
+  const parts = path.split('/').filter((p) => p !== '' && p !== '.');
+  const bad = path.startsWith('/') || /[\\\0]/.test(path) || /^[A-Za-z]:/.test(path) || parts.includes('..') || parts.length === 0;
+  if (bad) throw new FormatError(`${what}: path ${JSON.stringify(path)} must stay inside the checkpoint's folder`);
+  return parts.join('/');
+}
+
+/** Files held in memory, by path: for tests, and for archives that were unpacked elsewhere. */
+export function memoryFiles(files: Readonly<Record<string, string | Uint8Array>>, name = 'memory'): ModelFiles {
+  const contents = new Map(Object.entries(files).map(([path, data]) => [checkPath(path, name), data]));
+  const bytes = (path: string): Uint8Array => {
+    const data = contents.get(checkPath(path, name));
+    if (data === undefined) throw new ArgumentError(`${name}: has no file '${path}'`);
+    return typeof data === 'string' ? new TextEncoder().encode(data) : data;
+  };
+  return {
+    describe: () => name,
+    exists: async (path) => contents.has(checkPath(path, name)),
+    readText: async (path) => new TextDecoder().decode(bytes(path)),
+    source: async (path) => memorySource(bytes(path), `${name}/${path}`),
+    list: async (folder) => {
+      const prefix = folder === '' ? '' : `${checkPath(folder, name)}/`;
+      return [...contents.keys()].filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/')).map((p) => p.slice(prefix.length));
+    },
+  };
+}

@@ -1,0 +1,87 @@
+// DDIM (Song, Meng and Ermon 2020, arXiv 2010.02502): deterministic for eta 0, DDPM-like for eta 1.
+
+import { ArgumentError } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import { betaFields, betaTable } from './betas.ts';
+import type { BetaTable } from './betas.ts';
+import { combine, scaled } from './combine.ts';
+import type { Terms } from './combine.ts';
+import { flag } from './config.ts';
+import type { SchedulerConfig, Values } from './config.ts';
+import { readRequest } from './options.ts';
+import {
+  clipFields, limitedOriginal, limits, mixOf, noiseTerms, originalTerms, predictionField, thresholdFields,
+} from './prediction.ts'; // prettier-ignore
+import { BaseSchedule, wantsOriginal } from './schedule.ts';
+import { Scheduler } from './scheduler.ts';
+import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
+import { spacedTimesteps, spacingFields } from './spacing.ts';
+
+const fields = {
+  ...betaFields(),
+  ...clipFields(true),
+  ...thresholdFields,
+  ...spacingFields('leading'),
+  set_alpha_to_one: flag(true),
+  prediction_type: predictionField(),
+  rescale_betas_zero_snr: flag(false),
+};
+type Config = Values<typeof fields>;
+
+export class DDIMScheduler extends Scheduler {
+  static readonly className = 'DDIMScheduler';
+  readonly table: BetaTable;
+
+  constructor(config: SchedulerConfig = {}) {
+    super(DDIMScheduler.className, fields, config);
+    const c = this.values as Config;
+    this.table = betaTable(c, c.rescale_betas_zero_snr);
+  }
+
+  schedule(options: ScheduleOptions): Schedule {
+    const c = this.values as Config;
+    const request = readRequest(this.className, options, c.num_train_timesteps);
+    const steps = (request as { steps: number }).steps;
+    return new DDIMSchedule(c, this.table.alphasCumprod, steps);
+  }
+}
+
+class DDIMSchedule extends BaseSchedule {
+  readonly #c: Config;
+  readonly #products: Float32Array;
+  readonly #stride: number;
+
+  constructor(config: Config, products: Float32Array, steps: number) {
+    super(DDIMScheduler.className, spacedTimesteps(config, steps));
+    this.#c = config;
+    this.#products = products;
+    this.#stride = Math.floor(config.num_train_timesteps / steps);
+  }
+
+  protected override advance(output: Tensor, i: number, sample: Tensor, options: StepOptions): StepResult {
+    const c = this.#c;
+    const { eta = 0 } = options;
+    if (!(eta >= 0 && eta <= 1)) throw new ArgumentError(`${this.className}: eta must be from 0 to 1, got ${eta}`);
+    const t = this.timesteps[i]!;
+    const before = t - this.#stride;
+    const now = this.#products[t]!;
+    const previous = before >= 0 ? this.#products[before]! : c.set_alpha_to_one ? 1 : this.#products[0]!;
+    const mix = mixOf(now);
+
+    let original: Terms = originalTerms(c.prediction_type, output, sample, mix);
+    let noise: Terms = noiseTerms(c.prediction_type, output, sample, mix);
+    if (limits(c)) {
+      original = [[limitedOriginal(c, original), 1]];
+      if (options.useClippedModelOutput) noise = [[sample, 1 / mix.sigma], ...scaled(original, -mix.alpha / mix.sigma)];
+    }
+    const variance = Math.max(0, ((1 - previous) / (1 - now)) * (1 - now / previous));
+    const deviation = eta * Math.sqrt(variance);
+    const direction = Math.sqrt(Math.max(0, 1 - previous - deviation * deviation));
+    const prevSample = combine([
+      ...scaled(original, Math.sqrt(previous)),
+      ...scaled(noise, direction),
+      ...(eta > 0 ? ([[this.drawNoise(options), deviation]] as const) : []),
+    ]);
+    return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: combine(original) }) };
+  }
+}

@@ -1,0 +1,87 @@
+// The update formulas of multi-step DPM-Solver as plain numbers: next sample = sample · a + Σ outputs · b + noise · c.
+// Reference: Lu et al. 2022, arXiv 2206.00927 (section 3) and 2211.01095 (section 4 and appendix for the SDE).
+
+import type { DpmAlgorithm, DpmSolver } from './dpm-solver.ts';
+import type { Level } from './solver-schedule.ts';
+
+export interface DpmCoefficients {
+  readonly sample: number;
+  /** For the newest output, the one before it, … */
+  readonly outputs: readonly number[];
+  readonly noise: number;
+}
+
+/** levels: the one to reach, then that of the sample, then those of earlier outputs; as many as order + 1. */
+export function dpmCoefficients(algorithm: DpmAlgorithm, solver: DpmSolver, levels: readonly Level[]): DpmCoefficients {
+  const [target, now, ...before] = levels as [Level, Level, ...Level[]];
+  const h = target.lambda - now.lambda;
+  const { sample, factor, first, second, noise } = weights(algorithm, solver, target, now, h, levels.length - 1);
+  if (before.length === 0) return { sample, outputs: [factor], noise };
+  const r0 = (now.lambda - before[0]!.lambda) / h;
+  // First difference quotient of the two newest outputs.
+  if (before.length === 1) return { sample, outputs: [factor + first / r0, -first / r0], noise };
+  const r1 = (before[0]!.lambda - before[1]!.lambda) / h;
+  // First and second derivative from three outputs (divided differences at unequal steps).
+  const d10 = (1 + r0 / (r0 + r1)) * first + second / (r0 + r1); // weight of (m0 - m1) / r0
+  const d11 = (-r0 / (r0 + r1)) * first - second / (r0 + r1); // weight of (m1 - m2) / r1
+  return { sample, outputs: [factor + d10 / r0, -d10 / r0 + d11 / r1, -d11 / r1], noise };
+}
+
+interface Weights {
+  readonly sample: number;
+  /** Of the newest output itself. */
+  readonly factor: number;
+  /** Of the first derivative. */
+  readonly first: number;
+  /** Of the second derivative. */
+  readonly second: number;
+  readonly noise: number;
+}
+
+function weights(algorithm: DpmAlgorithm, solver: DpmSolver, target: Level, now: Level, h: number, order: number): Weights {
+  // The third order has one formula; solver_type chooses between two for the second.
+  const midpoint = solver === 'midpoint' && order === 2;
+  switch (algorithm) {
+    case 'dpmsolver++': {
+      const e = Math.expm1(-h);
+      return {
+        sample: target.sigma / now.sigma,
+        factor: -target.alpha * e,
+        first: midpoint ? -0.5 * target.alpha * e : target.alpha * (e / h + 1),
+        second: -target.alpha * ((e + h) / (h * h) - 0.5),
+        noise: 0,
+      };
+    }
+    case 'dpmsolver': {
+      const e = Math.expm1(h);
+      return {
+        sample: target.alpha / now.alpha,
+        factor: -target.sigma * e,
+        first: midpoint ? -0.5 * target.sigma * e : -target.sigma * (e / h - 1),
+        second: -target.sigma * ((e - h) / (h * h) - 0.5),
+        noise: 0,
+      };
+    }
+    case 'sde-dpmsolver++': {
+      const e = -Math.expm1(-2 * h);
+      return {
+        sample: (target.sigma / now.sigma) * Math.exp(-h),
+        factor: target.alpha * e,
+        first: midpoint ? 0.5 * target.alpha * e : target.alpha * (e / (-2 * h) + 1),
+        // Expanding the integral gives + 0.5; diffusers has - 0.5, and its pictures are what is reproduced.
+        second: target.alpha * ((e - 2 * h) / (4 * h * h) - 0.5),
+        noise: target.sigma * Math.sqrt(e),
+      };
+    }
+    case 'sde-dpmsolver': {
+      const e = Math.expm1(h);
+      return {
+        sample: target.alpha / now.alpha,
+        factor: -2 * target.sigma * e,
+        first: midpoint ? -target.sigma * e : -2 * target.sigma * (e / h - 1),
+        second: 0,
+        noise: target.sigma * Math.sqrt(Math.expm1(2 * h)),
+      };
+    }
+  }
+}

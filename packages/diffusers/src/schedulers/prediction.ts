@@ -1,0 +1,120 @@
+// What a model's output means, and how it becomes the predicted clean sample x0 or the noise.
+// Reference: Salimans and Ho 2022 (v-prediction).
+
+import { ArgumentError, clamp } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import { choice, flag, number } from './config.ts';
+import type { Field } from './config.ts';
+import { combine } from './combine.ts';
+import type { Terms } from './combine.ts';
+import { thresholdSample } from './threshold.ts';
+
+export type Prediction = 'epsilon' | 'sample' | 'v_prediction';
+
+/** The prediction types a class supports. */
+export function predictionField(types: readonly Prediction[] = ['epsilon', 'sample', 'v_prediction']): Field<Prediction> {
+  return choice<Prediction>('epsilon', types, types.includes('sample') ? { original_sample: 'sample' } : {});
+}
+
+/** x = alpha · x0 + sigma · noise. */
+export interface Mix {
+  readonly alpha: number;
+  readonly sigma: number;
+}
+
+/** The mix of a training timestep with cumulative product `p`. */
+export function mixOf(p: number): Mix {
+  return { alpha: Math.sqrt(p), sigma: Math.sqrt(1 - p) };
+}
+
+/** The variance-preserving mix of a noise level: alpha² + sigma² = 1, their ratio is the level. */
+export function mixOfSigma(level: number): Mix {
+  const alpha = 1 / Math.sqrt(level * level + 1);
+  return { alpha, sigma: level * alpha };
+}
+
+/** x0 as terms over sample and output. */
+export function originalTerms(type: Prediction, output: Tensor, sample: Tensor, { alpha, sigma }: Mix): Terms {
+  switch (type) {
+    case 'epsilon':
+      if (alpha === 0) {
+        throw new ArgumentError(
+          `prediction_type: 'epsilon' says nothing about the sample at zero signal (rescale_betas_zero_snr); use 'v_prediction'`,
+        );
+      }
+      return [[sample, 1 / alpha], [output, -sigma / alpha]]; // prettier-ignore
+    case 'v_prediction':
+      return [[sample, alpha], [output, -sigma]]; // prettier-ignore
+    case 'sample':
+      return [[output, 1]];
+  }
+}
+
+/** The noise as terms over sample and output. */
+export function noiseTerms(type: Prediction, output: Tensor, sample: Tensor, { alpha, sigma }: Mix): Terms {
+  switch (type) {
+    case 'epsilon':
+      return [[output, 1]];
+    case 'v_prediction':
+      return [[sample, sigma], [output, alpha]]; // prettier-ignore
+    case 'sample':
+      return [[sample, 1 / sigma], [output, -alpha / sigma]]; // prettier-ignore
+  }
+}
+
+/** The same for variance-exploding samples (x = x0 + level · noise), as Euler-type classes hold them. */
+export function explodingOriginalTerms(type: Prediction, output: Tensor, sample: Tensor, level: number): Terms {
+  switch (type) {
+    case 'epsilon':
+      return [[sample, 1], [output, -level]]; // prettier-ignore
+    case 'v_prediction':
+      return [[sample, 1 / (level * level + 1)], [output, -level / Math.sqrt(level * level + 1)]];
+    case 'sample':
+      return [[output, 1]];
+  }
+}
+
+export interface ClipConfig {
+  readonly clip_sample?: boolean;
+  readonly clip_sample_range?: number;
+  readonly thresholding?: boolean;
+  readonly dynamic_thresholding_ratio?: number;
+  readonly sample_max_value?: number;
+}
+
+export function clipFields(clip: boolean): {
+  readonly clip_sample: Field<boolean>;
+  readonly clip_sample_range: Field<number>;
+} {
+  return { clip_sample: flag(clip), clip_sample_range: number(1) };
+}
+
+export const thresholdFields: {
+  readonly thresholding: Field<boolean>;
+  readonly dynamic_thresholding_ratio: Field<number>;
+  readonly sample_max_value: Field<number>;
+} = {
+  thresholding: flag(false),
+  dynamic_thresholding_ratio: number(0.995, 0, 1),
+  sample_max_value: number(1),
+};
+
+/** Whether x0 is limited, and so must be computed by itself. */
+export function limits(config: ClipConfig): boolean {
+  return config.thresholding === true || config.clip_sample === true;
+}
+
+/** x0 after clipping or dynamic thresholding; the terms combined as they are when the config asks for neither. */
+export function limitedOriginal(config: ClipConfig, terms: Terms): Tensor {
+  const x0 = combine(terms);
+  if (config.thresholding) return thresholdSample(x0, config.dynamic_thresholding_ratio ?? 0.995, config.sample_max_value ?? 1);
+  const range = config.clip_sample_range ?? 1;
+  return config.clip_sample ? clamp(x0, -range, range) : x0;
+}
+
+/** Throws unless the output has the shape of the sample. */
+export function requireSameShape(className: string, output: Tensor, sample: Tensor): void {
+  if (output.shape.length === sample.shape.length && output.shape.every((d, i) => d === sample.shape[i])) return;
+  throw new ArgumentError(`${className}: model output [${output.shape}] must have the shape of the sample [${sample.shape}]`);
+}
+

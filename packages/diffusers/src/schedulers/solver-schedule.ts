@@ -1,0 +1,75 @@
+// What DPM-Solver and UniPC share: variance-preserving samples on a grid of noise levels, integer timesteps.
+// Reference: Lu et al. 2022 (arXiv 2206.00927); the tables follow diffusers.
+
+import { ArgumentError } from '@darkroom/core';
+import { choice, flag, mustBeFalse, number } from './config.ts';
+import type { Field, Fields } from './config.ts';
+import { mixOfSigma } from './prediction.ts';
+import type { Mix } from './prediction.ts';
+import { BaseSchedule } from './schedule.ts';
+import { Scheduler } from './scheduler.ts';
+import type { Schedule } from './scheduler.ts';
+import type { Levels } from './sigma-schedule.ts';
+
+export type FinalSigma = 'zero' | 'sigma_min';
+
+/** Flow matching is in the files of other models; it is refused rather than ignored. */
+export const solverFields: {
+  readonly final_sigmas_type: Field<FinalSigma>;
+  readonly lower_order_final: Field<boolean>;
+  readonly rescale_betas_zero_snr: Field<boolean>;
+  readonly use_flow_sigmas: Field<false>;
+  readonly use_dynamic_shifting: Field<false>;
+  readonly flow_shift: Field<number>;
+  readonly time_shift_type: Field<'exponential'>;
+} = {
+  final_sigmas_type: choice<FinalSigma>('zero', ['zero', 'sigma_min']),
+  lower_order_final: flag(true),
+  rescale_betas_zero_snr: flag(false),
+  use_flow_sigmas: mustBeFalse(),
+  use_dynamic_shifting: mustBeFalse(),
+  flow_shift: number(1),
+  time_shift_type: choice('exponential', ['exponential']),
+};
+
+/** A noise level seen three ways. */
+export interface Level extends Mix {
+  /** log(alpha / sigma): the solvers' time. Infinite at sigma 0. */
+  readonly lambda: number;
+}
+
+export function levelOf(sigma: number): Level {
+  return { ...mixOfSigma(sigma), lambda: -Math.log(sigma) };
+}
+
+export abstract class SolverSchedule extends BaseSchedule {
+  protected override readonly sequential = true;
+  readonly sigmas: readonly number[];
+  /** Steps taken, which a late start counts from 0. */
+  protected calls = 0;
+
+  constructor(className: string, levels: Levels) {
+    super(className, levels.timesteps);
+    this.sigmas = levels.sigmas;
+  }
+
+  protected level(i: number): Level {
+    return levelOf(this.sigmas[i]!);
+  }
+}
+
+export abstract class SolverScheduler<F extends Fields = Fields> extends Scheduler<F> {
+  /** By the noise level of the schedule, not by the training table: spaced sigmas lie between its entries. */
+  protected override mixAt(t: number, schedule: Schedule | undefined): Mix {
+    if (!schedule?.sigmas) throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
+    return mixOfSigma(schedule.sigmas[solverIndex(schedule, t)]!);
+  }
+}
+
+/** The second of two equal timesteps, the last for one that is not in the schedule. */
+function solverIndex(schedule: Schedule, t: number): number {
+  if (schedule.beginIndex !== undefined) return schedule.beginIndex;
+  const first = schedule.timesteps.indexOf(t);
+  if (first < 0) return schedule.timesteps.length - 1;
+  return schedule.timesteps[first + 1] === t ? first + 1 : first;
+}

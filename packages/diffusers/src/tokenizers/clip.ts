@@ -1,0 +1,80 @@
+// CLIP's tokenizer: text → token ids of fixed length, with what did not fit reported rather than dropped silently.
+// The algorithm is that of @huggingface/tokenizers; here are padding, truncation and loading.
+// Reference: transformers' fast CLIPTokenizer, whose ids are reproduced exactly.
+
+import { Tokenizer } from '@huggingface/tokenizers';
+import { ArgumentError } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import { readClipConfig } from './clip-config.ts';
+import type { ClipTokenizerConfig, ClipTokenizerFiles, NamedText } from './clip-config.ts';
+
+export interface ClipEncoding {
+  /** maxLength ids: begin, text, end, then padding. */
+  readonly ids: readonly number[];
+  /** 1 for begin, text and the first end, 0 for padding. */
+  readonly attentionMask: readonly number[];
+  /** The end of the text that did not fit, for a warning; undefined when all did. */
+  readonly truncated: string | undefined;
+}
+
+export class ClipTokenizer {
+  /** Length of every encoding. */
+  readonly maxLength: number;
+  readonly bosId: number;
+  readonly eosId: number;
+  readonly padId: number;
+  readonly #tokenizer: Tokenizer;
+
+  constructor(config: ClipTokenizerConfig) {
+    this.maxLength = config.maxLength;
+    this.bosId = config.bos.id;
+    this.eosId = config.eos.id;
+    this.padId = config.pad.id;
+    this.#tokenizer = new Tokenizer(config.tokenizerJson, {});
+  }
+
+  /** From the contents of the files; throws FormatError naming file, line or key. */
+  static fromFiles(files: ClipTokenizerFiles): ClipTokenizer {
+    return new ClipTokenizer(readClipConfig(files));
+  }
+
+  /** All ids of a text with begin and end, of any length. */
+  encodeFull(text: string): number[] {
+    if (typeof text !== 'string') throw new ArgumentError(`tokenizer: text must be a string, got ${typeof text}`);
+    return this.#tokenizer.encode(text).ids;
+  }
+
+  /** Ids padded on the right to maxLength; a longer text loses its end but keeps the end token in the last place. */
+  encode(text: string): ClipEncoding {
+    const all = this.encodeFull(text);
+    const fits = all.length <= this.maxLength;
+    const ids = fits ? all : [...all.slice(0, this.maxLength - 1), this.eosId];
+    const padding = this.maxLength - ids.length;
+    return {
+      ids: [...ids, ...new Array<number>(padding).fill(this.padId)],
+      attentionMask: [...new Array<number>(ids.length).fill(1), ...new Array<number>(padding).fill(0)],
+      truncated: fits ? undefined : this.decode(all.slice(this.maxLength - 1, -1)),
+    };
+  }
+
+  /** The text of ids, special tokens left out. Case and exact spacing were lost in encoding. */
+  decode(ids: readonly number[]): string {
+    return ids.length === 0 ? '' : this.#tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+}
+
+/** From the files in `folder` of a checkpoint; the two JSON files beside the vocabulary may be absent. */
+export async function clipTokenizerFromFiles(files: ModelFiles, folder = 'tokenizer'): Promise<ClipTokenizer> {
+  const prefix = folder === '' ? '' : `${folder}/`;
+  const text = async (file: string): Promise<NamedText> => {
+    return { name: `${files.describe()}/${prefix}${file}`, text: await files.readText(`${prefix}${file}`) };
+  };
+  const optional = async (file: string): Promise<NamedText | undefined> =>
+    (await files.exists(`${prefix}${file}`)) ? text(file) : undefined;
+  return ClipTokenizer.fromFiles({
+    vocab: await text('vocab.json'),
+    merges: await text('merges.txt'),
+    config: await optional('tokenizer_config.json'),
+    specialTokens: await optional('special_tokens_map.json'),
+  });
+}
