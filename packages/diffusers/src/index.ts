@@ -1,1 +1,33 @@
-export {};
+// @darkroom/diffusers: Stable Diffusion on Darkroom. Models, schedulers, pipelines, loading; no device code.
+
+export { Image } from './image/image.ts';
+export type { Channels } from './image/image.ts';
+export { memoryFiles } from './loading/files.ts';
+export type { ModelFiles } from './loading/files.ts';
+export { openModel } from './loading/hub.ts';
+export type { HubOptions } from './loading/hub.ts';
+export { fusedAttention } from './models/attention.ts';
+export type { AttentionStrategy } from './models/attention.ts';
+export { AutoencoderKL } from './models/autoencoder-kl.ts';
+export type { VaeDistribution } from './models/autoencoder-kl.ts';
+export { CLIPTextModel, CLIPTextModelWithProjection } from './models/clip-text.ts';
+export type { TextModelOptions, TextModelOutput } from './models/clip-text.ts';
+export { timestepEmbedding } from './models/embeddings.ts';
+export type { TextEncoderLike, UNetLike, VaeLike } from './models/types.ts';
+export { UNet2DConditionModel } from './models/unet2d-condition.ts';
+export type { UNetOptions, UNetOutput } from './models/unet2d-condition.ts';
+export { loadModel } from './pipelines/from-pretrained.ts';
+export type { LoadOptions } from './pipelines/from-pretrained.ts';
+export { guide, rescaleGuidance } from './pipelines/guidance.ts';
+export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts';
+export type {
+  StableDiffusionComponents, StableDiffusionOptions, StableDiffusionOutput, StepCallback, StepTensors,
+} from './pipelines/stable-diffusion.ts'; // prettier-ignore
+export type { ProgressBar, ProgressConfig } from './progress/progress.ts';
+export type { Generator, RandomDType } from './random/generator.ts';
+export { TorchCpuGenerator } from './random/torch-cpu-generator.ts';
+export { TorchCudaGenerator } from './random/torch-cuda-generator.ts';
+export { schedulerClasses, schedulerFromConfig } from './schedulers/from-config.ts';
+export { Scheduler } from './schedulers/scheduler.ts';
+export type { Schedule, ScheduleOptions, StepOptions, StepResult } from './schedulers/scheduler.ts';
+export { ClipTokenizer, clipTokenizerFromFiles } from './tokenizers/clip.ts';

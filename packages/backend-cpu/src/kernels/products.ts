@@ -97,7 +97,13 @@ function offsets(shape: readonly number[], strides: readonly number[]): number[]
 type Four = readonly [number, number, number, number];
 
 export const conv2dFactory: Factory<Conv2dOp> = {
-  choices: (op, args) => productChoices(op.epilogue, args),
+  choices(op, args) {
+    const ids = productChoices(op.epilogue, args);
+    // Register blocks that do not cross image rows are packed by vectors: prefer a width that divides the row.
+    const width = args.at(-1)!.layout.shape[3]!;
+    const divides = (id: string): boolean => width % tileOf(id).nr === 0;
+    return ids.toSorted((a, b) => Number(divides(b)) - Number(divides(a)));
+  },
   prepare(engine, op, args, choice) {
     const [x, weight] = args as readonly [ArgSpec, ArgSpec];
     const y = args.at(-1)!;

@@ -37,9 +37,12 @@ export function sumTolerance(k: number, dtype: DType, scale = 1): Tolerance {
   return { atol: 8 * Math.sqrt(k) * epsilon.float32 * scale * scale + 1e-6, rtol: 1e-5 + 2 * epsilon[dtype] };
 }
 
-/** Norms: two passes in float32; the result is O(1), its error relative to the largest normalised value. */
+/**
+ * Norms: two passes in float32. The mean of values up to 4 is off by eps·4; divided by √(var + 1e-5) >= 0.003 that is
+ * up to 8e-5 where all values of a row nearly agree.
+ */
 export function normTolerance(dtype: DType): Tolerance {
-  return { atol: 2e-5 + 4 * epsilon[dtype], rtol: 1e-5 + 2 * epsilon[dtype] };
+  return { atol: 1e-4 + 4 * epsilon[dtype], rtol: 1e-5 + 2 * epsilon[dtype] };
 }
 
 /** Index of the first value outside the tolerance, or -1. NaN and infinities must match exactly. */

@@ -1,6 +1,6 @@
 // The manifest of a folder of reference cases (made by diffusers), and reading their tensors.
 
-import { FormatError, formatShape, openSafetensors, Tensor, tensor } from '@darkroom/core';
+import { decode, FormatError, formatShape, openSafetensors, Tensor, tensor } from '@darkroom/core';
 import type { DataArray, Device, SafetensorsFile } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { readJson } from '../loading/json.ts';
@@ -45,7 +45,15 @@ export async function readGoldens(files: ModelFiles): Promise<Goldens> {
   const manifest = await readJson(files, 'manifest.json');
   const { cases } = manifest;
   if (!Array.isArray(cases)) throw new FormatError(`${files.describe()}/manifest.json: has no list of cases`);
-  return { files, cases: cases as GoldenCase[] };
+  return { files, cases: finite(cases) as GoldenCase[] };
+}
+
+/** Numbers that JSON cannot hold stand as strings in the manifest. */
+function finite(value: unknown): unknown {
+  if (value === 'Infinity' || value === '-Infinity' || value === 'NaN') return Number(value);
+  if (Array.isArray(value)) return value.map(finite);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, finite(v)]));
 }
 
 /** Opens each tensor file once. */
@@ -72,6 +80,8 @@ export class TensorFiles {
     switch (entry.dtype) {
       case 'F32':
         return new Float32Array(bytes);
+      case 'F16':
+        return decode(new Uint8Array(bytes), 'float16');
       case 'F64':
         return Float32Array.from(new Float64Array(bytes));
       case 'I32':

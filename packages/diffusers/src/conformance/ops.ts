@@ -11,7 +11,9 @@ import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
 type Inputs = Readonly<Record<string, Tensor>>;
-type Params = Readonly<Record<string, never>>;
+type Params = Readonly<Record<string, unknown>>;
+
+const number = (p: Params, key: string): number => p[key] as number;
 
 const both = (v: unknown): [number, number] => (Array.isArray(v) ? (v as [number, number]) : [v as number, v as number]);
 
@@ -23,32 +25,36 @@ const ops: Readonly<Record<string, (t: Inputs, p: Params) => Tensor>> = {
       stride: both(p['stride']),
       padding: [top!, bottom!, left!, right!],
       dilation: both(p['dilation']),
-      groups: p['groups'],
+      groups: number(p, 'groups'),
     });
   },
   linear: (t) => linear(t['x']!, t['w']!, { bias: t['b'] }),
-  group_norm: (t, p) => groupNorm(t['x']!, p['groups'], { weight: t['w'], bias: t['b'], eps: p['eps'] }),
-  layer_norm: (t, p) => layerNorm(t['x']!, { weight: t['w'], bias: t['b'], eps: p['eps'] }),
+  group_norm: (t, p) => groupNorm(t['x']!, number(p, 'groups'), { weight: t['w'], bias: t['b'], eps: number(p, 'eps') }),
+  layer_norm: (t, p) => layerNorm(t['x']!, { weight: t['w'], bias: t['b'], eps: number(p, 'eps') }),
   silu: (t) => silu(t['x']!),
   gelu_erf: (t) => gelu(t['x']!),
   gelu_tanh: (t) => geluTanh(t['x']!),
   quick_gelu: (t) => quickGelu(t['x']!),
   geglu: (t) => geglu(t['x']!),
-  softmax: (t, p) => softmax(t['x']!, p['dim']),
-  sdpa: (t, p) => attention(t['q']!, t['k']!, t['v']!, { causal: p['causal'], scale: p['scale'] ?? undefined, mask: t['mask'] }),
+  softmax: (t, p) => softmax(t['x']!, number(p, 'dim')),
+  sdpa: (t, p) => attention(t['q']!, t['k']!, t['v']!, {
+      causal: p['causal'] === true,
+      scale: (p['scale'] as number | null) ?? undefined,
+      mask: t['mask'],
+    }),
   upsample_nearest: (t, p) => resize(t['x']!, both(p['size'])),
   timestep_embedding: (t, p) =>
-    timestepEmbedding(t['t']!, p['dim'], {
-      flipSinToCos: p['flip_sin_to_cos'],
-      freqShift: p['downscale_freq_shift'],
-      scale: p['scale'],
-      maxPeriod: p['max_period'],
+    timestepEmbedding(t['t']!, number(p, 'dim'), {
+      flipSinToCos: p['flip_sin_to_cos'] === true,
+      freqShift: number(p, 'downscale_freq_shift'),
+      scale: number(p, 'scale'),
+      maxPeriod: number(p, 'max_period'),
     }),
   embedding: (t) => embedding(t['w']!, t['ids']!),
   add_nc_broadcast: (t) => add(t['x']!, t['t']!.view([...t['t']!.shape, 1, 1])),
   cat_channels: (t) => concat([t['a']!, t['b']!], 1),
-  cfg_combine: (t, p) => guide(t['u']!, t['c']!, p['scale']),
-  rescale_noise_cfg: (t, p) => rescaleGuidance(t['cfg']!, t['text']!, p['guidance_rescale']),
+  cfg_combine: (t, p) => guide(t['u']!, t['c']!, number(p, 'scale')),
+  rescale_noise_cfg: (t, p) => rescaleGuidance(t['cfg']!, t['text']!, number(p, 'guidance_rescale')),
   pad_constant: (t) => pad(t['x']!, [[0, 0], [0, 0], [0, 1], [0, 1]]), // prettier-ignore
 };
 
@@ -70,7 +76,7 @@ export async function runOp(context: CaseContext): Promise<CaseResult> {
   if (!run) return { failure: `op '${test.op}' is not one this version knows` };
   const inputs: Record<string, Tensor> = {};
   for (const name of Object.keys(test.inputs ?? {})) inputs[name] = await context.input(name);
-  const result = run(inputs, (test.params ?? {}) as Params);
+  const result = run(inputs, test.params ?? {});
   try {
     return new Map([['y', await result.data()]]);
   } finally {

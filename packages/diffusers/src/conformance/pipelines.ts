@@ -38,6 +38,7 @@ interface PipelineParams {
 
 /** Gives recorded noise back in the order the reference drew it. */
 class ReplayGenerator implements Generator {
+  readonly seed = 0n;
   readonly #draws: DataArray[];
   #next = 0;
 
@@ -51,6 +52,10 @@ class ReplayGenerator implements Generator {
       throw new ArgumentError(`draw ${this.#next - 1} asks for ${count} values, the reference drew ${draw?.length ?? 'none'}`);
     }
     return Float32Array.from(draw);
+  }
+
+  clone(): Generator {
+    return new ReplayGenerator(this.#draws.slice(this.#next));
   }
 }
 

@@ -4,14 +4,35 @@ import { mul, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { noiseTables } from '../schedulers/betas.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
-import type { Scheduler } from '../schedulers/scheduler.ts';
+import type { Scheduler, StepOptions } from '../schedulers/scheduler.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
 interface TraceParams {
   readonly config: Record<string, unknown>;
   readonly num_inference_steps: number;
-  readonly step_kwargs: { readonly eta?: number; readonly use_clipped_model_output?: boolean };
+  readonly step_kwargs: Readonly<Record<string, unknown>>;
   readonly start_index: number;
+}
+
+/** The reference's names of step arguments. */
+const stepNames: Readonly<Record<string, keyof StepOptions>> = {
+  eta: 'eta',
+  use_clipped_model_output: 'useClippedModelOutput',
+  order: 'order',
+  s_churn: 'sChurn',
+  s_tmin: 'sTmin',
+  s_tmax: 'sTmax',
+  s_noise: 'sNoise',
+};
+
+function stepOptions(kwargs: Readonly<Record<string, unknown>>): StepOptions {
+  const options: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(kwargs)) {
+    const name = stepNames[key];
+    if (!name) throw new Error(`step argument '${key}' is not one this version knows`);
+    options[name] = value;
+  }
+  return options;
 }
 
 function schedulerOf(context: CaseContext): Scheduler {
@@ -44,8 +65,7 @@ export async function runSchedulerTrace(context: CaseContext): Promise<CaseResul
     const scaled = schedule.scaleModelInput(sample, i);
     await put('scaled_inputs', scaled);
     const stepped = schedule.step(nth(modelOutputs, i - begin), i, sample, {
-      eta: p.step_kwargs.eta ?? 0,
-      useClippedModelOutput: p.step_kwargs.use_clipped_model_output ?? false,
+      ...stepOptions(p.step_kwargs),
       noise: () => nth(noises, used++),
     });
     sample = stepped.prevSample;

@@ -303,7 +303,7 @@ export class StableDiffusionPipeline extends Callable {
       if (call.guidanceRescale > 0) noise = rescaleGuidance(noise, text, call.guidanceRescale);
     }
     const draw = (): Tensor => drawNoise(generators, latents.shape, latents.dtype, this.device);
-    const { prevSample } = schedule.step(noise, i, latents, { eta: options.eta ?? 0, noise: draw });
+    const { prevSample } = schedule.step(noise, i, latents, { eta: options.eta ?? 0, noise: draw, predOriginalSample: false });
     return cast(prevSample, this.computeDtype);
   }
 

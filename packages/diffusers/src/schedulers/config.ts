@@ -23,7 +23,7 @@ export function flag(fallback: boolean): Field<boolean> {
   return { fallback, allowed: 'true or false', parse: (v) => (typeof v === 'boolean' ? v : v === null ? false : undefined) };
 }
 
-export function number(fallback: number, min = -Infinity, max = Infinity): Field<number> {
+export function number(fallback: number, min: number = -Infinity, max: number = Infinity): Field<number> {
   const allowed = min === -Infinity && max === Infinity ? 'a number' : `a number from ${min} to ${max}`;
   return { fallback, allowed, parse: (v) => (typeof v === 'number' && v >= min && v <= max ? v : undefined) };
 }

@@ -11,16 +11,18 @@ export interface DpmCoefficients {
   readonly noise: number;
 }
 
+const f = Math.fround;
+
 /** levels: the one to reach, then that of the sample, then those of earlier outputs; as many as order + 1. */
 export function dpmCoefficients(algorithm: DpmAlgorithm, solver: DpmSolver, levels: readonly Level[]): DpmCoefficients {
   const [target, now, ...before] = levels as [Level, Level, ...Level[]];
-  const h = target.lambda - now.lambda;
+  const h = f(target.lambda - now.lambda);
   const { sample, factor, first, second, noise } = weights(algorithm, solver, target, now, h, levels.length - 1);
   if (before.length === 0) return { sample, outputs: [factor], noise };
-  const r0 = (now.lambda - before[0]!.lambda) / h;
+  const r0 = f(f(now.lambda - before[0]!.lambda) / h);
   // First difference quotient of the two newest outputs.
   if (before.length === 1) return { sample, outputs: [factor + first / r0, -first / r0], noise };
-  const r1 = (before[0]!.lambda - before[1]!.lambda) / h;
+  const r1 = f(f(before[0]!.lambda - before[1]!.lambda) / h);
   // First and second derivative from three outputs (divided differences at unequal steps).
   const d10 = (1 + r0 / (r0 + r1)) * first + second / (r0 + r1); // weight of (m0 - m1) / r0
   const d11 = (-r0 / (r0 + r1)) * first - second / (r0 + r1); // weight of (m1 - m2) / r1
@@ -38,49 +40,53 @@ interface Weights {
   readonly noise: number;
 }
 
+/**
+ * In float32 step by step, as diffusers computes them: for short steps (e/h + 1, and still more the second-order term)
+ * cancel so many digits that its rounding shows in the samples; exact numbers would not give its pictures.
+ */
 function weights(algorithm: DpmAlgorithm, solver: DpmSolver, target: Level, now: Level, h: number, order: number): Weights {
   // The third order has one formula; solver_type chooses between two for the second.
   const midpoint = solver === 'midpoint' && order === 2;
   switch (algorithm) {
     case 'dpmsolver++': {
-      const e = Math.expm1(-h);
+      const e = f(f(Math.exp(-h)) - 1);
       return {
-        sample: target.sigma / now.sigma,
-        factor: -target.alpha * e,
-        first: midpoint ? -0.5 * target.alpha * e : target.alpha * (e / h + 1),
-        second: -target.alpha * ((e + h) / (h * h) - 0.5),
+        sample: f(target.sigma / now.sigma),
+        factor: -f(target.alpha * e),
+        first: midpoint ? -0.5 * f(target.alpha * e) : f(target.alpha * f(f(e / h) + 1)),
+        second: -f(target.alpha * f(f(f(e + h) / f(h * h)) - 0.5)),
         noise: 0,
       };
     }
     case 'dpmsolver': {
-      const e = Math.expm1(h);
+      const e = f(f(Math.exp(h)) - 1);
       return {
-        sample: target.alpha / now.alpha,
-        factor: -target.sigma * e,
-        first: midpoint ? -0.5 * target.sigma * e : -target.sigma * (e / h - 1),
-        second: -target.sigma * ((e - h) / (h * h) - 0.5),
+        sample: f(target.alpha / now.alpha),
+        factor: -f(target.sigma * e),
+        first: midpoint ? -0.5 * f(target.sigma * e) : -f(target.sigma * f(f(e / h) - 1)),
+        second: -f(target.sigma * f(f(f(e - h) / f(h * h)) - 0.5)),
         noise: 0,
       };
     }
     case 'sde-dpmsolver++': {
-      const e = -Math.expm1(-2 * h);
+      const e = f(1 - f(Math.exp(-2 * h)));
       return {
-        sample: (target.sigma / now.sigma) * Math.exp(-h),
-        factor: target.alpha * e,
-        first: midpoint ? 0.5 * target.alpha * e : target.alpha * (e / (-2 * h) + 1),
+        sample: f(f(target.sigma / now.sigma) * f(Math.exp(-h))),
+        factor: f(target.alpha * e),
+        first: midpoint ? 0.5 * f(target.alpha * e) : f(target.alpha * f(f(e / (-2 * h)) + 1)),
         // Expanding the integral gives + 0.5; diffusers has - 0.5, and its pictures are what is reproduced.
-        second: target.alpha * ((e - 2 * h) / (4 * h * h) - 0.5),
-        noise: target.sigma * Math.sqrt(e),
+        second: f(target.alpha * f(f(f(e - 2 * h) / f(4 * h * h)) - 0.5)),
+        noise: f(target.sigma * f(Math.sqrt(e))),
       };
     }
     case 'sde-dpmsolver': {
-      const e = Math.expm1(h);
+      const e = f(f(Math.exp(h)) - 1);
       return {
-        sample: target.alpha / now.alpha,
-        factor: -2 * target.sigma * e,
-        first: midpoint ? -target.sigma * e : -2 * target.sigma * (e / h - 1),
+        sample: f(target.alpha / now.alpha),
+        factor: -2 * f(target.sigma * e),
+        first: midpoint ? -f(target.sigma * e) : -2 * f(target.sigma * f(f(e / h) - 1)),
         second: 0,
-        noise: target.sigma * Math.sqrt(Math.expm1(2 * h)),
+        noise: f(target.sigma * f(Math.sqrt(f(f(Math.exp(2 * h)) - 1)))),
       };
     }
   }

@@ -14,6 +14,7 @@ import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './sched
 import { initialSigma, SigmaSchedule, SigmaScheduler, spacedLevels } from './sigma-schedule.ts';
 import type { Levels } from './sigma-schedule.ts';
 import { spacingFields } from './spacing.ts';
+import { velocityStep } from './velocity-step.ts';
 
 const fields = {
   ...betaFields(),
@@ -55,10 +56,13 @@ class EulerAncestralSchedule extends SigmaSchedule {
     const original = explodingOriginalTerms(this.#c.prediction_type, output, sample, from);
     const up = Math.sqrt((to * to * (from * from - to * to)) / (from * from));
     const down = Math.sqrt(Math.max(0, to * to - up * up));
-    const ratio = (down - from) / from;
+    const step = down - from;
     // Noise is drawn in the last step too, where it counts nothing: the stream must not depend on that.
     const noise = this.drawNoise(options);
-    const prevSample = combine([[sample, 1 + ratio], ...scaled(original, -ratio), [noise, up]]);
+    const prevSample =
+      this.#c.prediction_type === 'v_prediction'
+        ? velocityStep(sample, output, { level: from, divisor: from, step, noise: [noise, up] })
+        : combine([[sample, 1 + step / from], ...scaled(original, -step / from), [noise, up]]);
     return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: combine(original) }) };
   }
 }

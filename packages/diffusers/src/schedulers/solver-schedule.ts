@@ -38,8 +38,12 @@ export interface Level extends Mix {
   readonly lambda: number;
 }
 
-export function levelOf(sigma: number): Level {
-  return { ...mixOfSigma(sigma), lambda: -Math.log(sigma) };
+/** In float32 like diffusers: third-order differences of nearby lambdas magnify its rounding above our own. */
+export function levelOf(level: number): Level {
+  const f = Math.fround;
+  const alpha = f(1 / f(Math.sqrt(f(f(level * level) + 1))));
+  const sigma = f(level * alpha);
+  return { alpha, sigma, lambda: f(f(Math.log(alpha)) - f(Math.log(sigma))) };
 }
 
 export abstract class SolverSchedule extends BaseSchedule {

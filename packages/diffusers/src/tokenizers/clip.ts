@@ -23,9 +23,12 @@ export class ClipTokenizer {
   readonly bosId: number;
   readonly eosId: number;
   readonly padId: number;
+  /** The files it was made from, by name: what savePretrained writes back. */
+  readonly files: Readonly<Record<string, string>>;
   readonly #tokenizer: Tokenizer;
 
-  constructor(config: ClipTokenizerConfig) {
+  constructor(config: ClipTokenizerConfig, files: Readonly<Record<string, string>> = {}) {
+    this.files = files;
     this.maxLength = config.maxLength;
     this.bosId = config.bos.id;
     this.eosId = config.eos.id;
@@ -35,7 +38,9 @@ export class ClipTokenizer {
 
   /** From the contents of the files; throws FormatError naming file, line or key. */
   static fromFiles(files: ClipTokenizerFiles): ClipTokenizer {
-    return new ClipTokenizer(readClipConfig(files));
+    const named = { 'vocab.json': files.vocab, 'merges.txt': files.merges, 'tokenizer_config.json': files.config, 'special_tokens_map.json': files.specialTokens };
+    const texts = Object.entries(named).flatMap(([name, file]) => (file ? [[name, file.text] as const] : []));
+    return new ClipTokenizer(readClipConfig(files), Object.fromEntries(texts));
   }
 
   /** All ids of a text with begin and end, of any length. */

@@ -4,6 +4,7 @@ import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeSafetensors } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
+import { writePythonJson } from '../../loading/json.ts';
 import type { StableDiffusionPipeline } from '../stable-diffusion.ts';
 
 /** Writes `path` whole or not at all. */
@@ -18,14 +19,8 @@ async function writeWhole(path: string, write: (temporary: string) => Promise<vo
   }
 }
 
-/** JSON as Python's json.dump writes it: two spaces, and Infinity and NaN as bare words. */
-export function pythonJson(value: unknown): string {
-  const marked = JSON.stringify(value, (_, v: unknown) => (typeof v === 'number' && !Number.isFinite(v) ? `\u0000${v}\u0000` : v), 2);
-  return `${marked.replace(/"\\u0000(-?Infinity|NaN)\\u0000"/g, '$1')}\n`;
-}
-
 async function saveJson(path: string, value: unknown): Promise<void> {
-  await writeWhole(path, (temporary) => writeFile(temporary, pythonJson(value)));
+  await writeWhole(path, (temporary) => writeFile(temporary, writePythonJson(value)));
 }
 
 async function saveModel(model: AnyModule & { config: object }, folder: string, stem: string): Promise<void> {

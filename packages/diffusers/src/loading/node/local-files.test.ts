@@ -1,0 +1,49 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { localFiles } from './local-files.ts';
+
+let base: string;
+beforeAll(async () => {
+  base = await mkdtemp(join(tmpdir(), 'darkroom-files-'));
+  await mkdir(join(base, 'model', 'unet'), { recursive: true });
+  await mkdir(join(base, 'outside'));
+  await writeFile(join(base, 'model', 'model_index.json'), '{}');
+  await writeFile(join(base, 'model', 'unet', 'w.bin'), Uint8Array.of(1, 2, 3, 4, 5));
+  await writeFile(join(base, 'outside', 'secret.json'), '{"a": 1}');
+  await symlink(join(base, 'outside'), join(base, 'model', 'evil'));
+  await symlink(join(base, 'outside', 'secret.json'), join(base, 'model', 'unet', 'config.json'));
+});
+afterAll(() => rm(base, { recursive: true }));
+
+const files = (): ReturnType<typeof localFiles> => localFiles(join(base, 'model'), 'model');
+
+test('text, existence, listing and bytes by range', async () => {
+  expect(await files().readText('model_index.json')).toBe('{}');
+  expect([await files().exists('unet/w.bin'), await files().exists('unet'), await files().exists('x/y')]).toEqual([true, false, false]);
+  expect([...(await files().list!('unet'))].sort()).toEqual(['config.json', 'w.bin']);
+  expect(await files().list!('')).toContain('model_index.json');
+  expect(await files().list!('nothing')).toEqual([]);
+  const source = await files().source('unet/w.bin');
+  expect([source.name, source.bytes, [...(await source.read(1, 3))]]).toEqual(['model/unet/w.bin', 5, [2, 3, 4]]);
+  await expect(source.read(3, 3)).rejects.toThrow('model/unet/w.bin: bytes 3+3 are outside its 5');
+});
+
+test('a file may be a link, as in the hub cache', async () => {
+  expect(await files().readText('unet/config.json')).toBe('{"a": 1}');
+});
+
+test.each(['../outside/secret.json', '/etc/passwd', 'unet/../../outside/secret.json', 'C:/x', 'a\\b', ''])('%j is refused', async (path) => {
+  await expect(files().readText(path)).rejects.toThrow('must stay inside');
+  await expect(files().exists(path)).rejects.toThrow('must stay inside');
+});
+
+test('a folder that is a link leading out is refused', async () => {
+  await expect(files().readText('evil/secret.json')).rejects.toThrow("model: path 'evil/secret.json' leads out of the folder through a link");
+  await expect(files().list!('evil')).rejects.toThrow('leads out of the folder');
+});
+
+test('a missing file is named', async () => {
+  await expect(files().source('vae/w')).rejects.toThrow("model: has no file 'vae/w'");
+});

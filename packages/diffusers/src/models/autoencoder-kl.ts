@@ -1,0 +1,220 @@
+// AutoencoderKL: images to the distribution of their latents, and back. Reference: diffusers' class of the same name.
+
+import { clamp, Conv2d, GroupNorm, map, Module, scope } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import { ImageAttention } from './attention.ts';
+import { ConfigReader } from './config.ts';
+import type { ConfigRecord } from './config.ts';
+import { Downsample2D, ResnetBlock2D, Upsample2D } from './resnet.ts';
+
+const eps = 1e-6;
+
+interface VaeSettings {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly latentChannels: number;
+  readonly channels: readonly number[];
+  readonly layers: number;
+  readonly groups: number;
+  readonly midAttention: boolean;
+  readonly quantConv: boolean;
+  readonly postQuantConv: boolean;
+  readonly scalingFactor: number;
+}
+
+function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
+  const c = new ConfigReader(config, source);
+  const channels = c.integers('block_out_channels', [64]);
+  const groups = c.integer('norm_num_groups', 32);
+  for (const ch of channels) if (ch % groups !== 0) c.fail('norm_num_groups', `must divide the channels of each block (${ch})`);
+  c.choices('down_block_types', ['DownEncoderBlock2D'], channels.length);
+  c.choices('up_block_types', ['UpDecoderBlock2D'], channels.length);
+  c.choice('act_fn', ['silu', 'swish'], 'silu');
+  return {
+    inChannels: c.integer('in_channels', 3),
+    outChannels: c.integer('out_channels', 3),
+    latentChannels: c.integer('latent_channels', 4),
+    channels,
+    layers: c.integer('layers_per_block', 1),
+    groups,
+    midAttention: c.boolean('mid_block_add_attention', true),
+    quantConv: c.boolean('use_quant_conv', true),
+    postQuantConv: c.boolean('use_post_quant_conv', true),
+    scalingFactor: c.number('scaling_factor', 0.18215),
+  };
+}
+
+class VaeMidBlock extends Module<[x: Tensor], Tensor> {
+  attentions?: ImageAttention[];
+  resnets: ResnetBlock2D[];
+
+  constructor(channels: number, groups: number, attention: boolean) {
+    super();
+    if (attention) {
+      this.attentions = [new ImageAttention({ queryDim: channels, heads: 1, headDim: channels, bias: true, groupNorm: { groups, eps } })];
+    }
+    const resnet = (): ResnetBlock2D => new ResnetBlock2D({ inChannels: channels, outChannels: channels, groups, eps });
+    this.resnets = [resnet(), resnet()];
+  }
+
+  override forward(x: Tensor): Tensor {
+    const h = this.resnets[0]!.call(x);
+    return this.resnets[1]!.call(this.attentions ? this.attentions[0]!.call(h) : h);
+  }
+}
+
+class VaeBlock extends Module<[x: Tensor], Tensor> {
+  resnets: ResnetBlock2D[];
+  downsamplers?: Downsample2D[];
+  upsamplers?: Upsample2D[];
+
+  constructor(inChannels: number, outChannels: number, layers: number, groups: number, resample: 'down' | 'up' | 'none') {
+    super();
+    this.resnets = Array.from(
+      { length: layers },
+      (_, i) => new ResnetBlock2D({ inChannels: i === 0 ? inChannels : outChannels, outChannels, groups, eps }),
+    );
+    if (resample === 'down') this.downsamplers = [new Downsample2D(outChannels, 0)];
+    if (resample === 'up') this.upsamplers = [new Upsample2D(outChannels)];
+  }
+
+  override forward(x: Tensor): Tensor {
+    return [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])].reduce<Tensor>((h, module) => {
+      const next = (module as Module<[x: Tensor], Tensor>).call(h);
+      if (h !== x) h.dispose();
+      return next;
+    }, x);
+  }
+}
+
+class Encoder extends Module<[x: Tensor], Tensor> {
+  conv_in: Conv2d;
+  down_blocks: VaeBlock[];
+  mid_block: VaeMidBlock;
+  conv_norm_out: GroupNorm;
+  conv_out: Conv2d;
+
+  constructor(s: VaeSettings) {
+    super();
+    const { channels } = s;
+    const last = channels.at(-1)!;
+    this.conv_in = new Conv2d(s.inChannels, channels[0]!, 3, { padding: 1 });
+    this.down_blocks = channels.map(
+      (c, i) => new VaeBlock(channels[Math.max(0, i - 1)]!, c, s.layers, s.groups, i < channels.length - 1 ? 'down' : 'none'),
+    );
+    this.mid_block = new VaeMidBlock(last, s.groups, s.midAttention);
+    this.conv_norm_out = new GroupNorm(s.groups, last, eps);
+    this.conv_out = new Conv2d(last, 2 * s.latentChannels, 3, { padding: 1 });
+  }
+
+  override forward(x: Tensor): Tensor {
+    return chain(x, [this.conv_in, ...this.down_blocks, this.mid_block], (h) => this.conv_out.call(this.conv_norm_out.call(h, 'silu')));
+  }
+}
+
+class Decoder extends Module<[z: Tensor], Tensor> {
+  conv_in: Conv2d;
+  mid_block: VaeMidBlock;
+  up_blocks: VaeBlock[];
+  conv_norm_out: GroupNorm;
+  conv_out: Conv2d;
+
+  constructor(s: VaeSettings) {
+    super();
+    const channels = s.channels.toReversed();
+    this.conv_in = new Conv2d(s.latentChannels, channels[0]!, 3, { padding: 1 });
+    this.mid_block = new VaeMidBlock(channels[0]!, s.groups, s.midAttention);
+    this.up_blocks = channels.map(
+      (c, i) => new VaeBlock(channels[Math.max(0, i - 1)]!, c, s.layers + 1, s.groups, i < channels.length - 1 ? 'up' : 'none'),
+    );
+    this.conv_norm_out = new GroupNorm(s.groups, channels.at(-1)!, eps);
+    this.conv_out = new Conv2d(channels.at(-1)!, s.outChannels, 3, { padding: 1 });
+  }
+
+  override forward(z: Tensor): Tensor {
+    return chain(z, [this.conv_in, this.mid_block, ...this.up_blocks], (h) => this.conv_out.call(this.conv_norm_out.call(h, 'silu')));
+  }
+}
+
+/** Calls modules in turn, freeing each result as soon as the next is there. */
+function chain(x: Tensor, modules: readonly { call(x: Tensor): Tensor }[], last: (h: Tensor) => Tensor): Tensor {
+  let h = x;
+  for (const module of modules) {
+    const next = module.call(h);
+    if (h !== x) h.dispose();
+    h = next;
+  }
+  return last(h);
+}
+
+/** A diagonal Gaussian over latents; all tensors [n, c, h, w]. */
+export interface VaeDistribution {
+  readonly mean: Tensor;
+  /** Clamped to [-30, 20]. */
+  readonly logvar: Tensor;
+  readonly std: Tensor;
+  /** mean + std · noise. */
+  sample(noise: Tensor): Tensor;
+  mode(): Tensor;
+}
+
+export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
+  encoder: Encoder;
+  decoder: Decoder;
+  quant_conv?: Conv2d;
+  post_quant_conv?: Conv2d;
+  readonly config: ConfigRecord;
+  readonly blockOutChannels: readonly number[];
+  readonly scalingFactor: number;
+
+  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  static fromConfig(config: ConfigRecord, source = 'vae config'): AutoencoderKL {
+    return new AutoencoderKL(config, readVaeConfig(config, source));
+  }
+
+  private constructor(config: ConfigRecord, s: VaeSettings) {
+    super();
+    this.name = 'vae';
+    this.config = config;
+    this.blockOutChannels = s.channels;
+    this.scalingFactor = s.scalingFactor;
+    this.encoder = new Encoder(s);
+    this.decoder = new Decoder(s);
+    if (s.quantConv) this.quant_conv = new Conv2d(2 * s.latentChannels, 2 * s.latentChannels, 1);
+    if (s.postQuantConv) this.post_quant_conv = new Conv2d(s.latentChannels, s.latentChannels, 1);
+  }
+
+  /** image [n, 3, h, w] in [-1, 1] → the distribution of its latents, not scaled. */
+  encode(image: Tensor): VaeDistribution {
+    return scope(() => {
+      const h = this.encoder.call(image);
+      const moments = this.quant_conv ? this.quant_conv.call(h) : h;
+      const [mean, raw] = moments.chunk(2, 1) as [Tensor, Tensor];
+      const logvar = clamp(raw, -30, 20);
+      const std = map(['exp', ['mul', 0.5, ['in', 0]]], [logvar]);
+      return {
+        mean,
+        logvar,
+        std,
+        sample: (noise: Tensor) => map(['add', ['in', 0], ['mul', ['in', 1], ['in', 2]]], [mean, std, noise]),
+        mode: () => mean,
+      };
+    });
+  }
+
+  /** z [n, c, h, w], divided by the scaling factor → image [n, 3, h·scale, w·scale], not clamped. */
+  decode(z: Tensor): Tensor {
+    return this.call(z);
+  }
+
+  override forward(z: Tensor): Tensor {
+    return this.decoder.call(this.post_quant_conv ? this.post_quant_conv.call(z) : z);
+  }
+}
+
+const oldNames: Readonly<Record<string, string>> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' };
+
+/** Checkpoint key → ours: attention layers were once named query, key, value, proj_attn. */
+export function convertVaeKeys(key: string): string {
+  return key.replace(/(\.attentions\.\d+\.)(query|key|value|proj_attn)\./, (_, at: string, name: string) => `${at}${oldNames[name]!}.`);
+}

@@ -1,0 +1,240 @@
+// CLIP's text encoder, with and without the projection head. Reference: transformers' CLIPTextModel.
+
+import { add, ArgumentError, attention, cast, concat, Embedding, LayerNorm, Linear, Module, reshape, scope, tensor } from '@darkroom/core';
+import type { Activation, DType, Tensor } from '@darkroom/core';
+import { ConfigReader } from './config.ts';
+import type { ConfigRecord } from './config.ts';
+
+const activationNames: Readonly<Record<string, Activation>> = {
+  quick_gelu: 'quickGelu',
+  gelu: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  silu: 'silu',
+  relu: 'relu',
+};
+
+interface ClipSettings {
+  readonly vocabulary: number;
+  readonly size: number;
+  readonly inner: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly positions: number;
+  readonly activation: Activation;
+  readonly eps: number;
+  readonly eos: number;
+  readonly projection: number;
+}
+
+function readClipConfig(config: ConfigRecord, source: string): ClipSettings {
+  const c = new ConfigReader(config, source);
+  const [size, heads] = [c.integer('hidden_size', 512), c.integer('num_attention_heads', 8)];
+  if (heads === 0 || size % heads !== 0) c.fail('num_attention_heads', `must divide hidden_size ${size}`);
+  return {
+    vocabulary: c.integer('vocab_size', 49408),
+    size,
+    inner: c.integer('intermediate_size', 2048),
+    layers: c.integer('num_hidden_layers', 12),
+    heads,
+    positions: c.integer('max_position_embeddings', 77),
+    activation: activationNames[c.choice('hidden_act', Object.keys(activationNames), 'quick_gelu')]!,
+    eps: c.number('layer_norm_eps', 1e-5),
+    eos: c.integer('eos_token_id', 49407),
+    projection: c.integer('projection_dim', 512),
+  };
+}
+
+class ClipAttention extends Module<[x: Tensor], Tensor> {
+  k_proj: Linear;
+  v_proj: Linear;
+  q_proj: Linear;
+  out_proj: Linear;
+  readonly #heads: number;
+
+  constructor(size: number, heads: number) {
+    super();
+    this.#heads = heads;
+    this.k_proj = new Linear(size, size);
+    this.v_proj = new Linear(size, size);
+    this.q_proj = new Linear(size, size);
+    this.out_proj = new Linear(size, size);
+  }
+
+  /** x [b, l, size]; each token sees itself and those before it. */
+  override forward(x: Tensor): Tensor {
+    const [b, l, size] = x.shape as [number, number, number];
+    const split = (t: Tensor): Tensor => t.view([b, l, this.#heads, size / this.#heads]).permute(0, 2, 1, 3);
+    const out = attention(split(this.q_proj.call(x)), split(this.k_proj.call(x)), split(this.v_proj.call(x)), { causal: true });
+    return this.out_proj.call(reshape(out.permute(0, 2, 1, 3), [b, l, size]));
+  }
+}
+
+class ClipMlp extends Module<[x: Tensor], Tensor> {
+  fc1: Linear;
+  fc2: Linear;
+  readonly #activation: Activation;
+
+  constructor(s: ClipSettings) {
+    super();
+    this.#activation = s.activation;
+    this.fc1 = new Linear(s.size, s.inner);
+    this.fc2 = new Linear(s.inner, s.size);
+  }
+  override forward(x: Tensor): Tensor {
+    return this.fc2.call(this.fc1.call(x, { activation: this.#activation }));
+  }
+}
+
+class ClipLayer extends Module<[x: Tensor], Tensor> {
+  self_attn: ClipAttention;
+  layer_norm1: LayerNorm;
+  mlp: ClipMlp;
+  layer_norm2: LayerNorm;
+
+  constructor(s: ClipSettings) {
+    super();
+    this.self_attn = new ClipAttention(s.size, s.heads);
+    this.layer_norm1 = new LayerNorm(s.size, s.eps);
+    this.mlp = new ClipMlp(s);
+    this.layer_norm2 = new LayerNorm(s.size, s.eps);
+  }
+  override forward(x: Tensor): Tensor {
+    const h = add(x, this.self_attn.call(this.layer_norm1.call(x)));
+    return add(h, this.mlp.call(this.layer_norm2.call(h)));
+  }
+}
+
+class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
+  token_embedding: Embedding;
+  position_embedding: Embedding;
+
+  constructor(s: ClipSettings) {
+    super();
+    this.token_embedding = new Embedding(s.vocabulary, s.size);
+    this.position_embedding = new Embedding(s.positions, s.size);
+  }
+  override forward(ids: Tensor, dtype: DType): Tensor {
+    const positions = this.position_embedding.weight.slice(0, 0, ids.shape[1]!);
+    return add(cast(this.token_embedding.call(ids), dtype), cast(positions, dtype));
+  }
+}
+
+class ClipEncoder extends Module<[x: Tensor], Tensor[]> {
+  layers: ClipLayer[];
+
+  constructor(s: ClipSettings) {
+    super();
+    this.layers = Array.from({ length: s.layers }, () => new ClipLayer(s));
+  }
+  /** The input and the output of every layer. */
+  override forward(x: Tensor): Tensor[] {
+    const states = [x];
+    for (const layer of this.layers) states.push(layer.call(states.at(-1)!));
+    return states;
+  }
+}
+
+class ClipTextTransformer extends Module<[ids: Tensor, dtype: DType, skip: number], { states: Tensor[]; last: Tensor }> {
+  embeddings: ClipEmbeddings;
+  encoder: ClipEncoder;
+  final_layer_norm: LayerNorm;
+
+  constructor(s: ClipSettings) {
+    super();
+    this.embeddings = new ClipEmbeddings(s);
+    this.encoder = new ClipEncoder(s);
+    this.final_layer_norm = new LayerNorm(s.size, s.eps);
+  }
+  override forward(ids: Tensor, dtype: DType, skip: number): { states: Tensor[]; last: Tensor } {
+    const states = this.encoder.call(this.embeddings.call(ids, dtype));
+    return { states, last: this.final_layer_norm.call(states.at(-1 - skip)!) };
+  }
+}
+
+export interface TextModelOutput {
+  /** [b, l, size] after the final norm (of the state clipSkip chose). */
+  readonly lastHiddenState: Tensor;
+  /** [b, size]: the last hidden state at the end token. */
+  readonly poolerOutput: Tensor;
+  /** Embeddings, then the output of every layer, before the final norm. */
+  readonly hiddenStates: readonly Tensor[];
+  /** [b, projection_dim]; with the projection head only. */
+  readonly textEmbeds?: Tensor;
+}
+
+export interface TextModelOptions {
+  /** dtype of activations; default: that of the weights. */
+  readonly dtype?: DType;
+  /** Takes the hidden state before the last k layers. */
+  readonly clipSkip?: number;
+}
+
+type Forward = [ids: readonly (readonly number[])[], options?: TextModelOptions];
+
+export class CLIPTextModel extends Module<Forward, TextModelOutput> {
+  text_model: ClipTextTransformer;
+  readonly config: ConfigRecord;
+  protected readonly settings: ClipSettings;
+
+  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  static fromConfig(config: ConfigRecord, source = 'text encoder config'): CLIPTextModel {
+    return new this(config, readClipConfig(config, source));
+  }
+
+  constructor(config: ConfigRecord, settings: ClipSettings) {
+    super();
+    this.name = 'text_encoder';
+    this.config = config;
+    this.settings = settings;
+    this.text_model = new ClipTextTransformer(settings);
+  }
+
+  /** ids: b lists of the same length, at most max_position_embeddings. */
+  override forward(...[ids, options = {}]: Forward): TextModelOutput {
+    const { positions, vocabulary, layers, size } = this.settings;
+    const skip = options.clipSkip ?? 0;
+    const length = ids[0]?.length ?? 0;
+    if (length === 0 || length > positions || ids.some((row) => row.length !== length)) {
+      throw new ArgumentError(`ids must be lists of one length from 1 to ${positions}, got ${ids.map((r) => r.length).join(', ')}`);
+    }
+    const bad = ids.flat().find((id) => !(id >= 0 && id < vocabulary));
+    if (bad !== undefined) throw new ArgumentError(`id ${bad} is outside the vocabulary of ${vocabulary}`);
+    if (skip > layers) throw new ArgumentError(`clipSkip must be at most ${layers} (the layers of this model), got ${skip}`);
+    const device = this.device!;
+    return scope(() => {
+      const tokens = tensor(ids.flat(), { shape: [ids.length, length], dtype: 'int32', device });
+      const { states, last } = this.text_model.call(tokens, options.dtype ?? this.dtype, skip);
+      const rows = ids.map((row, b) => last.slice(0, b, b + 1).slice(1, this.#pooledAt(row), this.#pooledAt(row) + 1).view([1, size]));
+      const poolerOutput = concat(rows, 0);
+      return { lastHiddenState: last, poolerOutput, hiddenStates: states };
+    });
+  }
+
+  /** Old configs say end token 2, which stands nowhere in the ids: the largest id is the end token then. */
+  #pooledAt(row: readonly number[]): number {
+    const { eos } = this.settings;
+    if (eos === 2) return row.indexOf(Math.max(...row));
+    return Math.max(0, row.indexOf(eos));
+  }
+}
+
+export class CLIPTextModelWithProjection extends CLIPTextModel {
+  text_projection: Linear;
+
+  constructor(config: ConfigRecord, settings: ClipSettings) {
+    super(config, settings);
+    this.text_projection = new Linear(settings.size, settings.projection, { bias: false });
+  }
+
+  override forward(...args: Forward): TextModelOutput {
+    const out = super.forward(...args);
+    return { ...out, textEmbeds: this.text_projection.call(out.poolerOutput) };
+  }
+}
+
+/** Checkpoint key → ours; the position buffer of old files is dropped, a missing prefix added. */
+export function convertTextEncoderKeys(key: string): string | undefined {
+  if (key.endsWith('embeddings.position_ids')) return undefined;
+  return /^(embeddings|encoder|final_layer_norm)\./.test(key) ? `text_model.${key}` : key;
+}

@@ -1,0 +1,70 @@
+// Timestep embeddings: sinusoidal features (always in float32) and the small network on them.
+
+import { add, cast, concat, Linear, map, Module, scope, tensor } from '@darkroom/core';
+import type { Activation, Device, Expr, Tensor } from '@darkroom/core';
+
+export interface TimestepOptions {
+  /** cos before sin. */
+  readonly flipSinToCos?: boolean;
+  readonly freqShift?: number;
+  readonly scale?: number;
+  readonly maxPeriod?: number;
+}
+
+/**
+ * t [n] → [n, dim] in float32: sin and cos of scale·t·maxPeriod^(-i/(dim/2 - freqShift)); an odd dim ends in a zero.
+ * Frequencies are rounded to float32 as the reference does: their product with t near 1000 shows it.
+ */
+export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptions = {}): Tensor {
+  const { flipSinToCos = true, freqShift = 0, scale = 1, maxPeriod = 10000 } = options;
+  const half = Math.floor(dim / 2);
+  const frequencies = Float32Array.from({ length: half }, (_, i) =>
+    Math.exp(Math.fround(Math.fround(-Math.log(maxPeriod) * i) / (half - freqShift))),
+  );
+  return scope(() => {
+    const angle: Expr = ['mul', scale, ['cast', 'float32', ['mul', ['in', 0], ['in', 1]]]];
+    const [n] = t.shape as [number];
+    const inputs = [t.view([n, 1]), tensor(frequencies, { shape: [1, half], device: t.device })];
+    const [sin, cos] = [map(['sin', angle], inputs, { dtype: 'float32' }), map(['cos', angle], inputs, { dtype: 'float32' })];
+    const parts = flipSinToCos ? [cos, sin] : [sin, cos];
+    if (dim % 2 === 1) parts.push(map(0, [t.view([n, 1])], { dtype: 'float32' }));
+    return concat(parts, 1);
+  });
+}
+
+/** One value for all of a batch, or one for each, as a float32 tensor [batch]. */
+export function timestepTensor(t: number | readonly number[] | Tensor, batch: number, device: Device): Tensor {
+  if (typeof t === 'number') return tensor(Array.from({ length: batch }, () => t), { device });
+  if (!('layout' in t)) return timestepTensor(t.length === 1 ? t[0]! : tensor(t, { device }), batch, device);
+  const wide = cast(t, 'float32');
+  if (t.rank === 0 || (t.rank === 1 && t.shape[0] === 1 && batch > 1)) return wide.view([1]).expand([batch]);
+  return wide;
+}
+
+/** x [n, in] (+ cond_proj(condition)) → linear_1 → activation → linear_2: [n, out]. */
+export class TimestepEmbedding extends Module<[x: Tensor, condition?: Tensor | undefined], Tensor> {
+  linear_1: Linear;
+  cond_proj?: Linear;
+  linear_2: Linear;
+  readonly #activation: Activation;
+  readonly #post: Activation | undefined;
+
+  constructor(
+    inputs: number,
+    size: number,
+    options: { activation?: Activation; outputs?: number; conditionSize?: number | undefined; post?: Activation | undefined } = {},
+  ) {
+    super();
+    this.linear_1 = new Linear(inputs, size);
+    if (options.conditionSize !== undefined) this.cond_proj = new Linear(options.conditionSize, inputs, { bias: false });
+    this.linear_2 = new Linear(size, options.outputs ?? size);
+    this.#activation = options.activation ?? 'silu';
+    this.#post = options.post;
+  }
+
+  override forward(x: Tensor, condition?: Tensor): Tensor {
+    const input = condition && this.cond_proj ? add(x, this.cond_proj.call(condition)) : x;
+    return this.linear_2.call(this.linear_1.call(input, { activation: this.#activation }), { activation: this.#post });
+  }
+}
+

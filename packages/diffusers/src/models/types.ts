@@ -1,0 +1,32 @@
+// What pipelines need of their models, structurally: a traced or user-made object of this shape serves as well.
+
+import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
+import type { VaeDistribution } from './autoencoder-kl.ts';
+import type { TextModelOutput } from './clip-text.ts';
+import type { ConfigRecord } from './config.ts';
+import type { UNetOptions, UNetOutput } from './unet2d-condition.ts';
+
+interface ModelLike {
+  readonly config: ConfigRecord;
+  readonly device: Device | undefined;
+  readonly dtype: DType;
+  to(options: ToOptions): Promise<unknown>;
+  dispose(): void;
+}
+
+export interface UNetLike extends ModelLike {
+  call(sample: Tensor, timestep: number, context: Tensor, options?: UNetOptions): UNetOutput;
+}
+
+export interface VaeLike extends ModelLike {
+  readonly blockOutChannels: readonly number[];
+  readonly scalingFactor: number;
+  /** image [n, 3, h, w] in [-1, 1] → the distribution of latents (not scaled). */
+  encode(image: Tensor): VaeDistribution;
+  /** latents [n, c, h, w] (divided by the scaling factor) → [n, 3, h·scale, w·scale], not clamped. */
+  decode(z: Tensor): Tensor;
+}
+
+export interface TextEncoderLike extends ModelLike {
+  call(ids: readonly (readonly number[])[], options?: { dtype?: DType; clipSkip?: number }): TextModelOutput;
+}

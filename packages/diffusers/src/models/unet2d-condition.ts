@@ -1,0 +1,217 @@
+// UNet2DConditionModel: the denoiser of SD 1.x, 2.x and SDXL. Reference: diffusers' class of the same name.
+
+import { activations, add, ArgumentError, cast, concat, Conv2d, Embedding, GroupNorm, Linear, map, Module, reshape, scope, tensor } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { ConfigRecord } from './config.ts';
+import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
+import { DownBlock2D, UNetMidBlock2D, UpBlock2D } from './unet-blocks.ts';
+import type { ResnetSettings, TransformerSettings } from './unet-blocks.ts';
+import { readUNetConfig } from './unet-config.ts';
+import type { UNetSettings } from './unet-config.ts';
+
+export interface UNetOptions {
+  /** SDXL: pooled text embeddings [n, d] and time ids [n, 6] (sizes and crops in pixels). */
+  readonly addedCond?: { readonly textEmbeds: Tensor; readonly timeIds: Tensor };
+  /** Guidance embedding [n, time_cond_proj_dim] of distilled models. */
+  readonly timestepCond?: Tensor;
+  /** Class ids, one an image, or [n, d] for projections. */
+  readonly classLabels?: readonly number[] | Tensor;
+}
+export interface UNetOutput {
+  readonly sample: Tensor;
+}
+
+type Forward = [sample: Tensor, timestep: number | readonly number[] | Tensor, context: Tensor, options?: UNetOptions];
+
+export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
+  conv_in: Conv2d;
+  time_embedding: TimestepEmbedding;
+  encoder_hid_proj?: Linear;
+  class_embedding?: TimestepEmbedding | Embedding | Linear;
+  add_embedding?: TimestepEmbedding;
+  down_blocks: DownBlock2D[];
+  mid_block?: UNetMidBlock2D;
+  up_blocks: UpBlock2D[];
+  conv_norm_out: GroupNorm;
+  conv_out: Conv2d;
+  readonly config: ConfigRecord;
+  readonly #settings: UNetSettings;
+
+  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  static fromConfig(config: ConfigRecord, source = 'unet config'): UNet2DConditionModel {
+    return new UNet2DConditionModel(config, readUNetConfig(config, source));
+  }
+
+  private constructor(config: ConfigRecord, s: UNetSettings) {
+    super();
+    this.name = 'unet';
+    this.config = config;
+    this.#settings = s;
+    const { channels } = s;
+    const n = channels.length;
+    const [first, last] = [channels[0]!, channels[n - 1]!];
+    this.conv_in = new Conv2d(s.inChannels, first, s.convInKernel, { padding: (s.convInKernel - 1) / 2 });
+    this.time_embedding = new TimestepEmbedding(first, s.timeDim, { conditionSize: s.timeCondDim, post: s.timestepPost });
+    if (s.encoderHidDim !== undefined) this.encoder_hid_proj = new Linear(s.encoderHidDim, s.crossDims[0]!);
+    this.#buildConditioning(s, first);
+    const timeDim = s.classConcat ? s.timeDim * 2 : s.timeDim;
+    const resnet: ResnetSettings = {
+      timeDim,
+      groups: s.groups,
+      eps: s.eps,
+      timeScaleShift: s.timeShift,
+      skipTimeActivation: s.skipTimeActivation,
+      outputScale: s.resnetOutScale,
+    };
+    const transformer = (level: number, layers: number, onlyCross: boolean): TransformerSettings => ({
+      heads: s.heads[level]!,
+      headDim: channels[level]! / s.heads[level]!,
+      crossDim: s.crossDims[level]!,
+      layers,
+      linearProjection: s.linearProjection,
+      onlyCross,
+      upcast: s.upcast,
+      groups: s.groups,
+    });
+    this.down_blocks = channels.map(
+      (outChannels, i) =>
+        new DownBlock2D({
+          inChannels: channels[Math.max(0, i - 1)]!,
+          outChannels,
+          layers: s.layers[i]!,
+          resnet,
+          transformer: s.downAttention[i] ? transformer(i, s.transformerLayers[i]!, s.onlyCross[i]!) : undefined,
+          downsample: i < n - 1,
+          padding: s.downsamplePadding,
+        }),
+    );
+    if (s.mid !== 'none') {
+      this.mid_block = new UNetMidBlock2D({
+        channels: last,
+        resnet: { ...resnet, outputScale: s.midScale },
+        transformer: transformer(n - 1, s.midTransformerLayers, s.midOnlyCross),
+        attention: s.mid === 'cross',
+      });
+    }
+    this.up_blocks = channels.toReversed().map((outChannels, i) => {
+      const level = n - 1 - i;
+      return new UpBlock2D({
+        previousChannels: channels[Math.min(n - 1, level + 1)]!,
+        outChannels,
+        inChannels: channels[Math.max(0, level - 1)]!,
+        layers: s.layers[level]! + 1,
+        resnet,
+        transformer: s.upAttention[i] ? transformer(level, s.upTransformerLayers[i]!, s.onlyCross[level]!) : undefined,
+        upsample: i < n - 1,
+      });
+    });
+    this.conv_norm_out = new GroupNorm(s.groups, first, s.eps);
+    this.conv_out = new Conv2d(first, s.outChannels, s.convOutKernel, { padding: (s.convOutKernel - 1) / 2 });
+  }
+
+  #buildConditioning(s: UNetSettings, first: number): void {
+    switch (s.classEmbedding) {
+      case 'table':
+        this.class_embedding = new Embedding(s.classCount!, s.timeDim);
+        break;
+      case 'timestep':
+        this.class_embedding = new TimestepEmbedding(first, s.timeDim);
+        break;
+      case 'projection':
+        this.class_embedding = new TimestepEmbedding(s.projectionInputDim!, s.timeDim);
+        break;
+      case 'simple_projection':
+        this.class_embedding = new Linear(s.projectionInputDim!, s.timeDim);
+        break;
+      default:
+        break;
+    }
+    if (s.addition === 'text_time') this.add_embedding = new TimestepEmbedding(s.projectionInputDim!, s.timeDim);
+  }
+
+  /**
+   * sample [n, in_channels, h, w], timestep one value or n, context [n, tokens, cross_attention_dim]
+   * → { sample: [n, out_channels, h, w] } in the dtype of the sample.
+   */
+  override forward(...[sample, timestep, context, options = {}]: Forward): UNetOutput {
+    const s = this.#settings;
+    this.#check(sample, context);
+    const time = scope(() => this.#timeEmbedding(sample, timestep, options));
+    const text = this.encoder_hid_proj ? this.encoder_hid_proj.call(context) : context;
+    const input = s.centerInput ? map(['sub', ['mul', 2, ['in', 0]], 1], [sample]) : sample;
+    let hidden = this.conv_in.call(input);
+    const skips = [hidden];
+    for (const block of this.down_blocks) {
+      const out = block.call(hidden, time, text);
+      skips.push(...out.skips);
+      ({ hidden } = out);
+    }
+    if (this.mid_block) hidden = this.mid_block.call(hidden, time, text);
+    for (const [i, block] of this.up_blocks.entries()) {
+      // The skip that the next level will join says the size to upsample to: latents need not divide evenly.
+      const next = skips[skips.length - 1 - block.resnets.length];
+      const size = next && ([next.shape[2]!, next.shape[3]!] as const);
+      const from = hidden;
+      hidden = block.call(from, skips, time, text, size);
+      from.dispose();
+    }
+    const normed = this.conv_norm_out.call(hidden, 'silu');
+    hidden.dispose();
+    return { sample: this.conv_out.call(normed) };
+  }
+
+  #check(sample: Tensor, context: Tensor): void {
+    const { inChannels, crossDims, encoderHidDim } = this.#settings;
+    if (sample.rank !== 4 || sample.shape[1] !== inChannels) {
+      throw new ArgumentError(`sample must be [n,${inChannels},h,w], got [${sample.shape}]`);
+    }
+    const width = encoderHidDim ?? crossDims[0]!;
+    if (context.rank !== 3 || context.shape[2] !== width || context.shape[0] !== sample.shape[0]) {
+      throw new ArgumentError(`encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${context.shape}]`);
+    }
+  }
+
+  /** [n, timeDim]: timestep, class and added conditions, in the dtype of the sample. */
+  #timeEmbedding(sample: Tensor, timestep: number | readonly number[] | Tensor, options: UNetOptions): Tensor {
+    const s = this.#settings;
+    const [n] = sample.shape as [number];
+    const sinusoid = { flipSinToCos: s.flipSinToCos, freqShift: s.freqShift };
+    const t = timestepTensor(timestep, n, sample.device);
+    const features = cast(timestepEmbedding(t, s.channels[0]!, sinusoid), sample.dtype);
+    let time = this.time_embedding.call(features, options.timestepCond);
+    const classes = this.#classEmbedding(n, sample, options.classLabels, sinusoid);
+    if (classes) time = s.classConcat ? concat([time, classes], 1) : add(time, classes);
+    if (s.addition === 'text_time') {
+      if (!options.addedCond) throw new ArgumentError('this model needs addedCond: { textEmbeds, timeIds } (SDXL)');
+      const { textEmbeds, timeIds } = options.addedCond;
+      const ids = timestepEmbedding(reshape(timeIds, [-1]), s.additionTimeDim, sinusoid);
+      const joined = concat([cast(textEmbeds, sample.dtype), cast(reshape(ids, [n, -1]), sample.dtype)], 1);
+      time = add(time, this.add_embedding!.call(joined));
+    }
+    return s.timeEmbeddingActivation ? map(activations[s.timeEmbeddingActivation](['in', 0]), [time]) : time;
+  }
+
+  #classEmbedding(
+    n: number,
+    sample: Tensor,
+    labels: readonly number[] | Tensor | undefined,
+    sinusoid: { flipSinToCos: boolean; freqShift: number },
+  ): Tensor | undefined {
+    const kind = this.#settings.classEmbedding;
+    if (kind === undefined) return undefined;
+    if (labels === undefined) throw new ArgumentError('this model needs classLabels');
+    const isTensor = 'layout' in labels;
+    const table = this.class_embedding;
+    if (kind === 'table') {
+      const ids = isTensor ? labels : tensor(labels, { dtype: 'int32', device: sample.device });
+      return cast((table as Embedding).call(ids), sample.dtype);
+    }
+    const values = isTensor ? labels : tensor(labels, { device: sample.device });
+    if (kind === 'identity') return cast(values, sample.dtype);
+    if (kind === 'timestep') {
+      const features = timestepEmbedding(timestepTensor(values, n, sample.device), this.#settings.channels[0]!, sinusoid);
+      return (table as TimestepEmbedding).call(cast(features, sample.dtype));
+    }
+    return (table as TimestepEmbedding | Linear).call(cast(values, sample.dtype));
+  }
+}
