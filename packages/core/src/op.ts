@@ -160,12 +160,21 @@ export interface Cost {
   readonly bytes: number;
 }
 
-/** Attributes that only carry run-time values: two ops that differ in these share a kernel. */
-const runtimeAttributes = new Set(['scalars', 'seed', 'offset', 'value']);
-
-/** A text equal for ops that may share a kernel (given equal input specs). */
+/**
+ * A text equal for ops that may share a kernel (given equal input specs): all attributes but those that only carry
+ * run-time values. On the hot path, so JSON.stringify without a replacer.
+ */
 export function opKey(op: KernelOp): string {
-  return JSON.stringify(op, (name, value: unknown) => (runtimeAttributes.has(name) ? undefined : value));
+  switch (op.kind) {
+    case 'map':
+      return `map ${op.dtype} ${op.shape ?? ''} ${JSON.stringify(op.expr)}`;
+    case 'fill':
+      return `fill ${op.dtype} ${op.shape}`;
+    case 'random':
+      return `random ${op.distribution} ${op.dtype} ${op.shape}`;
+    default:
+      return JSON.stringify(op);
+  }
 }
 
 /** The run-time numbers of an op, in the order a kernel receives them. */

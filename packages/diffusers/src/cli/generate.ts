@@ -98,7 +98,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       ...(localFilesOnly && { localFilesOnly }),
     });
     if (options.scheduler) pipe.useScheduler(options.scheduler);
-    pipe.setProgressBarConfig({ disable: options.quiet ?? false });
+    if (options.quiet) pipe.setProgressBarConfig({ disable: true });
     device.resetPeakMemory();
     const start = performance.now();
     let steps = 0;

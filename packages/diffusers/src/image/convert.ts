@@ -14,13 +14,18 @@ export interface FloatLayout {
 }
 
 /** RGB or RGBA bytes, pixel by pixel; 1 channel becomes grey RGB. Values outside the range are clamped. */
-export function bytesFromFloats(values: ArrayLike<number>, { channels, height, width, layout, range }: FloatLayout): Uint8ClampedArray {
+export function bytesFromFloats(
+  values: ArrayLike<number>,
+  { channels, height, width, layout, range }: FloatLayout,
+): Uint8ClampedArray {
   if (channels !== 1 && channels !== 3 && channels !== 4) {
     throw new ArgumentError(`image: channels must be 1, 3 or 4, got ${channels}`);
   }
   const pixels = height * width;
   if (values.length !== pixels * channels) {
-    throw new ArgumentError(`image: ${channels}x${height}x${width} takes ${pixels * channels} values, got ${values.length}`);
+    throw new ArgumentError(
+      `image: ${channels}x${height}x${width} takes ${pixels * channels} values, got ${values.length}`,
+    );
   }
   const [low, high] = range;
   const scale = 255 / (high - low);
@@ -38,7 +43,9 @@ export function bytesFromFloats(values: ArrayLike<number>, { channels, height, w
   }
   if (bad > 0) {
     const count = channels === 1 ? bad / 3 : bad;
-    throw new DarkroomError(`image: ${count} of ${values.length} values are NaN; the decoder or the denoising model overflowed`);
+    throw new DarkroomError(
+      `image: ${count} of ${values.length} values are NaN; the decoder or the denoising model overflowed`,
+    );
   }
   return out;
 }

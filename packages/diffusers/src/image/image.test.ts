@@ -23,7 +23,13 @@ test('floats are rounded, clamped, and taken in channel order', () => {
   const image = Image.fromPlanes([0, 0.5, 1, 2, -1, 127.4 / 255, 127.6 / 255, 1 / 255, 0, 0, 0, 0], 3, 2, 2);
   expect([...image.data]).toEqual([0, 0, 0, 128, 127, 0, 255, 128, 0, 255, 1, 0]);
   expect([...Image.fromPixels([0, 0.5, 1], 1, 1, 3).data]).toEqual([0, 128, 255]);
-  const grey = bytesFromFloats([-1, 0, 1], { channels: 1, height: 1, width: 3, layout: 'planes', range: [-1, 1] });
+  const grey = bytesFromFloats([-1, 0, 1], {
+    channels: 1,
+    height: 1,
+    width: 3,
+    layout: 'planes',
+    range: [-1, 1],
+  });
   expect([...grey]).toEqual([0, 0, 0, 128, 128, 128, 255, 255, 255]);
 });
 
@@ -41,13 +47,23 @@ test('bytes survive the way to floats and back', () => {
 test('grey, 16-bit and palette PNGs become RGB', () => {
   const grey = encode({ width: 2, height: 1, data: Uint8Array.of(7, 200), channels: 1, depth: 8 });
   expect([...Image.fromPng(grey).data]).toEqual([7, 7, 7, 200, 200, 200]);
-  const wide = encode({ width: 1, height: 1, data: Uint16Array.of(65535, 257 * 3, 0, 32768), channels: 4, depth: 16 });
+  const wide = encode({
+    width: 1,
+    height: 1,
+    data: Uint16Array.of(65535, 257 * 3, 0, 32768),
+    channels: 4,
+    depth: 16,
+  });
   expect([...Image.fromPng(wide).data]).toEqual([255, 3, 0, 128]);
 });
 
 test('bad sizes and files are refused', () => {
-  expect(() => new Image(2, 2, new Uint8ClampedArray(5))).toThrow('image: 2x2 takes 12 (RGB) or 16 (RGBA) bytes, got 5');
-  expect(() => new Image(0, 2, new Uint8ClampedArray(5))).toThrow('image: width must be an integer >= 1, got 0');
+  expect(() => new Image(2, 2, new Uint8ClampedArray(5))).toThrow(
+    'image: 2x2 takes 12 (RGB) or 16 (RGBA) bytes, got 5',
+  );
+  expect(() => new Image(0, 2, new Uint8ClampedArray(5))).toThrow(
+    'image: width must be an integer >= 1, got 0',
+  );
   expect(() => Image.fromPlanes([1, 2], 2, 1, 1)).toThrow('image: channels must be 1, 3 or 4, got 2');
   expect(() => Image.fromPng(new Uint8Array(20), 'a.png')).toThrow(/a\.png: not a readable PNG/);
 });

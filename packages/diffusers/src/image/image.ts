@@ -16,12 +16,18 @@ export class Image {
   readonly data: Uint8ClampedArray;
 
   constructor(width: number, height: number, data: Uint8ClampedArray) {
-    for (const [name, size] of [['width', width], ['height', height]] as const) {
-      if (!Number.isInteger(size) || size < 1) throw new ArgumentError(`image: ${name} must be an integer >= 1, got ${size}`);
+    for (const [name, size] of [
+      ['width', width],
+      ['height', height],
+    ] as const) {
+      if (!Number.isInteger(size) || size < 1)
+        throw new ArgumentError(`image: ${name} must be an integer >= 1, got ${size}`);
     }
     const channels = data.length / (width * height);
     if (channels !== 3 && channels !== 4) {
-      throw new ArgumentError(`image: ${width}x${height} takes ${width * height * 3} (RGB) or ${width * height * 4} (RGBA) bytes, got ${data.length}`);
+      throw new ArgumentError(
+        `image: ${width}x${height} takes ${width * height * 3} (RGB) or ${width * height * 4} (RGBA) bytes, got ${data.length}`,
+      );
     }
     this.width = width;
     this.height = height;
@@ -31,12 +37,20 @@ export class Image {
 
   /** values [channels, height, width] in [0, 1]; 1 channel becomes grey RGB. NaN is an error, the rest is clamped. */
   static fromPlanes(values: ArrayLike<number>, channels: number, height: number, width: number): Image {
-    return new Image(width, height, bytesFromFloats(values, { channels, height, width, layout: 'planes', range: [0, 1] }));
+    return new Image(
+      width,
+      height,
+      bytesFromFloats(values, { channels, height, width, layout: 'planes', range: [0, 1] }),
+    );
   }
 
   /** values [height, width, channels] in [0, 1]. */
   static fromPixels(values: ArrayLike<number>, height: number, width: number, channels: number): Image {
-    return new Image(width, height, bytesFromFloats(values, { channels, height, width, layout: 'pixels', range: [0, 1] }));
+    return new Image(
+      width,
+      height,
+      bytesFromFloats(values, { channels, height, width, layout: 'pixels', range: [0, 1] }),
+    );
   }
 
   /** Decodes a PNG of any kind: grey, palette, 16 bits (halved to 8). `name` is for messages. */
@@ -68,12 +82,19 @@ export class Image {
 
   /** An encoded PNG with as many channels as the image. */
   toPng(): Uint8Array {
-    return encode({ width: this.width, height: this.height, data: this.data, channels: this.channels, depth: 8 });
+    return encode({
+      width: this.width,
+      height: this.height,
+      data: this.data,
+      channels: this.channels,
+      depth: 8,
+    });
   }
 
   /** [channels, height, width] in [0, 1]: what image-to-image takes. Alpha is left out unless asked for. */
   toPlanes(channels: Channels = 3): Float32Array {
-    if (channels > this.channels) throw new ArgumentError(`image: has ${this.channels} channels, asked for ${channels}`);
+    if (channels > this.channels)
+      throw new ArgumentError(`image: has ${this.channels} channels, asked for ${channels}`);
     const pixels = this.width * this.height;
     const out = new Float32Array(pixels * channels);
     for (let c = 0; c < channels; c++) {

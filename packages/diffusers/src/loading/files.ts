@@ -22,13 +22,22 @@ export interface ModelFiles {
  */
 export function checkPath(path: string, what: string): string {
   const parts = path.split('/').filter((p) => p !== '' && p !== '.');
-  const bad = path.startsWith('/') || /[\\\0]/.test(path) || /^[A-Za-z]:/.test(path) || parts.includes('..') || parts.length === 0;
-  if (bad) throw new FormatError(`${what}: path ${JSON.stringify(path)} must stay inside the checkpoint's folder`);
+  const bad =
+    path.startsWith('/') ||
+    /[\\\0]/.test(path) ||
+    /^[A-Za-z]:/.test(path) ||
+    parts.includes('..') ||
+    parts.length === 0;
+  if (bad)
+    throw new FormatError(`${what}: path ${JSON.stringify(path)} must stay inside the checkpoint's folder`);
   return parts.join('/');
 }
 
 /** Files held in memory, by path: for tests, and for archives that were unpacked elsewhere. */
-export function memoryFiles(files: Readonly<Record<string, string | Uint8Array>>, name = 'memory'): ModelFiles {
+export function memoryFiles(
+  files: Readonly<Record<string, string | Uint8Array>>,
+  name = 'memory',
+): ModelFiles {
   const contents = new Map(Object.entries(files).map(([path, data]) => [checkPath(path, name), data]));
   const bytes = (path: string): Uint8Array => {
     const data = contents.get(checkPath(path, name));
@@ -42,7 +51,9 @@ export function memoryFiles(files: Readonly<Record<string, string | Uint8Array>>
     source: async (path) => memorySource(bytes(path), `${name}/${path}`),
     list: async (folder) => {
       const prefix = folder === '' ? '' : `${checkPath(folder, name)}/`;
-      return [...contents.keys()].filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/')).map((p) => p.slice(prefix.length));
+      return [...contents.keys()]
+        .filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/'))
+        .map((p) => p.slice(prefix.length));
     },
   };
 }

@@ -31,7 +31,10 @@ export async function openModel(idOrDir: string, options: HubOptions = {}): Prom
   }
   const { isFolder, localFiles } = await import('./node/local-files.ts');
   if (await isFolder(idOrDir)) return localFiles(idOrDir);
-  if (!isHubId(idOrDir)) throw new ArgumentError(`model: '${idOrDir}' is not a folder here, nor a hub id like 'organisation/name'`);
+  if (!isHubId(idOrDir))
+    throw new ArgumentError(
+      `model: '${idOrDir}' is not a folder here, nor a hub id like 'organisation/name'`,
+    );
   const { hubFiles } = await import('./node/hub-files.ts');
   return hubFiles(idOrDir, options);
 }

@@ -3,7 +3,11 @@ import { expect, test } from 'vitest';
 import { parseJson, parseJsonObject, writePythonJson } from './json.ts';
 
 test("Python's extra words are values", () => {
-  expect(parseJson('{"a": -Infinity, "b": [NaN, Infinity], "c": "NaN"}', 'x.json')).toEqual({ a: -Infinity, b: [NaN, Infinity], c: 'NaN' });
+  expect(parseJson('{"a": -Infinity, "b": [NaN, Infinity], "c": "NaN"}', 'x.json')).toEqual({
+    a: -Infinity,
+    b: [NaN, Infinity],
+    c: 'NaN',
+  });
 });
 
 test('agrees with JSON.parse on what both can read, and writes what it reads', () => {
@@ -18,14 +22,16 @@ test('agrees with JSON.parse on what both can read, and writes what it reads', (
 });
 
 test('non-finite numbers survive writing', () => {
-  expect(writePythonJson({ b: [NaN], a: -Infinity })).toBe('{\n  "a": -Infinity,\n  "b": [\n    NaN\n  ]\n}\n');
+  expect(writePythonJson({ b: [NaN], a: -Infinity })).toBe(
+    '{\n  "a": -Infinity,\n  "b": [\n    NaN\n  ]\n}\n',
+  );
 });
 
 test.each([
   ['{"a": 1,\n "b" 2}', 'f.json:2:6: expected \':\' after key "b", found "2"'],
   ['{"a": 1', "f.json:1:8: expected ',' or '}', found the end of the file"],
   ['{"a": 1,}', 'f.json:1:9: expected a key in double quotes, found "}"'],
-  ['[1 2]', 'f.json:1:4: expected \',\' or \']\', found "2"'],
+  ['[1 2]', "f.json:1:4: expected ',' or ']', found \"2\""],
   ['', 'f.json:1:1: expected a value, found the end of the file'],
   ['"a\nb"', 'f.json:1:3: a string does not end on its line'],
   ['{"a": "\\q"}', 'f.json:1:9: unknown escape \\q'],
@@ -46,5 +52,7 @@ test('__proto__ is an ordinary key', () => {
 });
 
 test('an object is asked for', () => {
-  expect(() => parseJsonObject('[1]', 'f.json')).toThrow('f.json: must hold a JSON object, found a list of 1');
+  expect(() => parseJsonObject('[1]', 'f.json')).toThrow(
+    'f.json: must hold a JSON object, found a list of 1',
+  );
 });

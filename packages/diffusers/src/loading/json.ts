@@ -53,9 +53,10 @@ const words: Readonly<Record<string, JsonValue>> = {
   Infinity: Infinity,
   '-Infinity': -Infinity,
 };
+// prettier-ignore
 const escapes: Readonly<Record<string, string>> = {
   '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t',
-}; // prettier-ignore
+};
 
 class Parser {
   readonly #text: string;
@@ -104,7 +105,8 @@ class Parser {
       this.#space();
       if (this.#text[this.#at] !== '"') this.#fail(`expected a key in double quotes, found ${this.#here()}`);
       const key = this.#string();
-      if (!this.#take(':')) this.#fail(`expected ':' after key ${JSON.stringify(key)}, found ${this.#here()}`);
+      if (!this.#take(':'))
+        this.#fail(`expected ':' after key ${JSON.stringify(key)}, found ${this.#here()}`);
       entries.push([key, this.#value(depth + 1)]);
     } while (this.#take(','));
     if (!this.#take('}')) this.#fail(`expected ',' or '}', found ${this.#here()}`);
@@ -184,5 +186,7 @@ function render(value: unknown, indent: string): string {
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([k, v]) => `${JSON.stringify(k)}: ${render(v, inner)}`);
   const [open, close] = list ? '[]' : '{}';
-  return items.length === 0 ? `${open}${close}` : `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}`;
+  return items.length === 0
+    ? `${open}${close}`
+    : `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}`;
 }

@@ -8,7 +8,8 @@ const find = (names: Record<string, string>, variant?: string): Promise<string[]
   const files = Object.fromEntries(Object.entries(names).map(([name, text]) => [`unet/${name}`, text]));
   return weightFiles(memoryFiles(files, 'm'), 'unet', stem, variant);
 };
-const index = (...shards: string[]): string => JSON.stringify({ weight_map: Object.fromEntries(shards.map((s, i) => [`k${i}`, s])) });
+const index = (...shards: string[]): string =>
+  JSON.stringify({ weight_map: Object.fromEntries(shards.map((s, i) => [`k${i}`, s])) });
 
 let warnings: string[];
 const { warn } = log;
@@ -22,19 +23,28 @@ afterEach(() => {
 });
 
 test('one plain file', async () => {
-  expect(await find({ [`${stem}.safetensors`]: '', [`${stem}.fp16.safetensors`]: '', [`${stem}.bin`]: '' })).toEqual([`unet/${stem}.safetensors`]);
+  expect(
+    await find({ [`${stem}.safetensors`]: '', [`${stem}.fp16.safetensors`]: '', [`${stem}.bin`]: '' }),
+  ).toEqual([`unet/${stem}.safetensors`]);
 });
 
 test('shards by their index, each once', async () => {
   const [a, b] = [`${stem}-00001-of-00002.safetensors`, `${stem}-00002-of-00002.safetensors`];
-  expect(await find({ [`${stem}.safetensors.index.json`]: index(b, a, b), [a]: '', [b]: '' })).toEqual([`unet/${a}`, `unet/${b}`]);
+  expect(await find({ [`${stem}.safetensors.index.json`]: index(b, a, b), [a]: '', [b]: '' })).toEqual([
+    `unet/${a}`,
+    `unet/${b}`,
+  ]);
 });
 
 test('a variant, whole or sharded', async () => {
   const plain = { [`${stem}.safetensors`]: '' };
-  expect(await find({ ...plain, [`${stem}.fp16.safetensors`]: '' }, 'fp16')).toEqual([`unet/${stem}.fp16.safetensors`]);
+  expect(await find({ ...plain, [`${stem}.fp16.safetensors`]: '' }, 'fp16')).toEqual([
+    `unet/${stem}.fp16.safetensors`,
+  ]);
   const shard = `${stem}.fp16-00001-of-00001.safetensors`;
-  expect(await find({ ...plain, [`${stem}.safetensors.index.fp16.json`]: index(shard), [shard]: '' }, 'fp16')).toEqual([`unet/${shard}`]);
+  expect(
+    await find({ ...plain, [`${stem}.safetensors.index.fp16.json`]: index(shard), [shard]: '' }, 'fp16'),
+  ).toEqual([`unet/${shard}`]);
 });
 
 test('without any file of the variant the plain one is used, with a warning', async () => {
@@ -44,7 +54,9 @@ test('without any file of the variant the plain one is used, with a warning', as
 });
 
 test('a variant that exists only as a pickle is not replaced by the plain file', async () => {
-  await expect(find({ [`${stem}.safetensors`]: '', [`${stem}.fp16.bin`]: '' }, 'fp16')).rejects.toThrow('pickles are never loaded');
+  await expect(find({ [`${stem}.safetensors`]: '', [`${stem}.fp16.bin`]: '' }, 'fp16')).rejects.toThrow(
+    'pickles are never loaded',
+  );
 });
 
 test.each(['bin', 'ckpt', 'pt', 'pkl'])('only .%s is refused', async (extension) => {
@@ -54,14 +66,24 @@ test.each(['bin', 'ckpt', 'pt', 'pkl'])('only .%s is refused', async (extension)
 });
 
 test('nothing there lists what was looked for', async () => {
-  await expect(find({})).rejects.toThrow(`m/unet: no weights found: looked for ${stem}.safetensors, ${stem}.safetensors.index.json`);
+  await expect(find({})).rejects.toThrow(
+    `m/unet: no weights found: looked for ${stem}.safetensors, ${stem}.safetensors.index.json`,
+  );
 });
 
 test('a bad index is refused', async () => {
   const name = `${stem}.safetensors.index.json`;
-  await expect(find({ [name]: '{}' })).rejects.toThrow(`m/unet/${name}: weight_map must be an object, found undefined`);
-  await expect(find({ [name]: index('../x.safetensors') })).rejects.toThrow('must name a .safetensors file beside it');
+  await expect(find({ [name]: '{}' })).rejects.toThrow(
+    `m/unet/${name}: weight_map must be an object, found undefined`,
+  );
+  await expect(find({ [name]: index('../x.safetensors') })).rejects.toThrow(
+    'must name a .safetensors file beside it',
+  );
   await expect(find({ [name]: index('x.bin') })).rejects.toThrow('must name a .safetensors file beside it');
-  await expect(find({ [name]: index('x.safetensors', 'y.safetensors'), 'x.safetensors': '' })).rejects.toThrow('1 of 2 shards are missing: y.safetensors');
-  await expect(find({ [`${stem}.safetensors`]: '' }, '../x')).rejects.toThrow("variant: must be a word like 'fp16', got '../x'");
+  await expect(
+    find({ [name]: index('x.safetensors', 'y.safetensors'), 'x.safetensors': '' }),
+  ).rejects.toThrow('1 of 2 shards are missing: y.safetensors');
+  await expect(find({ [`${stem}.safetensors`]: '' }, '../x')).rejects.toThrow(
+    "variant: must be a word like 'fp16', got '../x'",
+  );
 });

@@ -12,12 +12,22 @@ const pickle = /\.(bin|ckpt|pt|pth|pkl|pickle)$/;
  * Paths of the weight files of `folder`, shards in the order of their names. `stem` is 'diffusion_pytorch_model' or
  * 'model'. With a variant ('fp16') its files are taken; the plain ones, with a warning, only when it has none at all.
  */
-export async function weightFiles(files: ModelFiles, folder: string, stem: string, variant?: string): Promise<string[]> {
-  if (variant !== undefined && !/^[\w-]+$/.test(variant)) throw new FormatError(`variant: must be a word like 'fp16', got '${variant}'`);
+export async function weightFiles(
+  files: ModelFiles,
+  folder: string,
+  stem: string,
+  variant?: string,
+): Promise<string[]> {
+  if (variant !== undefined && !/^[\w-]+$/.test(variant))
+    throw new FormatError(`variant: must be a word like 'fp16', got '${variant}'`);
   const prefix = folder === '' ? '' : `${checkPath(folder, files.describe())}/`;
   const plain = [`${stem}.safetensors`, `${stem}.safetensors.index.json`];
   const wanted = variant
-    ? [`${stem}.${variant}.safetensors`, `${stem}.safetensors.index.${variant}.json`, `${stem}.${variant}.safetensors.index.json`]
+    ? [
+        `${stem}.${variant}.safetensors`,
+        `${stem}.safetensors.index.${variant}.json`,
+        `${stem}.${variant}.safetensors.index.json`,
+      ]
     : plain;
   const present = await presentNames(files, folder, prefix, [...wanted, ...plain]);
 
@@ -27,14 +37,19 @@ export async function weightFiles(files: ModelFiles, folder: string, stem: strin
   const where = `${files.describe()}${folder === '' ? '' : `/${folder}`}`;
   if (variant) {
     const others = present.filter((name) => name.includes(`.${variant}.`) || name.includes(`.${variant}-`));
-    if (others.length > 0) throw new FormatError(`${where}: no usable weights of variant '${variant}': ${explain(others, wanted)}`);
+    if (others.length > 0)
+      throw new FormatError(
+        `${where}: no usable weights of variant '${variant}': ${explain(others, wanted)}`,
+      );
     const fallback = plain.find((name) => present.includes(name));
     if (fallback) {
       log.warn(`${where}: has no weights of variant '${variant}', ${fallback} is used`);
       return expand(files, prefix, fallback, present);
     }
   }
-  throw new FormatError(`${where}: no weights found: ${explain(present, [...new Set([...wanted, ...plain])])}`);
+  throw new FormatError(
+    `${where}: no weights found: ${explain(present, [...new Set([...wanted, ...plain])])}`,
+  );
 }
 
 function explain(present: readonly string[], wanted: readonly string[]): string {
@@ -45,29 +60,47 @@ function explain(present: readonly string[], wanted: readonly string[]): string 
 }
 
 /** Names in the folder; where it cannot be listed, those of the candidates that exist. */
-async function presentNames(files: ModelFiles, folder: string, prefix: string, candidates: readonly string[]): Promise<readonly string[]> {
+async function presentNames(
+  files: ModelFiles,
+  folder: string,
+  prefix: string,
+  candidates: readonly string[],
+): Promise<readonly string[]> {
   if (files.list) return files.list(folder);
-  const found = await Promise.all(candidates.map(async (name) => ((await files.exists(prefix + name)) ? name : undefined)));
+  const found = await Promise.all(
+    candidates.map(async (name) => ((await files.exists(prefix + name)) ? name : undefined)),
+  );
   return found.filter((name) => name !== undefined);
 }
 
 /** One file as it is; an index as the shards it names. */
-async function expand(files: ModelFiles, prefix: string, name: string, present: readonly string[]): Promise<string[]> {
+async function expand(
+  files: ModelFiles,
+  prefix: string,
+  name: string,
+  present: readonly string[],
+): Promise<string[]> {
   if (!name.endsWith('.json')) return [prefix + name];
   const index = await readJson(files, prefix + name);
   const where = `${files.describe()}/${prefix}${name}`;
   const map = index['weight_map'];
-  if (!isJsonObject(map)) throw new FormatError(`${where}: weight_map must be an object, found ${describeJson(map)}`);
+  if (!isJsonObject(map))
+    throw new FormatError(`${where}: weight_map must be an object, found ${describeJson(map)}`);
   const shards = new Set<string>();
   for (const [key, shard] of Object.entries(map)) {
     if (typeof shard !== 'string' || shard.includes('/') || !shard.endsWith('.safetensors')) {
-      throw new FormatError(`${where}: weight_map['${key}'] must name a .safetensors file beside it, found ${describeJson(shard)}`);
+      throw new FormatError(
+        `${where}: weight_map['${key}'] must name a .safetensors file beside it, found ${describeJson(shard)}`,
+      );
     }
     shards.add(checkPath(shard, where));
   }
   if (shards.size === 0) throw new FormatError(`${where}: weight_map names no files`);
   const sorted = [...shards].sort();
   const missing = files.list ? sorted.filter((shard) => !present.includes(shard)) : [];
-  if (missing.length > 0) throw new FormatError(`${where}: ${missing.length} of ${sorted.length} shards are missing: ${missing.join(', ')}`);
+  if (missing.length > 0)
+    throw new FormatError(
+      `${where}: ${missing.length} of ${sorted.length} shards are missing: ${missing.join(', ')}`,
+    );
   return sorted.map((shard) => prefix + shard);
 }

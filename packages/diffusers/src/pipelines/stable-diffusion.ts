@@ -89,6 +89,11 @@ export interface StableDiffusionOutput {
   readonly seeds: readonly (number | bigint)[];
 }
 
+/** Resolves in a later turn of the event loop, as soon as the platform can. */
+function macrotask(): Promise<void> {
+  return new Promise((resolve) => (typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve, 0)));
+}
+
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionPipeline {
   (prompt: string | readonly string[] | undefined, options?: StableDiffusionOptions): Promise<StableDiffusionOutput>;
@@ -270,7 +275,7 @@ export class StableDiffusionPipeline extends Callable {
         bar.update(i + 1, `peak ${(this.device.memory().peak / 2 ** 20).toFixed(0)} MiB`);
         // Lets a signal, a timer or the terminal in between steps.
         await this.device.idle();
-        await new Promise<void>((resolve) => setTimeout(resolve, 0));
+        await macrotask();
         if (this.interrupt) break;
       }
       return tensors.latents;

@@ -24,23 +24,30 @@ test('only the low 32 bits of a seed matter', () => {
   expect(new TorchCpuGenerator(7n + (1n << 40n)).randn(20)).toEqual(new TorchCpuGenerator(7).randn(20));
 });
 
-test.each<RandomDType>(['float32', 'float16', 'bfloat16', 'float64'])('clone and state go on alike in %s', (dtype) => {
-  const a = new TorchCpuGenerator(3);
-  a.randn(5, dtype); // leaves a cached value behind
-  const b = a.clone();
-  const c = TorchCpuGenerator.fromState(a.getState());
-  const want = [a.randn(3, dtype), a.randn(37, dtype), a.uniform(4, dtype)];
-  expect([b.randn(3, dtype), b.randn(37, dtype), b.uniform(4, dtype)]).toEqual(want);
-  expect([c.randn(3, dtype), c.randn(37, dtype), c.uniform(4, dtype)]).toEqual(want);
-});
+test.each<RandomDType>(['float32', 'float16', 'bfloat16', 'float64'])(
+  'clone and state go on alike in %s',
+  (dtype) => {
+    const a = new TorchCpuGenerator(3);
+    a.randn(5, dtype); // leaves a cached value behind
+    const b = a.clone();
+    const c = TorchCpuGenerator.fromState(a.getState());
+    const want = [a.randn(3, dtype), a.randn(37, dtype), a.uniform(4, dtype)];
+    expect([b.randn(3, dtype), b.randn(37, dtype), b.uniform(4, dtype)]).toEqual(want);
+    expect([c.randn(3, dtype), c.randn(37, dtype), c.uniform(4, dtype)]).toEqual(want);
+  },
+);
 
 test('uniform values of half types never reach 1', () => {
   expect(Math.max(...new TorchCpuGenerator(1).uniform(20000, 'bfloat16'))).toBeLessThan(1);
 });
 
 test('bad seeds and counts are refused with both values', () => {
-  expect(() => new TorchCpuGenerator(1.5)).toThrow('seed: must be an integer of at most 2^53 (use a bigint beyond), got 1.5');
+  expect(() => new TorchCpuGenerator(1.5)).toThrow(
+    'seed: must be an integer of at most 2^53 (use a bigint beyond), got 1.5',
+  );
   expect(() => new TorchCpuGenerator(1n << 64n)).toThrow('seed: must fit 64 bits');
   expect(() => new TorchCpuGenerator(0).randn(-1)).toThrow('randn: count must be an integer >= 0, got -1');
-  expect(() => new TorchCpuGenerator(0).randn(1, 'int8' as RandomDType)).toThrow(/dtype must be one of .* got int8/);
+  expect(() => new TorchCpuGenerator(0).randn(1, 'int8' as RandomDType)).toThrow(
+    /dtype must be one of .* got int8/,
+  );
 });

@@ -131,7 +131,9 @@ export class TorchCpuGenerator implements Generator {
 
 function kindOf(what: string, dtype: RandomDType): Kind {
   if (Object.hasOwn(kinds, dtype)) return kinds[dtype];
-  throw new ArgumentError(`${what}: dtype must be one of ${Object.keys(kinds).join(', ')}, got ${String(dtype)}`);
+  throw new ArgumentError(
+    `${what}: dtype must be one of ${Object.keys(kinds).join(', ')}, got ${String(dtype)}`,
+  );
 }
 
 function allocate(count: number, dtype: RandomDType): Float32Array | Float64Array {

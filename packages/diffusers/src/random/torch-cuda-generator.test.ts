@@ -4,7 +4,11 @@ import { TorchCudaGenerator } from './torch-cuda-generator.ts';
 
 // Random123's known-answer vectors for philox4x32-10.
 test.each([
-  [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
+  [
+    [0, 0, 0, 0],
+    [0, 0],
+    [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+  ],
   [
     [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
     [0xffffffff, 0xffffffff],
@@ -45,6 +49,8 @@ test('a draw that no longer fits takes several values a thread', () => {
 });
 
 test('bad layouts are refused', () => {
-  expect(() => new TorchCudaGenerator(1, { multiProcessorCount: 0 })).toThrow('multiProcessorCount: must be an integer >= 1, got 0');
+  expect(() => new TorchCudaGenerator(1, { multiProcessorCount: 0 })).toThrow(
+    'multiProcessorCount: must be an integer >= 1, got 0',
+  );
   expect(() => new TorchCudaGenerator(1, {}, 3)).toThrow('offset: must be a multiple of 4, got 3');
 });

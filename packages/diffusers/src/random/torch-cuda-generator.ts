@@ -36,7 +36,9 @@ export class TorchCudaGenerator implements Generator {
       throw new ArgumentError(`multiProcessorCount: must be an integer >= 1, got ${processors}`);
     }
     if (!Number.isInteger(threads) || threads < blockSize) {
-      throw new ArgumentError(`maxThreadsPerMultiProcessor: must be an integer >= ${blockSize}, got ${threads}`);
+      throw new ArgumentError(
+        `maxThreadsPerMultiProcessor: must be an integer >= ${blockSize}, got ${threads}`,
+      );
     }
     if (!Number.isSafeInteger(offset) || offset < 0 || offset % wordsPerCall !== 0) {
       throw new ArgumentError(`offset: must be a multiple of ${wordsPerCall}, got ${offset}`);

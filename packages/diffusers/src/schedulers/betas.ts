@@ -63,7 +63,9 @@ export function betaTable(config: BetaConfig, zeroSnr = false, lastProduct?: num
 
 /** The training table of a config in scheduler_config.json's form; keys left out take the common defaults. */
 export function noiseTables(config: SchedulerConfig): BetaTable {
-  return betaTable(readConfig('scheduler', betaFields(0.0001, 0.02, 'linear', ['sigmoid', 'laplace', 'exp']), config));
+  return betaTable(
+    readConfig('scheduler', betaFields(0.0001, 0.02, 'linear', ['sigmoid', 'laplace', 'exp']), config),
+  );
 }
 
 function makeBetas(config: BetaConfig): Float32Array {
@@ -80,13 +82,17 @@ function makeBetas(config: BetaConfig): Float32Array {
     case 'laplace':
       return fromAlphaBar(n, laplace);
     case 'sigmoid':
-      return linspaceFloat32(-6, 6, n).map((x) => f(f(1 / f(1 + f(Math.exp(-x)))) * f(end - start)) + f(start));
+      return linspaceFloat32(-6, 6, n).map(
+        (x) => f(f(1 / f(1 + f(Math.exp(-x)))) * f(end - start)) + f(start),
+      );
   }
 }
 
 /** Betas under which the cumulative product follows a curve over [0, 1], capped at 0.999. */
 function fromAlphaBar(n: number, alphaBar: (t: number) => number): Float32Array {
-  return Float32Array.from({ length: n }, (_, i) => Math.min(1 - alphaBar((i + 1) / n) / alphaBar(i / n), 0.999));
+  return Float32Array.from({ length: n }, (_, i) =>
+    Math.min(1 - alphaBar((i + 1) / n) / alphaBar(i / n), 0.999),
+  );
 }
 
 function laplace(t: number): number {

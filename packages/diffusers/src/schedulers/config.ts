@@ -20,7 +20,11 @@ export type Values<F extends Fields> = { readonly [K in keyof F]: F[K] extends F
 
 export function flag(fallback: boolean): Field<boolean> {
   // null stands for false in some published configs.
-  return { fallback, allowed: 'true or false', parse: (v) => (typeof v === 'boolean' ? v : v === null ? false : undefined) };
+  return {
+    fallback,
+    allowed: 'true or false',
+    parse: (v) => (typeof v === 'boolean' ? v : v === null ? false : undefined),
+  };
 }
 
 export function number(fallback: number, min: number = -Infinity, max: number = Infinity): Field<number> {
@@ -29,7 +33,11 @@ export function number(fallback: number, min: number = -Infinity, max: number = 
 }
 
 export function optionalNumber(): Field<number | null> {
-  return { fallback: null, allowed: 'a number or null', parse: (v) => (v === null || typeof v === 'number' ? v : undefined) };
+  return {
+    fallback: null,
+    allowed: 'a number or null',
+    parse: (v) => (v === null || typeof v === 'number' ? v : undefined),
+  };
 }
 
 export function integer(fallback: number, min = 0): Field<number> {
@@ -62,8 +70,13 @@ export function optionalChoice<T extends string>(words: readonly T[]): Field<T |
 }
 
 export function optionalNumbers(): Field<readonly number[] | null> {
-  const ok = (v: unknown): v is number[] => Array.isArray(v) && v.length > 0 && v.every((x) => typeof x === 'number');
-  return { fallback: null, allowed: 'a list of numbers or null', parse: (v) => (v === null || ok(v) ? v : undefined) };
+  const ok = (v: unknown): v is number[] =>
+    Array.isArray(v) && v.length > 0 && v.every((x) => typeof x === 'number');
+  return {
+    fallback: null,
+    allowed: 'a list of numbers or null',
+    parse: (v) => (v === null || ok(v) ? v : undefined),
+  };
 }
 
 export function integers(): Field<readonly number[]> {
@@ -73,26 +86,43 @@ export function integers(): Field<readonly number[]> {
 
 /** A key that exists in files but whose feature we do not have. */
 export function mustBeNull(): Field<null> {
-  return { fallback: null, allowed: 'null (not supported otherwise)', parse: (v) => (v === null ? null : undefined) };
+  return {
+    fallback: null,
+    allowed: 'null (not supported otherwise)',
+    parse: (v) => (v === null ? null : undefined),
+  };
 }
 
 /** A switch that exists in files but whose feature we do not have. */
 export function mustBeFalse(): Field<false> {
-  return { fallback: false, allowed: 'false (not supported otherwise)', parse: (v) => (v === false || v === null ? false : undefined) };
+  return {
+    fallback: false,
+    allowed: 'false (not supported otherwise)',
+    parse: (v) => (v === false || v === null ? false : undefined),
+  };
 }
 
-/** Keys of any scheduler that we know of: they are carried along without a warning. */
-const known = new Set<string>();
-
-export function registerKeys(fields: Fields): void {
-  for (const key of Object.keys(fields)) known.add(key);
-}
+/** Keys of all classes: those a class does not use itself it carries along without a warning. */
+// prettier-ignore
+const known = new Set([
+  'algorithm_type', 'beta_end', 'beta_schedule', 'beta_start', 'clip_sample', 'clip_sample_range', 'disable_corrector',
+  'dynamic_thresholding_ratio', 'euler_at_final', 'final_sigmas_type', 'flow_shift', 'interpolation_type',
+  'lambda_min_clipped', 'lower_order_final', 'num_train_timesteps', 'original_inference_steps', 'predict_x0',
+  'prediction_type', 'rescale_betas_zero_snr', 'sample_max_value', 'set_alpha_to_one', 'sigma_max', 'sigma_min',
+  'skip_prk_steps', 'solver_order', 'solver_p', 'solver_type', 'steps_offset', 'thresholding', 'time_shift_type',
+  'timestep_scaling', 'timestep_spacing', 'timestep_type', 'trained_betas', 'use_beta_sigmas', 'use_dynamic_shifting',
+  'use_exponential_sigmas', 'use_flow_sigmas', 'use_karras_sigmas', 'use_lu_lambdas', 'variance_type',
+]);
 
 /** The values that were defaults, under a symbol: it survives `{ ...config }` and is not written to JSON. */
 const defaulted: unique symbol = Symbol('defaults of a scheduler config');
 
 /** Values by key: those given (unless they are another class's defaults), else our defaults. */
-export function readConfig<F extends Fields>(className: string, fields: F, given: SchedulerConfig): Values<F> {
+export function readConfig<F extends Fields>(
+  className: string,
+  fields: F,
+  given: SchedulerConfig,
+): Values<F> {
   const values: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(fields)) {
     const value = explicit(given, key);
@@ -117,9 +147,15 @@ function explicit(given: SchedulerConfig, key: string): unknown {
 }
 
 /** The config to show and to save: ours, then the keys that are only carried along. Warns about keys nobody knows. */
-export function fullConfig(className: string, fields: Fields, values: object, given: SchedulerConfig): SchedulerConfig {
+export function fullConfig(
+  className: string,
+  fields: Fields,
+  values: object,
+  given: SchedulerConfig,
+): SchedulerConfig {
   const config: Record<string | symbol, unknown> = { _class_name: className };
-  if (typeof given['_diffusers_version'] === 'string') config['_diffusers_version'] = given['_diffusers_version'];
+  if (typeof given['_diffusers_version'] === 'string')
+    config['_diffusers_version'] = given['_diffusers_version'];
   const defaults: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(fields)) {
     config[key] = (values as Record<string, unknown>)[key];
@@ -133,7 +169,10 @@ export function fullConfig(className: string, fields: Fields, values: object, gi
     config[key] = value;
     if (!known.has(key)) unknown.push(key);
   }
-  if (unknown.length > 0) log.warn(`${className}: config keys ${unknown.join(', ')} are not known and have no effect; they are kept`);
+  if (unknown.length > 0)
+    log.warn(
+      `${className}: config keys ${unknown.join(', ')} are not known and have no effect; they are kept`,
+    );
   config[defaulted] = defaults;
   return config as SchedulerConfig;
 }

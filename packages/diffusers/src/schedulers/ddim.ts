@@ -10,8 +10,15 @@ import { flag } from './config.ts';
 import type { SchedulerConfig, Values } from './config.ts';
 import { readRequest } from './options.ts';
 import {
-  clipFields, limitedOriginal, limits, mixOf, noiseTerms, originalTerms, predictionField, thresholdFields,
-} from './prediction.ts'; // prettier-ignore
+  clipFields,
+  limitedOriginal,
+  limits,
+  mixOf,
+  noiseTerms,
+  originalTerms,
+  predictionField,
+  thresholdFields,
+} from './prediction.ts';
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
@@ -61,7 +68,8 @@ class DDIMSchedule extends BaseSchedule {
   protected override advance(output: Tensor, i: number, sample: Tensor, options: StepOptions): StepResult {
     const c = this.#c;
     const { eta = 0 } = options;
-    if (!(eta >= 0 && eta <= 1)) throw new ArgumentError(`${this.className}: eta must be from 0 to 1, got ${eta}`);
+    if (!(eta >= 0 && eta <= 1))
+      throw new ArgumentError(`${this.className}: eta must be from 0 to 1, got ${eta}`);
     const t = this.timesteps[i]!;
     const before = t - this.#stride;
     const now = this.#products[t]!;
@@ -72,7 +80,8 @@ class DDIMSchedule extends BaseSchedule {
     let noise: Terms = noiseTerms(c.prediction_type, output, sample, mix);
     if (limits(c)) {
       original = [[limitedOriginal(c, original), 1]];
-      if (options.useClippedModelOutput) noise = [[sample, 1 / mix.sigma], ...scaled(original, -mix.alpha / mix.sigma)];
+      if (options.useClippedModelOutput)
+        noise = [[sample, 1 / mix.sigma], ...scaled(original, -mix.alpha / mix.sigma)];
     }
     const variance = Math.max(0, ((1 - previous) / (1 - now)) * (1 - now / previous));
     const deviation = eta * Math.sqrt(variance);

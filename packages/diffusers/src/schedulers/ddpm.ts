@@ -9,14 +9,22 @@ import { choice, flag } from './config.ts';
 import type { SchedulerConfig, Values } from './config.ts';
 import { readRequest } from './options.ts';
 import {
-  clipFields, limitedOriginal, limits, mixOf, originalTerms, predictionField, requireSameShape, thresholdFields,
-} from './prediction.ts'; // prettier-ignore
+  clipFields,
+  limitedOriginal,
+  limits,
+  mixOf,
+  originalTerms,
+  predictionField,
+  requireSameShape,
+  thresholdFields,
+} from './prediction.ts';
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
 
-type Variance = 'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
+type Variance =
+  'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
 
 const fields = {
   ...betaFields(0.0001, 0.02, 'linear', ['sigmoid', 'laplace']),
@@ -24,8 +32,13 @@ const fields = {
   ...thresholdFields,
   ...spacingFields('leading'),
   variance_type: choice<Variance>('fixed_small', [
-    'fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range',
-  ]), // prettier-ignore
+    'fixed_small',
+    'fixed_small_log',
+    'fixed_large',
+    'fixed_large_log',
+    'learned',
+    'learned_range',
+  ]),
   prediction_type: predictionField(),
   rescale_betas_zero_snr: flag(false),
 };
@@ -45,7 +58,9 @@ export class DDPMScheduler extends Scheduler {
     const c = this.values as Config;
     const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: true });
     const timesteps =
-      request.kind === 'timesteps' ? request.timesteps : spacedTimesteps(c, (request as { steps: number }).steps);
+      request.kind === 'timesteps'
+        ? request.timesteps
+        : spacedTimesteps(c, (request as { steps: number }).steps);
     return new DDPMSchedule(c, this.table.alphasCumprod, timesteps);
   }
 }
@@ -90,7 +105,8 @@ class DDPMSchedule extends BaseSchedule {
     const small = Math.max(((1 - previous) / (1 - now)) * beta, 1e-20);
     let prevSample: Tensor;
     if (t === 0) prevSample = combine(mean);
-    else if (predicted) prevSample = combine([...mean, [this.#learnedNoise(predicted, small, beta, options), 1]]);
+    else if (predicted)
+      prevSample = combine([...mean, [this.#learnedNoise(predicted, small, beta, options), 1]]);
     else {
       const variance = c.variance_type.startsWith('fixed_large') ? beta : small;
       prevSample = combine([...mean, [this.drawNoise(options), Math.sqrt(variance)]]);
@@ -102,7 +118,9 @@ class DDPMSchedule extends BaseSchedule {
   #learnedNoise(predicted: Tensor, small: number, large: number, options: StepOptions): Tensor {
     const noise = this.drawNoise(options);
     if (this.#c.variance_type === 'learned') {
-      return map(['mul', ['sqrt', ['max', ['in', 0], 0]], ['in', 1]], [predicted, noise], { dtype: noise.dtype });
+      return map(['mul', ['sqrt', ['max', ['in', 0], 0]], ['in', 1]], [predicted, noise], {
+        dtype: noise.dtype,
+      });
     }
     // The prediction, from -1 to 1, interpolates between the logarithms of the smallest and largest variance.
     const [low, high] = [Math.log(small), Math.log(large)];

@@ -14,10 +14,21 @@ export interface DpmCoefficients {
 const f = Math.fround;
 
 /** levels: the one to reach, then that of the sample, then those of earlier outputs; as many as order + 1. */
-export function dpmCoefficients(algorithm: DpmAlgorithm, solver: DpmSolver, levels: readonly Level[]): DpmCoefficients {
+export function dpmCoefficients(
+  algorithm: DpmAlgorithm,
+  solver: DpmSolver,
+  levels: readonly Level[],
+): DpmCoefficients {
   const [target, now, ...before] = levels as [Level, Level, ...Level[]];
   const h = f(target.lambda - now.lambda);
-  const { sample, factor, first, second, noise } = weights(algorithm, solver, target, now, h, levels.length - 1);
+  const { sample, factor, first, second, noise } = weights(
+    algorithm,
+    solver,
+    target,
+    now,
+    h,
+    levels.length - 1,
+  );
   if (before.length === 0) return { sample, outputs: [factor], noise };
   const r0 = f(f(now.lambda - before[0]!.lambda) / h);
   // First difference quotient of the two newest outputs.
@@ -44,7 +55,14 @@ interface Weights {
  * In float32 step by step, as diffusers computes them: for short steps (e/h + 1, and still more the second-order term)
  * cancel so many digits that its rounding shows in the samples; exact numbers would not give its pictures.
  */
-function weights(algorithm: DpmAlgorithm, solver: DpmSolver, target: Level, now: Level, h: number, order: number): Weights {
+function weights(
+  algorithm: DpmAlgorithm,
+  solver: DpmSolver,
+  target: Level,
+  now: Level,
+  h: number,
+  order: number,
+): Weights {
   // The third order has one formula; solver_type chooses between two for the second.
   const midpoint = solver === 'midpoint' && order === 2;
   switch (algorithm) {

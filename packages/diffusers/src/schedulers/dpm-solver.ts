@@ -11,11 +11,27 @@ import type { SchedulerConfig, Values } from './config.ts';
 import { dpmCoefficients } from './dpm-coefficients.ts';
 import { roundHalfEven } from './numeric.ts';
 import { readRequest } from './options.ts';
-import { limitedOriginal, noiseTerms, originalTerms, predictionField, requireSameShape, thresholdFields } from './prediction.ts';
+import {
+  limitedOriginal,
+  noiseTerms,
+  originalTerms,
+  predictionField,
+  requireSameShape,
+  thresholdFields,
+} from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import type { Levels } from './sigma-schedule.ts';
-import { checkSigmaSpacing, luSigmas, sigmaAt, sigmaFields, spacedSigmas, timestepOf, trainSigmas, withFinal } from './sigmas.ts';
+import {
+  checkSigmaSpacing,
+  luSigmas,
+  sigmaAt,
+  sigmaFields,
+  spacedSigmas,
+  timestepOf,
+  trainSigmas,
+  withFinal,
+} from './sigmas.ts';
 import { solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
 import { solverTimesteps, spacingFields } from './spacing.ts';
 
@@ -30,10 +46,18 @@ const fields = {
   ...solverFields,
   solver_order: integer(2, 1),
   prediction_type: predictionField(),
-  algorithm_type: choice<DpmAlgorithm>('dpmsolver++', ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'], {
-    deis: 'dpmsolver++',
+  algorithm_type: choice<DpmAlgorithm>(
+    'dpmsolver++',
+    ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'],
+    {
+      deis: 'dpmsolver++',
+    },
+  ),
+  solver_type: choice<DpmSolver>('midpoint', ['midpoint', 'heun'], {
+    logrho: 'midpoint',
+    bh1: 'midpoint',
+    bh2: 'midpoint',
   }),
-  solver_type: choice<DpmSolver>('midpoint', ['midpoint', 'heun'], { logrho: 'midpoint', bh1: 'midpoint', bh2: 'midpoint' }),
   euler_at_final: flag(false),
   use_lu_lambdas: flag(false),
   lambda_min_clipped: number(-Infinity),
@@ -52,14 +76,17 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
     super(DPMSolverMultistepScheduler.className, fields, config);
     const c = this.values as Config;
     checkSigmaSpacing(this.className, c);
-    if (c.solver_order > 3) throw new ArgumentError(`${this.className}: solver_order must be 1, 2 or 3, got ${c.solver_order}`);
+    if (c.solver_order > 3)
+      throw new ArgumentError(`${this.className}: solver_order must be 1, 2 or 3, got ${c.solver_order}`);
     if (!c.algorithm_type.endsWith('++') && c.final_sigmas_type === 'zero') {
       throw new ArgumentError(
         `${this.className}: final_sigmas_type must be 'sigma_min' for algorithm_type '${c.algorithm_type}', got 'zero'`,
       );
     }
     if (c.algorithm_type === 'sde-dpmsolver' && c.solver_order === 3) {
-      throw new ArgumentError(`${this.className}: solver_order must be 1 or 2 for algorithm_type 'sde-dpmsolver', got 3`);
+      throw new ArgumentError(
+        `${this.className}: solver_order must be 1 or 2 for algorithm_type 'sde-dpmsolver', got 3`,
+      );
     }
     this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
   }
@@ -73,8 +100,14 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
     const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: true });
     const final = c.final_sigmas_type === 'zero' ? 0 : train[0]!;
     if (request.kind === 'timesteps') {
-      for (const key of ['use_karras_sigmas', 'use_lu_lambdas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const) {
-        if (c[key]) throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
+      for (const key of [
+        'use_karras_sigmas',
+        'use_lu_lambdas',
+        'use_exponential_sigmas',
+        'use_beta_sigmas',
+      ] as const) {
+        if (c[key])
+          throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
       }
     }
     const n = request.kind === 'timesteps' ? request.timesteps.length : (request as { steps: number }).steps;
@@ -86,13 +119,22 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
       const timesteps = spaced.map((s) => timestepOf(s, train)).map(rounds ? roundHalfEven : Math.trunc);
       return { timesteps, sigmas: withFinal(spaced, final) };
     }
-    const timesteps = request.kind === 'timesteps' ? request.timesteps : solverTimesteps(c, n, this.#lastTimestep(c));
-    return { timesteps, sigmas: withFinal(timesteps.map((t) => sigmaAt(t, train)), final) }; // prettier-ignore
+    const timesteps =
+      request.kind === 'timesteps' ? request.timesteps : solverTimesteps(c, n, this.#lastTimestep(c));
+    return {
+      timesteps,
+      sigmas: withFinal(
+        timesteps.map((t) => sigmaAt(t, train)),
+        final,
+      ),
+    };
   }
 
   /** Training steps whose log signal-to-noise ratio is not below lambda_min_clipped. */
   #lastTimestep(c: Config): number {
-    const clipped = this.table.alphasCumprod.filter((p) => 0.5 * Math.log(p / (1 - p)) < c.lambda_min_clipped);
+    const clipped = this.table.alphasCumprod.filter(
+      (p) => 0.5 * Math.log(p / (1 - p)) < c.lambda_min_clipped,
+    );
     return c.num_train_timesteps - clipped.length;
   }
 }
@@ -113,7 +155,8 @@ class DpmSchedule extends SolverSchedule {
 
   /** With learned variance only the first half of the channels, the mean, is used. */
   protected override checkOutput(output: Tensor, sample: Tensor): void {
-    if (!this.#learned || output.shape[1] === sample.shape[1]) return requireSameShape(this.className, output, sample);
+    if (!this.#learned || output.shape[1] === sample.shape[1])
+      return requireSameShape(this.className, output, sample);
     if (output.shape[1] !== 2 * sample.shape[1]!) {
       throw new ArgumentError(
         `${this.className}: variance_type '${this.#c.variance_type}' needs ${2 * sample.shape[1]!} output channels, got ${output.shape[1]}`,
@@ -145,7 +188,8 @@ class DpmSchedule extends SolverSchedule {
     const c = this.#c;
     const left = this.timesteps.length - 1 - i;
     const short = c.lower_order_final && this.timesteps.length < shortRun;
-    if (this.calls < 1 || (left === 0 && (c.euler_at_final || short || c.final_sigmas_type === 'zero'))) return 1;
+    if (this.calls < 1 || (left === 0 && (c.euler_at_final || short || c.final_sigmas_type === 'zero')))
+      return 1;
     return Math.min(c.solver_order, this.calls + 1, left === 1 && short ? 2 : 3);
   }
 

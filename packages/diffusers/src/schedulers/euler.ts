@@ -16,7 +16,15 @@ import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { initialSigma, levelsAt, SigmaSchedule, SigmaScheduler } from './sigma-schedule.ts';
 import type { Levels } from './sigma-schedule.ts';
-import { checkSigmaSpacing, sigmaFields, sigmaRangeFields, spacedSigmas, timestepOf, trainSigmas, withFinal } from './sigmas.ts';
+import {
+  checkSigmaSpacing,
+  sigmaFields,
+  sigmaRangeFields,
+  spacedSigmas,
+  timestepOf,
+  trainSigmas,
+  withFinal,
+} from './sigmas.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
 import { velocityStep } from './velocity-step.ts';
 
@@ -52,7 +60,10 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
 
   #levels(c: Config, options: ScheduleOptions): Levels {
     const train = trainSigmas(this.table.alphasCumprod);
-    const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: 'fractional', sigmas: true });
+    const request = readRequest(this.className, options, c.num_train_timesteps, {
+      timesteps: 'fractional',
+      sigmas: true,
+    });
     if (request.kind === 'timesteps') this.#refuseCustomTimesteps(c);
     const final = c.final_sigmas_type === 'zero' ? 0 : train[0]!;
     let levels: Levels;
@@ -60,8 +71,14 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
       const sigmas = request.sigmas.map(Math.fround);
       levels = { timesteps: sigmas.slice(0, -1).map((s) => Math.fround(timestepOf(s, train))), sigmas };
     } else {
-      const timesteps = request.kind === 'timesteps' ? request.timesteps.map(Math.fround) : spacedTimesteps(c, request.steps, true);
-      levels = c.interpolation_type === 'linear' ? levelsAt(c, this.table, timesteps, final) : logLinear(c, train, timesteps, final);
+      const timesteps =
+        request.kind === 'timesteps'
+          ? request.timesteps.map(Math.fround)
+          : spacedTimesteps(c, request.steps, true);
+      levels =
+        c.interpolation_type === 'linear'
+          ? levelsAt(c, this.table, timesteps, final)
+          : logLinear(c, train, timesteps, final);
     }
     if (c.timestep_type !== 'continuous' || c.prediction_type !== 'v_prediction') return levels;
     return { ...levels, timesteps: levels.sigmas.slice(0, -1).map((s) => Math.fround(0.25 * Math.log(s))) };
@@ -69,10 +86,13 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
 
   #refuseCustomTimesteps(c: Config): void {
     for (const key of ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const) {
-      if (c[key]) throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
+      if (c[key])
+        throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
     }
     if (c.timestep_type === 'continuous' && c.prediction_type === 'v_prediction') {
-      throw new ArgumentError(`${this.className}: custom timesteps cannot be used with timestep_type 'continuous' and 'v_prediction'`);
+      throw new ArgumentError(
+        `${this.className}: custom timesteps cannot be used with timestep_type 'continuous' and 'v_prediction'`,
+      );
     }
   }
 }
@@ -83,7 +103,10 @@ function logLinear(c: Config, train: Float32Array, timesteps: readonly number[],
   const sigmas = linspace(Math.log(train.at(-1)!), Math.log(train[0]!), n + 1).map(Math.exp);
   const spaced = spacedSigmas(c, sigmas, n);
   if (!spaced) return { timesteps, sigmas: withFinal(sigmas, final) };
-  return { timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))), sigmas: withFinal(spaced, final) };
+  return {
+    timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))),
+    sigmas: withFinal(spaced, final),
+  };
 }
 
 class EulerSchedule extends SigmaSchedule {
@@ -102,7 +125,10 @@ class EulerSchedule extends SigmaSchedule {
     const raised = sigma * (gamma + 1);
     let noisy = sample;
     if (gamma > 0) {
-      noisy = combine([[sample, 1], [this.drawNoise(options), sNoise * Math.sqrt(raised * raised - sigma * sigma)]]); // prettier-ignore
+      noisy = combine([
+        [sample, 1],
+        [this.drawNoise(options), sNoise * Math.sqrt(raised * raised - sigma * sigma)],
+      ]);
     }
     const type = this.#c.prediction_type;
     // The noise prediction belongs to the raised level, the v-prediction's coefficients to the level itself.

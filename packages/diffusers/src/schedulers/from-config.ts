@@ -31,7 +31,8 @@ export const schedulerClasses: Readonly<Record<string, SchedulerClass>> = {
 /** The scheduler a config names. `where` is the file, for messages. All classes here are built from each other's configs. */
 export function schedulerFromConfig(config: SchedulerConfig, where = 'scheduler_config.json'): Scheduler {
   const name = config['_class_name'];
-  if (typeof name === 'string' && Object.hasOwn(schedulerClasses, name)) return new schedulerClasses[name]!(config);
+  if (typeof name === 'string' && Object.hasOwn(schedulerClasses, name))
+    return new schedulerClasses[name]!(config);
   const known = Object.keys(schedulerClasses).join(', ');
   throw new FormatError(`${where}: _class_name must be one of ${known}; got ${JSON.stringify(name)}`);
 }

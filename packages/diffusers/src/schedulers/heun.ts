@@ -8,7 +8,13 @@ import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
 import type { SchedulerConfig, Values } from './config.ts';
 import { readRequest } from './options.ts';
-import { clipFields, explodingOriginalTerms, limitedOriginal, limits, predictionField } from './prediction.ts';
+import {
+  clipFields,
+  explodingOriginalTerms,
+  limitedOriginal,
+  limits,
+  predictionField,
+} from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { initialSigma, levelsAt, SigmaSchedule, SigmaScheduler, spacedLevels } from './sigma-schedule.ts';
@@ -41,7 +47,8 @@ export class HeunDiscreteScheduler extends SigmaScheduler {
     const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: true });
     if (request.kind === 'timesteps') {
       for (const key of ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const) {
-        if (c[key]) throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
+        if (c[key])
+          throw new ArgumentError(`${this.className}: custom timesteps cannot be used with ${key} true`);
       }
     }
     const single =
@@ -80,7 +87,11 @@ class HeunSchedule extends SigmaSchedule {
     let prevSample: Tensor;
     if (first) {
       const step = level - this.sigmas[i - 1]!;
-      prevSample = combine([[first.sample, 1], [first.derivative, step / 2], ...scaled(derivative, step / 2)]);
+      prevSample = combine([
+        [first.sample, 1],
+        [first.derivative, step / 2],
+        ...scaled(derivative, step / 2),
+      ]);
       this.forget(first.sample);
       this.forget(first.derivative);
       this.#first = undefined;

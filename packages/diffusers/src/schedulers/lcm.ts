@@ -10,7 +10,15 @@ import { flag, integer, number } from './config.ts';
 import type { SchedulerConfig, Values } from './config.ts';
 import { linspace } from './numeric.ts';
 import { readRequest } from './options.ts';
-import { clipFields, limitedOriginal, limits, mixOf, originalTerms, predictionField, thresholdFields } from './prediction.ts';
+import {
+  clipFields,
+  limitedOriginal,
+  limits,
+  mixOf,
+  originalTerms,
+  predictionField,
+  thresholdFields,
+} from './prediction.ts';
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
@@ -60,7 +68,8 @@ export class LCMScheduler extends Scheduler {
         `${this.className}: originalInferenceSteps must be an integer from 1 to num_train_timesteps ${c.num_train_timesteps}, got ${original}`,
       );
     }
-    if (!(strength > 0 && strength <= 1)) throw new ArgumentError(`${this.className}: strength must be above 0 and at most 1, got ${strength}`);
+    if (!(strength > 0 && strength <= 1))
+      throw new ArgumentError(`${this.className}: strength must be above 0 and at most 1, got ${strength}`);
     const stride = Math.floor(c.num_train_timesteps / original);
     const count = Math.floor(original * strength);
     if (n > count) {
@@ -95,7 +104,9 @@ class LCMSchedule extends BaseSchedule {
     const denoised = [[sample, skip] as const, ...scaled(original, out)];
     const last = i === this.timesteps.length - 1;
     const { alpha, sigma } = last ? { alpha: 1, sigma: 0 } : mixOf(this.#products[this.timesteps[i + 1]!]!);
-    const prevSample = combine(last ? denoised : [...scaled(denoised, alpha), [this.drawNoise(options), sigma]]);
+    const prevSample = combine(
+      last ? denoised : [...scaled(denoised, alpha), [this.drawNoise(options), sigma]],
+    );
     return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: combine(denoised) }) };
   }
 }

@@ -16,7 +16,12 @@ import type { Levels } from './sigma-schedule.ts';
 import { checkSigmaSpacing, sigmaFields } from './sigmas.ts';
 import { spacingFields } from './spacing.ts';
 
-const fields = { ...betaFields(), ...sigmaFields, ...spacingFields('linspace'), prediction_type: predictionField() };
+const fields = {
+  ...betaFields(),
+  ...sigmaFields,
+  ...spacingFields('linspace'),
+  prediction_type: predictionField(),
+};
 type Config = Values<typeof fields>;
 
 export class LMSDiscreteScheduler extends SigmaScheduler {
@@ -61,7 +66,10 @@ class LMSSchedule extends SigmaSchedule {
     const order = Math.min(i + 1, most);
     const weights = Array.from({ length: order }, (_, k) => this.#weight(order, i, k));
     const history = [...this.#derivatives].reverse();
-    const prevSample = combine([[sample, 1], ...history.slice(0, order).map((d, k) => [d, weights[k]!] as const)]);
+    const prevSample = combine([
+      [sample, 1],
+      ...history.slice(0, order).map((d, k) => [d, weights[k]!] as const),
+    ]);
     return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: combine(original) }) };
   }
 

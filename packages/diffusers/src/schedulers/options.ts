@@ -15,7 +15,12 @@ export type Request =
   | { readonly kind: 'sigmas'; readonly sigmas: readonly number[] };
 
 /** The one way a schedule was asked for. numInferenceSteps beside a custom schedule must be its length. */
-export function readRequest(className: string, options: ScheduleOptions, train: number, supports: Supports = {}): Request {
+export function readRequest(
+  className: string,
+  options: ScheduleOptions,
+  train: number,
+  supports: Supports = {},
+): Request {
   const { numInferenceSteps, timesteps, sigmas } = options;
   if (timesteps !== undefined && sigmas !== undefined) {
     throw new ArgumentError(`${className}: give timesteps or sigmas, not both`);
@@ -43,18 +48,27 @@ export function readRequest(className: string, options: ScheduleOptions, train: 
 
 function checkLength(className: string, what: string, length: number, steps: number | undefined): void {
   if (steps !== undefined && steps !== length) {
-    throw new ArgumentError(`${className}: ${what} make ${length} steps but numInferenceSteps is ${steps}; leave it out`);
+    throw new ArgumentError(
+      `${className}: ${what} make ${length} steps but numInferenceSteps is ${steps}; leave it out`,
+    );
   }
 }
 
 function checkSigmas(className: string, sigmas: readonly number[]): void {
-  if (sigmas.length < 2) throw new ArgumentError(`${className}: sigmas must hold at least 2 levels, the final one included, got ${sigmas.length}`);
+  if (sigmas.length < 2)
+    throw new ArgumentError(
+      `${className}: sigmas must hold at least 2 levels, the final one included, got ${sigmas.length}`,
+    );
   for (const [i, s] of sigmas.entries()) {
     if (!Number.isFinite(s) || s < 0 || (s === 0 && i < sigmas.length - 1)) {
-      throw new ArgumentError(`${className}: sigmas[${i}] must be a number > 0 (0 only at the end), got ${s}`);
+      throw new ArgumentError(
+        `${className}: sigmas[${i}] must be a number > 0 (0 only at the end), got ${s}`,
+      );
     }
     if (i > 0 && s >= sigmas[i - 1]!) {
-      throw new ArgumentError(`${className}: sigmas must fall, but sigmas[${i}] is ${s} after ${sigmas[i - 1]}`);
+      throw new ArgumentError(
+        `${className}: sigmas must fall, but sigmas[${i}] is ${s} after ${sigmas[i - 1]}`,
+      );
     }
   }
 }

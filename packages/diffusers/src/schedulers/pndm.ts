@@ -27,7 +27,12 @@ const fields = {
 type Config = Values<typeof fields>;
 
 /** Adams-Bashforth coefficients, the newest output first. */
-const multistep = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]] as const;
+const multistep = [
+  [1],
+  [3 / 2, -1 / 2],
+  [23 / 12, -16 / 12, 5 / 12],
+  [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+] as const;
 /** Timesteps that the Runge-Kutta start takes from the plan, and model calls for each. */
 const startSteps = 3;
 const startCalls = 4;
@@ -84,8 +89,13 @@ class PNDMSchedule extends BaseSchedule {
     const t = this.timesteps[i]!;
     const calls = this.#calls++;
     const inStart = calls < this.#startTimesteps.length;
-    const prevSample = inStart ? this.#start(output, t, sample, calls) : this.#multistep(output, t, sample, calls);
-    return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: this.#original(output, t, sample) }) };
+    const prevSample = inStart
+      ? this.#start(output, t, sample, calls)
+      : this.#multistep(output, t, sample, calls);
+    return {
+      prevSample,
+      ...(wantsOriginal(options) && { predOriginalSample: this.#original(output, t, sample) }),
+    };
   }
 
   /** Four calls make one Runge-Kutta step; each weighs its output by 1/6, 1/3, 1/3, 1/6. */
@@ -117,7 +127,12 @@ class PNDMSchedule extends BaseSchedule {
       // The corrector: the first step again, with the mean of both outputs.
       const base = this.#startSample ?? sample;
       const first = this.#outputs.at(-1);
-      const mean: Terms = first ? [[output, 1 / 2], [first, 1 / 2]] : [[output, 1]]; // prettier-ignore
+      const mean: Terms = first
+        ? [
+            [output, 1 / 2],
+            [first, 1 / 2],
+          ]
+        : [[output, 1]];
       const moved = this.#move(base, t + this.#stride, t, mean);
       this.#dropStart();
       return moved;

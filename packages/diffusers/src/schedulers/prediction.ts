@@ -12,7 +12,9 @@ import { thresholdSample } from './threshold.ts';
 export type Prediction = 'epsilon' | 'sample' | 'v_prediction';
 
 /** The prediction types a class supports. */
-export function predictionField(types: readonly Prediction[] = ['epsilon', 'sample', 'v_prediction']): Field<Prediction> {
+export function predictionField(
+  types: readonly Prediction[] = ['epsilon', 'sample', 'v_prediction'],
+): Field<Prediction> {
   return choice<Prediction>('epsilon', types, types.includes('sample') ? { original_sample: 'sample' } : {});
 }
 
@@ -34,7 +36,12 @@ export function mixOfSigma(level: number): Mix {
 }
 
 /** x0 as terms over sample and output. */
-export function originalTerms(type: Prediction, output: Tensor, sample: Tensor, { alpha, sigma }: Mix): Terms {
+export function originalTerms(
+  type: Prediction,
+  output: Tensor,
+  sample: Tensor,
+  { alpha, sigma }: Mix,
+): Terms {
   switch (type) {
     case 'epsilon':
       if (alpha === 0) {
@@ -42,9 +49,15 @@ export function originalTerms(type: Prediction, output: Tensor, sample: Tensor, 
           `prediction_type: 'epsilon' says nothing about the sample at zero signal (rescale_betas_zero_snr); use 'v_prediction'`,
         );
       }
-      return [[sample, 1 / alpha], [output, -sigma / alpha]]; // prettier-ignore
+      return [
+        [sample, 1 / alpha],
+        [output, -sigma / alpha],
+      ];
     case 'v_prediction':
-      return [[sample, alpha], [output, -sigma]]; // prettier-ignore
+      return [
+        [sample, alpha],
+        [output, -sigma],
+      ];
     case 'sample':
       return [[output, 1]];
   }
@@ -56,19 +69,36 @@ export function noiseTerms(type: Prediction, output: Tensor, sample: Tensor, { a
     case 'epsilon':
       return [[output, 1]];
     case 'v_prediction':
-      return [[sample, sigma], [output, alpha]]; // prettier-ignore
+      return [
+        [sample, sigma],
+        [output, alpha],
+      ];
     case 'sample':
-      return [[sample, 1 / sigma], [output, -alpha / sigma]]; // prettier-ignore
+      return [
+        [sample, 1 / sigma],
+        [output, -alpha / sigma],
+      ];
   }
 }
 
 /** The same for variance-exploding samples (x = x0 + level · noise), as Euler-type classes hold them. */
-export function explodingOriginalTerms(type: Prediction, output: Tensor, sample: Tensor, level: number): Terms {
+export function explodingOriginalTerms(
+  type: Prediction,
+  output: Tensor,
+  sample: Tensor,
+  level: number,
+): Terms {
   switch (type) {
     case 'epsilon':
-      return [[sample, 1], [output, -level]]; // prettier-ignore
+      return [
+        [sample, 1],
+        [output, -level],
+      ];
     case 'v_prediction':
-      return [[sample, 1 / (level * level + 1)], [output, -level / Math.sqrt(level * level + 1)]];
+      return [
+        [sample, 1 / (level * level + 1)],
+        [output, -level / Math.sqrt(level * level + 1)],
+      ];
     case 'sample':
       return [[output, 1]];
   }
@@ -107,14 +137,17 @@ export function limits(config: ClipConfig): boolean {
 /** x0 after clipping or dynamic thresholding; the terms combined as they are when the config asks for neither. */
 export function limitedOriginal(config: ClipConfig, terms: Terms): Tensor {
   const x0 = combine(terms);
-  if (config.thresholding) return thresholdSample(x0, config.dynamic_thresholding_ratio ?? 0.995, config.sample_max_value ?? 1);
+  if (config.thresholding)
+    return thresholdSample(x0, config.dynamic_thresholding_ratio ?? 0.995, config.sample_max_value ?? 1);
   const range = config.clip_sample_range ?? 1;
   return config.clip_sample ? clamp(x0, -range, range) : x0;
 }
 
 /** Throws unless the output has the shape of the sample. */
 export function requireSameShape(className: string, output: Tensor, sample: Tensor): void {
-  if (output.shape.length === sample.shape.length && output.shape.every((d, i) => d === sample.shape[i])) return;
-  throw new ArgumentError(`${className}: model output [${output.shape}] must have the shape of the sample [${sample.shape}]`);
+  if (output.shape.length === sample.shape.length && output.shape.every((d, i) => d === sample.shape[i]))
+    return;
+  throw new ArgumentError(
+    `${className}: model output [${output.shape}] must have the shape of the sample [${sample.shape}]`,
+  );
 }
-

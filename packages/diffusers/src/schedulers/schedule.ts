@@ -42,13 +42,13 @@ export abstract class BaseSchedule implements Schedule {
 
   step(modelOutput: Tensor, i: number, sample: Tensor, options: StepOptions = {}): StepResult {
     this.#check(i);
-    if (this.sequential) {
-      if (this.#next !== undefined && i !== this.#next) {
-        throw new ArgumentError(`${this.className}: steps must follow each other: index ${this.#next} is due, got ${i}`);
-      }
-      this.#next = i + 1;
-    }
     this.checkOutput(modelOutput, sample);
+    if (this.sequential && this.#next !== undefined && i !== this.#next) {
+      throw new ArgumentError(
+        `${this.className}: steps must follow each other: index ${this.#next} is due, got ${i}`,
+      );
+    }
+    this.#next = i + 1;
     return scope(() => this.advance(modelOutput, i, sample, options));
   }
 

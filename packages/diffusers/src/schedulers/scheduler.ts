@@ -6,7 +6,7 @@ import { ArgumentError, concat, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { combine } from './combine.ts';
 import type { BetaTable } from './betas.ts';
-import { fullConfig, readConfig, registerKeys, withOverrides } from './config.ts';
+import { fullConfig, readConfig, withOverrides } from './config.ts';
 import type { Fields, SchedulerConfig, Values } from './config.ts';
 import { mixOf } from './prediction.ts';
 import type { Mix } from './prediction.ts';
@@ -79,7 +79,6 @@ export abstract class Scheduler<F extends Fields = Fields> {
   protected readonly values: Values<F>;
 
   protected constructor(className: string, fields: F, config: SchedulerConfig) {
-    registerKeys(fields);
     this.className = className;
     this.values = readConfig(className, fields, config);
     this.config = fullConfig(className, fields, this.values, config);
@@ -149,12 +148,22 @@ function mixRows(
 ): Tensor {
   const n = sample.shape[0] ?? 1;
   if (timesteps.length !== 1 && timesteps.length !== n) {
-    throw new ArgumentError(`${className}: ${timesteps.length} timesteps for a batch of ${n}; give one, or one for each item`);
+    throw new ArgumentError(
+      `${className}: ${timesteps.length} timesteps for a batch of ${n}; give one, or one for each item`,
+    );
   }
   const mix = (x: Tensor, e: Tensor, t: number): Tensor => {
     const [a, b] = coefficients(t);
-    return combine([[x, a], [e, b]]); // prettier-ignore
+    return combine([
+      [x, a],
+      [e, b],
+    ]);
   };
   if (timesteps.every((t) => t === timesteps[0])) return mix(sample, noise, timesteps[0]!);
-  return scope(() => concat(timesteps.map((t, i) => mix(sample.slice(0, i, i + 1), noise.slice(0, i, i + 1), t)), 0));
+  return scope(() =>
+    concat(
+      timesteps.map((t, i) => mix(sample.slice(0, i, i + 1), noise.slice(0, i, i + 1), t)),
+      0,
+    ),
+  );
 }

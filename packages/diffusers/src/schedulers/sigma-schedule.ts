@@ -21,17 +21,30 @@ export interface Levels {
 }
 
 /** n steps spaced as the config says, by timestep or by sigma; timesteps keep their fractions. */
-export function spacedLevels(config: SpacingConfig & SigmaConfig, table: BetaTable, n: number, final = 0): Levels {
+export function spacedLevels(
+  config: SpacingConfig & SigmaConfig,
+  table: BetaTable,
+  n: number,
+  final = 0,
+): Levels {
   return levelsAt(config, table, spacedTimesteps(config, n, true), final);
 }
 
 /** The levels of given timesteps, re-spaced between the same ends when the config spaces sigmas. */
-export function levelsAt(config: SigmaConfig, table: BetaTable, timesteps: readonly number[], final = 0): Levels {
+export function levelsAt(
+  config: SigmaConfig,
+  table: BetaTable,
+  timesteps: readonly number[],
+  final = 0,
+): Levels {
   const train = trainSigmas(table.alphasCumprod);
   const sigmas = timesteps.map((t) => sigmaAt(t, train));
   const spaced = spacedSigmas(config, sigmas, timesteps.length);
   if (!spaced) return { timesteps, sigmas: withFinal(sigmas, final) };
-  return { timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))), sigmas: withFinal(spaced, final) };
+  return {
+    timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))),
+    sigmas: withFinal(spaced, final),
+  };
 }
 
 /** Initial noise is sigma_max when the first step is at the very top, else it also carries unit signal. */
@@ -63,7 +76,10 @@ export abstract class SigmaSchedule extends BaseSchedule {
 export function indexOfTimestep(className: string, schedule: Schedule, t: number): number {
   if (schedule.beginIndex !== undefined) return schedule.beginIndex;
   const first = schedule.timesteps.indexOf(t);
-  if (first < 0) throw new ArgumentError(`${className}: timestep ${t} is not in the schedule (${preview(schedule.timesteps)})`);
+  if (first < 0)
+    throw new ArgumentError(
+      `${className}: timestep ${t} is not in the schedule (${preview(schedule.timesteps)})`,
+    );
   return schedule.timesteps[first + 1] === t ? first + 1 : first;
 }
 
@@ -74,7 +90,8 @@ function preview(values: readonly number[]): string {
 export abstract class SigmaScheduler<F extends Fields = Fields> extends Scheduler<F> {
   /** sample + sigma · noise. */
   protected override mixAt(t: number, schedule: Schedule | undefined): Mix {
-    if (!schedule?.sigmas) throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
+    if (!schedule?.sigmas)
+      throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
     return { alpha: 1, sigma: schedule.sigmas[indexOfTimestep(this.className, schedule, t)]! };
   }
 }

@@ -32,7 +32,9 @@ export const sigmaRangeFields: {
 
 /** Throws when more than one spacing of sigmas is asked for. */
 export function checkSigmaSpacing(className: string, config: SigmaConfig): void {
-  const on = (['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const).filter((k) => config[k]);
+  const on = (['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const).filter(
+    (k) => config[k],
+  );
   if (on.length > 1) throw new ArgumentError(`${className}: only one of ${on.join(' and ')} can be true`);
 }
 
@@ -71,12 +73,17 @@ function logTable(train: Float32Array): Float32Array {
 }
 
 /** n falling sigmas between the range of `sigmas` (or the config's own), or undefined when the config spaces timesteps. */
-export function spacedSigmas(config: SigmaConfig, sigmas: ArrayLike<number>, n: number): number[] | undefined {
+export function spacedSigmas(
+  config: SigmaConfig,
+  sigmas: ArrayLike<number>,
+  n: number,
+): number[] | undefined {
   const high = config.sigma_max ?? sigmas[0]!;
   const low = config.sigma_min ?? sigmas[sigmas.length - 1]!;
   if (config.use_karras_sigmas) return karras(low, high, n);
   if (config.use_exponential_sigmas) return linspace(Math.log(high), Math.log(low), n).map(Math.exp);
-  if (config.use_beta_sigmas) return linspace(0, 1, n).map((x) => low + betaQuantile(1 - x, 0.6, 0.6) * (high - low));
+  if (config.use_beta_sigmas)
+    return linspace(0, 1, n).map((x) => low + betaQuantile(1 - x, 0.6, 0.6) * (high - low));
   return undefined;
 }
 

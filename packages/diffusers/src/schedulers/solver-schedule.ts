@@ -65,7 +65,8 @@ export abstract class SolverSchedule extends BaseSchedule {
 export abstract class SolverScheduler<F extends Fields = Fields> extends Scheduler<F> {
   /** By the noise level of the schedule, not by the training table: spaced sigmas lie between its entries. */
   protected override mixAt(t: number, schedule: Schedule | undefined): Mix {
-    if (!schedule?.sigmas) throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
+    if (!schedule?.sigmas)
+      throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
     return mixOfSigma(schedule.sigmas[solverIndex(schedule, t)]!);
   }
 }

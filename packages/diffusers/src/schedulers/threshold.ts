@@ -31,5 +31,7 @@ export function thresholdSample(x0: Tensor, ratio: number, max: number): Tensor 
     return Math.fround(Math.min(Math.max(q, 1), max));
   });
   const s = tensor(limit, { shape: [n, ...x0.shape.slice(1).map(() => 1)], device: x0.device });
-  return map(['div', ['min', ['max', ['in', 0], ['neg', ['in', 1]]], ['in', 1]], ['in', 1]], [x0, s], { dtype: x0.dtype });
+  return map(['div', ['min', ['max', ['in', 0], ['neg', ['in', 1]]], ['in', 1]], ['in', 1]], [x0, s], {
+    dtype: x0.dtype,
+  });
 }

@@ -11,11 +11,26 @@ import { choice, flag, integer, integers, mustBeNull } from './config.ts';
 import type { SchedulerConfig, Values } from './config.ts';
 import { roundHalfEven, solve } from './numeric.ts';
 import { readRequest } from './options.ts';
-import { limitedOriginal, noiseTerms, originalTerms, predictionField, thresholdFields } from './prediction.ts';
+import {
+  limitedOriginal,
+  noiseTerms,
+  originalTerms,
+  predictionField,
+  thresholdFields,
+} from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import type { Levels } from './sigma-schedule.ts';
-import { checkSigmaSpacing, sigmaAt, sigmaFields, sigmaRangeFields, spacedSigmas, timestepOf, trainSigmas, withFinal } from './sigmas.ts';
+import {
+  checkSigmaSpacing,
+  sigmaAt,
+  sigmaFields,
+  sigmaRangeFields,
+  spacedSigmas,
+  timestepOf,
+  trainSigmas,
+  withFinal,
+} from './sigmas.ts';
 import { solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
 import { solverTimesteps, spacingFields } from './spacing.ts';
 
@@ -46,7 +61,9 @@ export class UniPCMultistepScheduler extends SolverScheduler {
     // The last step towards sigma 0 has an infinite length, over which only the first order in x0 stays finite.
     if (c.final_sigmas_type === 'zero' && (!c.predict_x0 || (c.solver_order > 1 && !c.lower_order_final))) {
       const cause = c.predict_x0 ? `lower_order_final false` : 'predict_x0 false';
-      throw new ArgumentError(`${this.className}: final_sigmas_type must be 'sigma_min' with ${cause}, got 'zero'`);
+      throw new ArgumentError(
+        `${this.className}: final_sigmas_type must be 'sigma_min' with ${cause}, got 'zero'`,
+      );
     }
     this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
   }
@@ -64,11 +81,20 @@ export class UniPCMultistepScheduler extends SolverScheduler {
       const final = c.final_sigmas_type === 'zero' ? 0 : spaced.at(-1)!;
       // Timesteps become integers: by rounding for Karras sigmas, by dropping the fraction for the others.
       const integer = c.use_karras_sigmas ? roundHalfEven : Math.trunc;
-      return { timesteps: spaced.map((s) => integer(timestepOf(s, train))), sigmas: withFinal(spaced, final) };
+      return {
+        timesteps: spaced.map((s) => integer(timestepOf(s, train))),
+        sigmas: withFinal(spaced, final),
+      };
     }
     const timesteps = solverTimesteps(c, n);
     const final = c.final_sigmas_type === 'zero' ? 0 : train[0]!;
-    return { timesteps, sigmas: withFinal(timesteps.map((t) => sigmaAt(t, train)), final) }; // prettier-ignore
+    return {
+      timesteps,
+      sigmas: withFinal(
+        timesteps.map((t) => sigmaAt(t, train)),
+        final,
+      ),
+    };
   }
 }
 
@@ -113,10 +139,19 @@ class UniPCSchedule extends SolverSchedule {
   /** From the sample at step i to the next level. */
   #predict(sample: Tensor, i: number, order: number): Tensor {
     const basis = this.#basis(i + 1, order);
-    const terms: Term[] = [[sample, basis.sample], [this.#outputs.at(-1)!, basis.output]]; // prettier-ignore
+    const terms: Term[] = [
+      [sample, basis.sample],
+      [this.#outputs.at(-1)!, basis.output],
+    ];
     if (order > 1) {
       const { matrix, right } = basis;
-      const rho = order === 2 ? [0.5] : solve(matrix.slice(0, -1).map((row) => row.slice(0, -1)), right.slice(0, -1)); // prettier-ignore
+      const rho =
+        order === 2
+          ? [0.5]
+          : solve(
+              matrix.slice(0, -1).map((row) => row.slice(0, -1)),
+              right.slice(0, -1),
+            );
       terms.push(...this.#differences(basis, rho));
     }
     return combine(terms);
@@ -135,7 +170,12 @@ class UniPCSchedule extends SolverSchedule {
       [converted, last],
       ...this.#differences(basis, rho.slice(0, -1)),
     ]);
-    return corrected.dtype === sample.dtype ? corrected : combine([[sample, 0], [corrected, 1]]); // prettier-ignore
+    return corrected.dtype === sample.dtype
+      ? corrected
+      : combine([
+          [sample, 0],
+          [corrected, 1],
+        ]);
   }
 
   /** scale · Σ rho[k] · (older output - newest) / ratio[k], as terms. */
@@ -143,7 +183,10 @@ class UniPCSchedule extends SolverSchedule {
     const newest = this.#outputs.at(-1)!;
     return rho.flatMap((r, k): Term[] => {
       const weight = (basis.scale * r) / basis.ratios[k]!;
-      return [[this.#outputs.at(-2 - k)!, weight], [newest, -weight]]; // prettier-ignore
+      return [
+        [this.#outputs.at(-2 - k)!, weight],
+        [newest, -weight],
+      ];
     });
   }
 
@@ -151,7 +194,10 @@ class UniPCSchedule extends SolverSchedule {
   #basis(to: number, order: number): Basis {
     const [target, now] = [this.level(to), this.level(to - 1)];
     const h = target.lambda - now.lambda;
-    const ratios = Array.from({ length: order - 1 }, (_, k) => (this.level(to - 2 - k).lambda - now.lambda) / h);
+    const ratios = Array.from(
+      { length: order - 1 },
+      (_, k) => (this.level(to - 2 - k).lambda - now.lambda) / h,
+    );
     const hh = this.#c.predict_x0 ? -h : h;
     const phi1 = Math.expm1(hh);
     const b = this.#c.solver_type === 'bh1' ? hh : phi1;
@@ -164,7 +210,9 @@ class UniPCSchedule extends SolverSchedule {
       factorial *= k + 1;
       phi = phi / hh - 1 / factorial;
     }
-    const [along, across] = this.#c.predict_x0 ? [target.sigma / now.sigma, target.alpha] : [target.alpha / now.alpha, target.sigma];
+    const [along, across] = this.#c.predict_x0
+      ? [target.sigma / now.sigma, target.alpha]
+      : [target.alpha / now.alpha, target.sigma];
     return {
       sample: along,
       output: -across * phi1,

@@ -17,10 +17,17 @@ export interface VelocityStep {
 }
 
 /** sample + (sample - x0) / divisor · step (+ noise), x0 from the v-prediction. */
-export function velocityStep(sample: Tensor, velocity: Tensor, { level, divisor, step, noise }: VelocityStep): Tensor {
+export function velocityStep(
+  sample: Tensor,
+  velocity: Tensor,
+  { level, divisor, step, noise }: VelocityStep,
+): Tensor {
   const f = Math.fround;
   const square = f(f(level * level) + 1);
-  const [x, v]: [Expr, Expr] = [['in', 0], ['in', 1]];
+  const [x, v]: [Expr, Expr] = [
+    ['in', 0],
+    ['in', 1],
+  ];
   const original: Expr = ['add', ['mul', v, ['scalar', 0]], ['div', x, ['scalar', 1]]];
   const slope: Expr = ['div', ['sub', x, original], ['scalar', 2]];
   const moved: Expr = ['add', x, ['mul', slope, ['scalar', 3]]];

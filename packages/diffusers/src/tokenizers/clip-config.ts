@@ -47,7 +47,13 @@ export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
   const map = files.specialTokens ? parseJsonObject(files.specialTokens.text, files.specialTokens.name) : {};
   const special = (key: string, fallback: string): SpecialToken => {
     const value = map[key] ?? config[key] ?? fallback;
-    return specialToken(key, value, vocab, map[key] !== undefined ? files.specialTokens! : (files.config ?? files.vocab), files.vocab);
+    return specialToken(
+      key,
+      value,
+      vocab,
+      map[key] !== undefined ? files.specialTokens! : (files.config ?? files.vocab),
+      files.vocab,
+    );
   };
   const bos = special('bos_token', '<|startoftext|>');
   const eos = special('eos_token', '<|endoftext|>');
@@ -56,7 +62,13 @@ export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
   const added = new Map([bos, eos, unk, pad].map((t) => [t.content, t]));
   const tokenizerJson = {
     version: '1.0',
-    added_tokens: [...added.values()].map((t) => ({ ...t, special: true, single_word: false, lstrip: false, rstrip: false })),
+    added_tokens: [...added.values()].map((t) => ({
+      ...t,
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+    })),
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -74,9 +86,21 @@ export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
         { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true },
       ],
     },
-    post_processor: { type: 'RobertaProcessing', cls: [bos.content, bos.id], sep: [eos.content, eos.id], add_prefix_space: false },
+    post_processor: {
+      type: 'RobertaProcessing',
+      cls: [bos.content, bos.id],
+      sep: [eos.content, eos.id],
+      add_prefix_space: false,
+    },
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true },
-    model: { type: 'BPE', unk_token: unk.content, end_of_word_suffix: '</w>', continuing_subword_prefix: '', vocab, merges },
+    model: {
+      type: 'BPE',
+      unk_token: unk.content,
+      end_of_word_suffix: '</w>',
+      continuing_subword_prefix: '',
+      vocab,
+      merges,
+    },
   };
   return { tokenizerJson, bos, eos, pad, maxLength: maxLength(config, files.config) };
 }
@@ -86,9 +110,14 @@ function readVocab({ name, text }: NamedText): Record<string, number> {
   const seen = new Map<number, string>();
   for (const [token, id] of Object.entries(vocab)) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0) {
-      throw new FormatError(`${name}: token ${JSON.stringify(token)} must have an integer id >= 0, found ${describeJson(id)}`);
+      throw new FormatError(
+        `${name}: token ${JSON.stringify(token)} must have an integer id >= 0, found ${describeJson(id)}`,
+      );
     }
-    if (seen.has(id)) throw new FormatError(`${name}: tokens ${JSON.stringify(seen.get(id))} and ${JSON.stringify(token)} share id ${id}`);
+    if (seen.has(id))
+      throw new FormatError(
+        `${name}: tokens ${JSON.stringify(seen.get(id))} and ${JSON.stringify(token)} share id ${id}`,
+      );
     seen.set(id, token);
   }
   if (seen.size === 0) throw new FormatError(`${name}: holds no tokens`);
@@ -102,7 +131,9 @@ function readMerges({ name, text }: NamedText): [string, string][] {
     if (line === '' || (i === 0 && line.startsWith('#version'))) continue;
     const parts = line.split(' ');
     if (parts.length !== 2 || parts.includes('')) {
-      throw new FormatError(`${name}:${i + 1}: a merge is two tokens with one space between, found ${describeJson(line)}`);
+      throw new FormatError(
+        `${name}:${i + 1}: a merge is two tokens with one space between, found ${describeJson(line)}`,
+      );
     }
     merges.push(parts as [string, string]);
   }
@@ -111,14 +142,23 @@ function readMerges({ name, text }: NamedText): [string, string][] {
 }
 
 /** A special token is a string, or an object with `content`. */
-function specialToken(key: string, value: JsonValue, vocab: Record<string, number>, from: NamedText, vocabFile: NamedText): SpecialToken {
+function specialToken(
+  key: string,
+  value: JsonValue,
+  vocab: Record<string, number>,
+  from: NamedText,
+  vocabFile: NamedText,
+): SpecialToken {
   const details: JsonObject = isJsonObject(value) ? value : {};
   const content = isJsonObject(value) ? value['content'] : value;
   if (typeof content !== 'string' || content === '') {
     throw new FormatError(`${from.name}: ${key} must be a token, found ${describeJson(value)}`);
   }
   const id = Object.hasOwn(vocab, content) ? vocab[content] : undefined;
-  if (id === undefined) throw new FormatError(`${from.name}: ${key} is ${JSON.stringify(content)}, which ${vocabFile.name} does not hold`);
+  if (id === undefined)
+    throw new FormatError(
+      `${from.name}: ${key} is ${JSON.stringify(content)}, which ${vocabFile.name} does not hold`,
+    );
   return { content, id, normalized: details['normalized'] === true };
 }
 
@@ -127,7 +167,9 @@ function maxLength(config: JsonObject, file: NamedText | undefined): number {
   // transformers writes 1e30 for "no limit"; CLIP's position table ends at 77.
   if (typeof value === 'number' && value >= 1e6) return 77;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 2) {
-    throw new FormatError(`${file!.name}: model_max_length must be an integer >= 2, found ${describeJson(value)}`);
+    throw new FormatError(
+      `${file!.name}: model_max_length must be an integer >= 2, found ${describeJson(value)}`,
+    );
   }
   return value;
 }

@@ -2,10 +2,11 @@ import { expect, test } from 'vitest';
 import { memoryFiles } from '../loading/files.ts';
 import { ClipTokenizer, clipTokenizerFromFiles } from './clip.ts';
 
+// prettier-ignore
 const vocab = {
   '!': 0, a: 1, c: 2, t: 3, 'a</w>': 4, 't</w>': 5, 'at</w>': 6, 'cat</w>': 7, 'c</w>': 8, '!</w>': 9, '1</w>': 10,
   '<|startoftext|>': 11, '<|endoftext|>': 12, 'Ï': 13, 'ĥ</w>': 14, 'ĥ': 15, 'Ĥ</w>': 16,
-}; // prettier-ignore
+};
 const merges = '#version: 0.2\na t</w>\nc at</w>\n';
 const special = (extra: object = {}): string =>
   JSON.stringify({
@@ -57,7 +58,10 @@ test.each([
   [{ vocab: '{"a": 1, "b": 1}' }, 'vocab.json: tokens "a" and "b" share id 1'],
   [{ vocab: '{}' }, 'vocab.json: holds no tokens'],
   [{ vocab: '{"a": 1}' }, 'bos_token is "<|startoftext|>", which vocab.json does not hold'],
-  [{ merges: '#version: 0.2\na t</w>\nc  at</w>\n' }, 'merges.txt:3: a merge is two tokens with one space between, found "c  at</w>"'],
+  [
+    { merges: '#version: 0.2\na t</w>\nc  at</w>\n' },
+    'merges.txt:3: a merge is two tokens with one space between, found "c  at</w>"',
+  ],
   [{ merges: '#version: 0.2\n' }, 'merges.txt: holds no merges'],
 ] as const)('bad files are refused: %j', (bad: { vocab?: string; merges?: string }, message) => {
   const files = {
@@ -68,13 +72,22 @@ test.each([
 });
 
 test('bad configs are refused', () => {
-  expect(() => make({ model_max_length: 1 })).toThrow('tokenizer_config.json: model_max_length must be an integer >= 2, found 1');
-  expect(() => make({}, { pad_token: 3 })).toThrow('special_tokens_map.json: pad_token must be a token, found 3');
+  expect(() => make({ model_max_length: 1 })).toThrow(
+    'tokenizer_config.json: model_max_length must be an integer >= 2, found 1',
+  );
+  expect(() => make({}, { pad_token: 3 })).toThrow(
+    'special_tokens_map.json: pad_token must be a token, found 3',
+  );
   expect(make({ model_max_length: 1e30 }).maxLength).toBe(77);
 });
 
 test('loads from a checkpoint; a missing file is named', async () => {
-  const files = memoryFiles({ 'tokenizer/vocab.json': JSON.stringify(vocab), 'tokenizer/merges.txt': merges }, 'model');
+  const files = memoryFiles(
+    { 'tokenizer/vocab.json': JSON.stringify(vocab), 'tokenizer/merges.txt': merges },
+    'model',
+  );
   expect((await clipTokenizerFromFiles(files)).encodeFull('cat')).toEqual([11, 7, 12]);
-  await expect(clipTokenizerFromFiles(memoryFiles({ 'tokenizer/vocab.json': '{}' }, 'model'))).rejects.toThrow('tokenizer/merges.txt');
+  await expect(
+    clipTokenizerFromFiles(memoryFiles({ 'tokenizer/vocab.json': '{}' }, 'model')),
+  ).rejects.toThrow('tokenizer/merges.txt');
 });

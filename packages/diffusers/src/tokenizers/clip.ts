@@ -38,14 +38,20 @@ export class ClipTokenizer {
 
   /** From the contents of the files; throws FormatError naming file, line or key. */
   static fromFiles(files: ClipTokenizerFiles): ClipTokenizer {
-    const named = { 'vocab.json': files.vocab, 'merges.txt': files.merges, 'tokenizer_config.json': files.config, 'special_tokens_map.json': files.specialTokens };
+    const named = {
+      'vocab.json': files.vocab,
+      'merges.txt': files.merges,
+      'tokenizer_config.json': files.config,
+      'special_tokens_map.json': files.specialTokens,
+    };
     const texts = Object.entries(named).flatMap(([name, file]) => (file ? [[name, file.text] as const] : []));
     return new ClipTokenizer(readClipConfig(files), Object.fromEntries(texts));
   }
 
   /** All ids of a text with begin and end, of any length. */
   encodeFull(text: string): number[] {
-    if (typeof text !== 'string') throw new ArgumentError(`tokenizer: text must be a string, got ${typeof text}`);
+    if (typeof text !== 'string')
+      throw new ArgumentError(`tokenizer: text must be a string, got ${typeof text}`);
     return this.#tokenizer.encode(text).ids;
   }
 
@@ -64,12 +70,17 @@ export class ClipTokenizer {
 
   /** The text of ids, special tokens left out. Case and exact spacing were lost in encoding. */
   decode(ids: readonly number[]): string {
-    return ids.length === 0 ? '' : this.#tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return ids.length === 0
+      ? ''
+      : this.#tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 }
 
 /** From the files in `folder` of a checkpoint; the two JSON files beside the vocabulary may be absent. */
-export async function clipTokenizerFromFiles(files: ModelFiles, folder = 'tokenizer'): Promise<ClipTokenizer> {
+export async function clipTokenizerFromFiles(
+  files: ModelFiles,
+  folder = 'tokenizer',
+): Promise<ClipTokenizer> {
   const prefix = folder === '' ? '' : `${folder}/`;
   const text = async (file: string): Promise<NamedText> => {
     return { name: `${files.describe()}/${prefix}${file}`, text: await files.readText(`${prefix}${file}`) };

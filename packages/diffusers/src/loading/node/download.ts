@@ -62,7 +62,9 @@ async function fetchRest(file: RemoteFile, partial: string, options: DownloadOpt
     await hashFile(partial, hash);
     return hash;
   }
-  const response = await options.fetch(file.url, { headers: { 'Accept-Encoding': 'identity', ...(have > 0 && { Range: `bytes=${have}-` }) } });
+  const response = await options.fetch(file.url, {
+    headers: { 'Accept-Encoding': 'identity', ...(have > 0 && { Range: `bytes=${have}-` }) },
+  });
   const resumed = response.status === 206 && startOf(response) === have;
   if (!resumed) {
     if (response.status === 206 || response.status === 416) {
@@ -73,7 +75,9 @@ async function fetchRest(file: RemoteFile, partial: string, options: DownloadOpt
     if (!response.ok) {
       await response.body?.cancel();
       const message = `${file.name}: the hub answered with status ${response.status}`;
-      throw response.status >= 500 || response.status === 429 ? new DarkroomError(message) : new Refused(message);
+      throw response.status >= 500 || response.status === 429
+        ? new DarkroomError(message)
+        : new Refused(message);
     }
     have = 0; // the whole file comes: the server does not resume
   }
@@ -82,8 +86,9 @@ async function fetchRest(file: RemoteFile, partial: string, options: DownloadOpt
   try {
     let at = have;
     for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-      if (at + chunk.length > file.bytes) throw new Refused(`${file.name}: more than its ${file.bytes} bytes arrived`);
-      for (let written = 0; written < chunk.length; ) {
+      if (at + chunk.length > file.bytes)
+        throw new Refused(`${file.name}: more than its ${file.bytes} bytes arrived`);
+      for (let written = 0; written < chunk.length;) {
         written += (await out.write(chunk, written, chunk.length - written, at + written)).bytesWritten;
       }
       hash.update(chunk);
@@ -117,7 +122,9 @@ async function check(file: RemoteFile, hash: Hash, partial: string): Promise<voi
   if (got === file.etag) return;
   await rm(partial, { force: true });
   const kind = file.etag.length === 64 ? 'sha256' : 'git hash';
-  throw new FormatError(`${file.name}: ${kind} of the download is ${got} but the hub says ${file.etag}; the file was deleted`);
+  throw new FormatError(
+    `${file.name}: ${kind} of the download is ${got} but the hub says ${file.etag}; the file was deleted`,
+  );
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -20,7 +20,8 @@ export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(rev
 export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): RepoCache {
   const root = join(cacheDir, `models--${id.replaceAll('/', '--')}`);
   const refOf = (revision: string): string => {
-    if (/(^|\/)\.\.?(\/|$)|^\/|[\\\0:]/.test(revision)) throw new ArgumentError(`revision: '${revision}' is not a branch, tag or commit`);
+    if (/(^|\/)\.\.?(\/|$)|^\/|[\\\0:]/.test(revision))
+      throw new ArgumentError(`revision: '${revision}' is not a branch, tag or commit`);
     return join(root, 'refs', ...revision.split('/'));
   };
   return {
@@ -54,11 +55,13 @@ export async function linkBlob(blob: string, pointer: string): Promise<void> {
 
 /** The token for requests: given, HF_TOKEN, or the file of `hf auth login`. Messages never quote it. */
 export async function findToken(given: string | undefined): Promise<string | undefined> {
-  const home = process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
+  const home =
+    process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
   const file = process.env['HF_TOKEN_PATH'] ?? join(home, 'token');
   const token = (given ?? process.env['HF_TOKEN'] ?? (await readFile(file, 'utf8').catch(() => ''))).trim();
   if (token === '') return undefined;
   // A bad header value would be quoted by fetch's own error.
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new ArgumentError('token: the hub access token holds characters that no token has');
+  if (!/^[\x21-\x7e]+$/.test(token))
+    throw new ArgumentError('token: the hub access token holds characters that no token has');
   return token;
 }

@@ -40,22 +40,37 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   if (hub.status !== 200) return void response.writeHead(hub.status).end();
   if (path.startsWith('/api/models/org/tiny/revision/')) {
     const siblings = ['model_index.json', 'unet/weights.safetensors'].map((rfilename) => ({ rfilename }));
-    return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ id: 'org/tiny', sha: commit, siblings }));
+    return void response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ id: 'org/tiny', sha: commit, siblings }));
   }
   const file = path.replace(`/org/tiny/resolve/${commit}/`, '');
   if (file === 'model_index.json') {
-    response.writeHead(200, { etag: `W/"${gitHash}"`, 'content-length': config.length, 'x-repo-commit': commit });
+    response.writeHead(200, {
+      etag: `W/"${gitHash}"`,
+      'content-length': config.length,
+      'x-repo-commit': commit,
+    });
     return void response.end(request.method === 'HEAD' ? undefined : config);
   }
   if (file !== 'unet/weights.safetensors') return void response.writeHead(404).end();
   if (request.method === 'HEAD') {
-    response.writeHead(302, { 'x-linked-etag': `"${hub.weightsEtag}"`, 'x-linked-size': weights.length, 'x-repo-commit': commit, location: '/store' });
+    response.writeHead(302, {
+      'x-linked-etag': `"${hub.weightsEtag}"`,
+      'x-linked-size': weights.length,
+      'x-repo-commit': commit,
+      location: '/store',
+    });
     return void response.end();
   }
   const from = hub.ranges ? Number(/bytes=(\d+)-/.exec(range ?? '')?.[1] ?? 0) : 0;
   const body = weights.subarray(from);
   const headers = { 'content-length': body.length, etag: '"other"' };
-  if (from > 0) response.writeHead(206, { ...headers, 'content-range': `bytes ${from}-${weights.length - 1}/${weights.length}` });
+  if (from > 0)
+    response.writeHead(206, {
+      ...headers,
+      'content-range': `bytes ${from}-${weights.length - 1}/${weights.length}`,
+    });
   else response.writeHead(200, headers);
   if (hub.cuts > 0) {
     hub.cuts--;
@@ -76,13 +91,15 @@ afterEach(async () => {
   await rm(cacheDir, { recursive: true, force: true });
 });
 
-const open = (options: HubOptions = {}): ReturnType<typeof openModel> => openModel('org/tiny', { endpoint, cacheDir, token: secret, ...options });
+const open = (options: HubOptions = {}): ReturnType<typeof openModel> =>
+  openModel('org/tiny', { endpoint, cacheDir, token: secret, ...options });
 const root = (): string => join(cacheDir, 'models--org--tiny');
 const bytesOf = async (files: Awaited<ReturnType<typeof openModel>>): Promise<Uint8Array> => {
   const source = await files.source('unet/weights.safetensors');
   return source.read(0, source.bytes);
 };
-const gets = (): Hub['requests'] => hub.requests.filter((r) => r.method === 'GET' && r.path.includes('/resolve/'));
+const gets = (): Hub['requests'] =>
+  hub.requests.filter((r) => r.method === 'GET' && r.path.includes('/resolve/'));
 
 test('files come once, into the layout other tools share', async () => {
   const progress: number[] = [];
@@ -92,11 +109,16 @@ test('files come once, into the layout other tools share', async () => {
   expect(Buffer.compare(await bytesOf(files), weights)).toBe(0);
   expect(progress.at(-1)).toBe(weights.length);
   expect(await files.list!('unet')).toEqual(['weights.safetensors']);
-  expect([await files.exists('unet/weights.safetensors'), await files.exists('nothing')]).toEqual([true, false]);
+  expect([await files.exists('unet/weights.safetensors'), await files.exists('nothing')]).toEqual([
+    true,
+    false,
+  ]);
 
   expect((await readdir(join(root(), 'blobs'))).sort()).toEqual([gitHash, sha256].sort());
   expect(await readFile(join(root(), 'refs', 'main'), 'utf8')).toBe(commit);
-  expect(await readlink(join(root(), 'snapshots', commit, 'unet', 'weights.safetensors'))).toBe(join('..', '..', '..', 'blobs', sha256));
+  expect(await readlink(join(root(), 'snapshots', commit, 'unet', 'weights.safetensors'))).toBe(
+    join('..', '..', '..', 'blobs', sha256),
+  );
 
   const before = gets().length;
   expect(Buffer.compare(await bytesOf(await open()), weights)).toBe(0);
@@ -133,13 +155,17 @@ test('when the connection keeps failing the error says how far it came, and the 
   hub.cuts = 100;
   await mkdir(join(root(), 'blobs'), { recursive: true });
   await writeFile(join(root(), 'blobs', `${sha256}.incomplete`), weights.subarray(0, 50));
-  await expect(open().then(bytesOf)).rejects.toThrow(/org\/tiny\/unet\/weights\.safetensors: download stopped at 50 of 300000 bytes .* run again to resume/);
+  await expect(open().then(bytesOf)).rejects.toThrow(
+    /org\/tiny\/unet\/weights\.safetensors: download stopped at 50 of 300000 bytes .* run again to resume/,
+  );
   expect((await stat(join(root(), 'blobs', `${sha256}.incomplete`))).size).toBe(50);
 });
 
 test('a wrong checksum is refused and leaves no file', async () => {
   hub.weightsEtag = 'a'.repeat(64);
-  await expect(open().then(bytesOf)).rejects.toThrow(`org/tiny/unet/weights.safetensors: sha256 of the download is ${sha256} but the hub says ${hub.weightsEtag}`);
+  await expect(open().then(bytesOf)).rejects.toThrow(
+    `org/tiny/unet/weights.safetensors: sha256 of the download is ${sha256} but the hub says ${hub.weightsEtag}`,
+  );
   expect(await readdir(join(root(), 'blobs'))).toEqual([]);
 });
 
@@ -151,11 +177,15 @@ test('a damaged part is found out', async () => {
 });
 
 test('localFilesOnly uses the cache and never the network', async () => {
-  await expect(open({ localFilesOnly: true })).rejects.toThrow(/org\/tiny: is not in the cache .* localFilesOnly is set/);
+  await expect(open({ localFilesOnly: true })).rejects.toThrow(
+    /org\/tiny: is not in the cache .* localFilesOnly is set/,
+  );
   await bytesOf(await open());
   hub.requests.length = 0;
   expect(Buffer.compare(await bytesOf(await open({ localFilesOnly: true })), weights)).toBe(0);
-  expect(Buffer.compare(await bytesOf(await open({ localFilesOnly: true, revision: commit })), weights)).toBe(0);
+  expect(Buffer.compare(await bytesOf(await open({ localFilesOnly: true, revision: commit })), weights)).toBe(
+    0,
+  );
   expect(hub.requests).toEqual([]);
 });
 
@@ -187,7 +217,11 @@ test('a token that is no header value is refused without being shown', async () 
 });
 
 test('neither folder nor id, and bad revisions', async () => {
-  await expect(openModel('../nowhere')).rejects.toThrow("model: '../nowhere' is not a folder here, nor a hub id");
+  await expect(openModel('../nowhere')).rejects.toThrow(
+    "model: '../nowhere' is not a folder here, nor a hub id",
+  );
   await expect(openModel('a/b/c')).rejects.toThrow('nor a hub id');
-  await expect(open({ revision: '../../x', localFilesOnly: true })).rejects.toThrow("revision: '../../x' is not a branch, tag or commit");
+  await expect(open({ revision: '../../x', localFilesOnly: true })).rejects.toThrow(
+    "revision: '../../x' is not a branch, tag or commit",
+  );
 });

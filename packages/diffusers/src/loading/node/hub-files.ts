@@ -47,8 +47,12 @@ async function cached(name: string, cache: RepoCache, revision: string, why: str
 }
 
 async function connect(options: HubOptions): Promise<Remote> {
-  const endpoint = (options.endpoint ?? process.env['HF_ENDPOINT'] ?? 'https://huggingface.co').replace(/\/+$/, '');
-  if (!URL.canParse(endpoint)) throw new ArgumentError(`endpoint: must be an address like https://huggingface.co, got '${endpoint}'`);
+  const endpoint = (options.endpoint ?? process.env['HF_ENDPOINT'] ?? 'https://huggingface.co').replace(
+    /\/+$/,
+    '',
+  );
+  if (!URL.canParse(endpoint))
+    throw new ArgumentError(`endpoint: must be an address like https://huggingface.co, got '${endpoint}'`);
   const token = await findToken(options.token);
   const { origin } = new URL(endpoint);
   return {
@@ -56,14 +60,19 @@ async function connect(options: HubOptions): Promise<Remote> {
     fetch: (input, init) => {
       const headers = new Headers(init?.headers);
       // Only ever to the hub itself: fetch drops it on the way to the store that a download is redirected to.
-      if (token !== undefined && new URL(input as string | URL).origin === origin) headers.set('Authorization', `Bearer ${token}`);
+      if (token !== undefined && new URL(input as string | URL).origin === origin)
+        headers.set('Authorization', `Bearer ${token}`);
       return fetch(input, { ...init, headers });
     },
   };
 }
 
 /** The commit of a revision and its files. */
-async function resolveRevision(id: string, revision: string, remote: Remote): Promise<{ sha: string; paths: readonly string[] }> {
+async function resolveRevision(
+  id: string,
+  revision: string,
+  remote: Remote,
+): Promise<{ sha: string; paths: readonly string[] }> {
   let info: { sha?: string; filePaths?: string[] };
   try {
     info = await modelInfo({
@@ -85,7 +94,9 @@ async function resolveRevision(id: string, revision: string, remote: Remote): Pr
 
 function refusal(what: string, status: number): Error {
   if (status === 401 || status === 403) {
-    return new ArgumentError(`${what}: the hub refuses access (status ${status}); it does not exist, or needs a token (HF_TOKEN) that may read it`);
+    return new ArgumentError(
+      `${what}: the hub refuses access (status ${status}); it does not exist, or needs a token (HF_TOKEN) that may read it`,
+    );
   }
   if (status === 404) return new ArgumentError(`${what}: is not on the hub (status 404)`);
   return new DarkroomError(`${what}: the hub answered with status ${status}`);
@@ -138,7 +149,9 @@ class HubFiles implements ModelFiles {
 
   async list(folder: string): Promise<readonly string[]> {
     const prefix = folder === '' ? '' : `${checkPath(folder, this.#name)}/`;
-    return [...this.#paths].filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/')).map((p) => p.slice(prefix.length));
+    return [...this.#paths]
+      .filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/'))
+      .map((p) => p.slice(prefix.length));
   }
 
   async readText(path: string): Promise<string> {
@@ -166,7 +179,8 @@ class HubFiles implements ModelFiles {
   async #download(path: string, file: RemoteFile, blob: string): Promise<void> {
     const known = underWay.get(blob);
     if (known) return known;
-    const onProgress = this.#onDownload && ((received: number, total: number) => this.#onDownload!(path, received, total));
+    const onProgress =
+      this.#onDownload && ((received: number, total: number) => this.#onDownload!(path, received, total));
     const work = download(file, blob, { fetch: this.#remote.fetch, onProgress });
     underWay.set(blob, work);
     try {
@@ -184,16 +198,23 @@ class HubFiles implements ModelFiles {
     for (let hops = 0; hops < 5; hops++) {
       let response: Response;
       try {
-        response = await this.#remote.fetch(at, { method: 'HEAD', redirect: 'manual', headers: { 'Accept-Encoding': 'identity' } });
+        response = await this.#remote.fetch(at, {
+          method: 'HEAD',
+          redirect: 'manual',
+          headers: { 'Accept-Encoding': 'identity' },
+        });
       } catch (error) {
-        throw new DarkroomError(`${name}: the hub at ${this.#remote.endpoint} cannot be reached (${reason(error)})`);
+        throw new DarkroomError(
+          `${name}: the hub at ${this.#remote.endpoint} cannot be reached (${reason(error)})`,
+        );
       }
       const { headers, status } = response;
       if (status >= 400) throw refusal(name, status);
       const etag = headers.get('x-linked-etag') ?? (status < 300 ? headers.get('etag') : null);
       const bytes = headers.get('x-linked-size') ?? (status < 300 ? headers.get('content-length') : null);
       const location = headers.get('location');
-      if (etag !== null && bytes !== null) return { name, url, etag: cleanEtag(etag, name), bytes: Number(bytes) };
+      if (etag !== null && bytes !== null)
+        return { name, url, etag: cleanEtag(etag, name), bytes: Number(bytes) };
       if (status < 300 || location === null) break;
       at = new URL(location, at).href;
     }

@@ -21,12 +21,20 @@ const files = (): ReturnType<typeof localFiles> => localFiles(join(base, 'model'
 
 test('text, existence, listing and bytes by range', async () => {
   expect(await files().readText('model_index.json')).toBe('{}');
-  expect([await files().exists('unet/w.bin'), await files().exists('unet'), await files().exists('x/y')]).toEqual([true, false, false]);
+  expect([
+    await files().exists('unet/w.bin'),
+    await files().exists('unet'),
+    await files().exists('x/y'),
+  ]).toEqual([true, false, false]);
   expect([...(await files().list!('unet'))].sort()).toEqual(['config.json', 'w.bin']);
   expect(await files().list!('')).toContain('model_index.json');
   expect(await files().list!('nothing')).toEqual([]);
   const source = await files().source('unet/w.bin');
-  expect([source.name, source.bytes, [...(await source.read(1, 3))]]).toEqual(['model/unet/w.bin', 5, [2, 3, 4]]);
+  expect([source.name, source.bytes, [...(await source.read(1, 3))]]).toEqual([
+    'model/unet/w.bin',
+    5,
+    [2, 3, 4],
+  ]);
   await expect(source.read(3, 3)).rejects.toThrow('model/unet/w.bin: bytes 3+3 are outside its 5');
 });
 
@@ -34,13 +42,18 @@ test('a file may be a link, as in the hub cache', async () => {
   expect(await files().readText('unet/config.json')).toBe('{"a": 1}');
 });
 
-test.each(['../outside/secret.json', '/etc/passwd', 'unet/../../outside/secret.json', 'C:/x', 'a\\b', ''])('%j is refused', async (path) => {
-  await expect(files().readText(path)).rejects.toThrow('must stay inside');
-  await expect(files().exists(path)).rejects.toThrow('must stay inside');
-});
+test.each(['../outside/secret.json', '/etc/passwd', 'unet/../../outside/secret.json', 'C:/x', 'a\\b', ''])(
+  '%j is refused',
+  async (path) => {
+    await expect(files().readText(path)).rejects.toThrow('must stay inside');
+    await expect(files().exists(path)).rejects.toThrow('must stay inside');
+  },
+);
 
 test('a folder that is a link leading out is refused', async () => {
-  await expect(files().readText('evil/secret.json')).rejects.toThrow("model: path 'evil/secret.json' leads out of the folder through a link");
+  await expect(files().readText('evil/secret.json')).rejects.toThrow(
+    "model: path 'evil/secret.json' leads out of the folder through a link",
+  );
   await expect(files().list!('evil')).rejects.toThrow('leads out of the folder');
 });
 

@@ -81,9 +81,10 @@ export async function fileSource(path: string, name: string = path): Promise<Byt
 }
 
 async function readInto(file: FileHandle, out: Uint8Array, offset: number, name: string): Promise<void> {
-  for (let at = 0; at < out.length; ) {
+  for (let at = 0; at < out.length;) {
     const { bytesRead } = await file.read(out, at, Math.min(out.length - at, maxRead), offset + at);
-    if (bytesRead === 0) throw new FormatError(`${name}: ends at byte ${offset + at}; it was shortened while being read`);
+    if (bytesRead === 0)
+      throw new FormatError(`${name}: ends at byte ${offset + at}; it was shortened while being read`);
     at += bytesRead;
   }
 }

@@ -1,0 +1,96 @@
+// The bench command: peers | op | pipeline | sd15. Prints a table; --json FILE keeps everything.
+
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { cpu } from '@darkroom/backend-cpu';
+import type { Device } from '@darkroom/core';
+import { benchOps } from './ops.ts';
+import { benchPeers } from './peers.ts';
+import { benchPipeline } from './pipeline.ts';
+import { environment, table, writeJson } from './report.ts';
+import { benchSd15 } from './sd15.ts';
+
+interface Options {
+  readonly json?: string;
+  readonly threads?: string;
+  readonly seconds: string;
+  readonly rounds: string;
+}
+
+const round = (x: number, digits = 1): number => Number(x.toFixed(digits));
+
+async function withDevice<T>(options: Options, body: (device: Device) => Promise<T>): Promise<T> {
+  const device = await cpu(options.threads === undefined ? {} : { threads: Number(options.threads) });
+  try {
+    return await body(device);
+  } finally {
+    device[Symbol.dispose]();
+  }
+}
+
+function finish(options: Options, device: string, kind: string, result: unknown): void {
+  const env = environment(device);
+  process.stdout.write(`\n${env.cpu}, ${env.cores} cores, Node ${env.node}, ${env.device}, commit ${env.commit}, ${env.date}\n`);
+  if (options.json) writeJson(options.json, { kind, environment: env, result });
+}
+
+const program = new Command('bench').description('benchmarks; nothing here is a test');
+const common = (command: Command): Command =>
+  command
+    .option('--json <file>', 'write everything as JSON')
+    .option('--threads <n>', 'CPU threads')
+    .option('--seconds <s>', 'time a candidate gets in each round', '0.4')
+    .option('--rounds <n>', 'rounds, candidates interleaved', '4');
+const timing = (o: Options): { seconds: number; rounds: number } => ({ seconds: Number(o.seconds), rounds: Number(o.rounds) });
+
+common(program.command('peers').description('matmul and conv2d beside ONNX Runtime, same run')).action(async (options: Options) => {
+  const rows = await benchPeers(timing(options));
+  process.stdout.write(
+    `${table(rows.map((r) => ({ work: r.work, name: r.name, 'best ms': round(r.fastestMs, 2), 'median ms': round(r.medianMs, 2), 'GFLOP/s': round(r.gflops) })))}\n`,
+  );
+  finish(options, 'cpu', 'peers', rows);
+});
+
+common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes")).action(async (filter: string | undefined, options: Options) => {
+  const { rows, fingerprint } = await withDevice(options, async (device) => ({
+    rows: await benchOps(device, filter, timing(options)),
+    fingerprint: device.caps.fingerprint,
+  }));
+  process.stdout.write(
+    `${table(rows.map((r) => ({ op: r.name, kernel: r.kernel, 'best ms': round(r.ms, 3), p90: round(r.p90, 3), 'GFLOP/s': round(r.gflops), 'GB/s': round(r.gbytes) })))}\n`,
+  );
+  finish(options, fingerprint, 'op', rows);
+});
+
+common(program.command('pipeline').option('--model <dir>').description('emoji-64, 25 steps with guidance')).action(
+  async (options: Options & { model?: string }) => {
+    const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+    const { result, fingerprint } = await withDevice(options, async (device) => ({
+      result: await benchPipeline(device, options.model ?? join(root, 'models/emoji-64')),
+      fingerprint: device.caps.fingerprint,
+    }));
+    process.stdout.write(
+      `${result.msPerStep.toFixed(1)} ms a step, ${result.secondsPerImage.toFixed(2)} s an image; ` +
+        `${(100 * result.kernelShare).toFixed(1)}% in kernels, ${(100 * result.outsideShare).toFixed(1)}% outside; ` +
+        `${result.dispatchesPerStep} dispatches and ${result.gflopPerStep.toFixed(2)} GFLOP a step: ` +
+        `${result.gflops.toFixed(1)} GFLOP/s beside ${result.matmulGflops.toFixed(1)} of matmul 1024\n`,
+    );
+    process.stdout.write(`${table(result.slowest.map((k) => ({ kernel: k.label, calls: k.calls, ms: round(k.ms) })))}\n`);
+    finish(options, fingerprint, 'pipeline', result);
+  },
+);
+
+common(program.command('sd15').description('a UNet forward of real size, random weights, 32x32 latents')).action(async (options: Options) => {
+  const { result, fingerprint } = await withDevice(options, async (device) => ({
+    result: await benchSd15(device),
+    fingerprint: device.caps.fingerprint,
+  }));
+  process.stdout.write(
+    `${result.seconds.toFixed(2)} s, ${result.gflops.toFixed(1)} GFLOP/s; weights ${result.weightsMiB} MiB, ` +
+      `peak on the device ${result.peakDeviceMiB} MiB, process ${result.residentMiB} MiB (${result.beyondWeightsMiB} MiB beyond the weights)\n`,
+  );
+  finish(options, fingerprint, 'sd15', result);
+});
+
+await program.parseAsync();
