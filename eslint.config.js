@@ -11,7 +11,9 @@ export default tseslint.config(
   ...tseslint.configs.recommended,
   {
     files: ['packages/*/src/**/*.ts'],
-    languageOptions: { parserOptions: { tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' } },
+    languageOptions: {
+      parserOptions: { tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' },
+    },
     plugins: { 'import-x': importX },
     settings: {
       'import-x/resolver-next': [createTypeScriptImportResolver({ project: './tsconfig.lint.json' })],
@@ -32,11 +34,21 @@ export default tseslint.config(
   {
     files: portable,
     ignores: platform,
-    rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: '^node:', message: 'platform code lives in src/node/' }] }] },
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^node:', message: 'platform code lives in src/node/' }] },
+      ],
+    },
   },
   {
     files: ['packages/core/src/**'],
     ignores: ['**/*.test.ts'],
-    rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: '^(@darkroom/|node:)', message: 'core depends on nothing' }] }] },
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^(@darkroom/|node:)', message: 'core depends on nothing' }] },
+      ],
+    },
   },
 );

@@ -33,7 +33,8 @@ function step(title, command, args) {
   process.exit(done.status || 1);
 }
 
-const digest = (texts) => texts.reduce((h, t) => h.update(t).update('\0'), createHash('sha256')).digest('hex');
+const digest = (texts) =>
+  texts.reduce((h, t) => h.update(t).update('\0'), createHash('sha256')).digest('hex');
 const read = (...path) => readFileSync(join(root, ...path), 'utf8');
 
 function readStamp() {
@@ -67,10 +68,21 @@ function sourceState() {
 function setup() {
   const stamp = readStamp();
   const manifests = readdirSync(join(root, 'packages')).map((p) => read('packages', p, 'package.json'));
-  const wanted = digest([read('package.json'), read('pnpm-lock.yaml'), read('pnpm-workspace.yaml'), ...manifests]);
+  const wanted = digest([
+    read('package.json'),
+    read('pnpm-lock.yaml'),
+    read('pnpm-workspace.yaml'),
+    ...manifests,
+  ]);
   const { packageManager } = JSON.parse(read('package.json'));
   if (stamp.install !== wanted) {
-    step('installing packages', 'npx', ['--yes', packageManager, 'install', '--frozen-lockfile', '--prefer-offline']);
+    step('installing packages', 'npx', [
+      '--yes',
+      packageManager,
+      'install',
+      '--frozen-lockfile',
+      '--prefer-offline',
+    ]);
   }
   const sources = sourceState();
   if (stamp.build !== sources || stamp.install !== wanted) {
@@ -81,7 +93,10 @@ function setup() {
 }
 
 function run(script, args) {
-  const child = spawnSync(process.execPath, [script, ...args], { cwd: process.env.INIT_CWD ?? process.cwd(), stdio: 'inherit' });
+  const child = spawnSync(process.execPath, [script, ...args], {
+    cwd: process.env.INIT_CWD ?? process.cwd(),
+    stdio: 'inherit',
+  });
   process.exit(child.status ?? 1);
 }
 

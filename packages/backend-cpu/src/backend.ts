@@ -2,7 +2,18 @@
 // Every op has the reference kernel to fall back on; `kernels: 'reference'` uses nothing else (the oracle).
 
 import { Device, DeviceError, dtypeNames, opKey } from '@darkroom/core';
-import type { ArgSpec, Backend, Buffer, Caps, Choice, DeviceOptions, Kernel, KernelOp, Queue, Slice } from '@darkroom/core';
+import type {
+  ArgSpec,
+  Backend,
+  Buffer,
+  Caps,
+  Choice,
+  DeviceOptions,
+  Kernel,
+  KernelOp,
+  Queue,
+  Slice,
+} from '@darkroom/core';
 import { factoryOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
 import { viewOf } from './reference/access.ts';
@@ -34,7 +45,9 @@ class CpuBackend implements Backend {
   constructor(engine: Engine, referenceOnly: boolean) {
     this.#engine = engine;
     this.#referenceOnly = referenceOnly;
-    const kernels = referenceOnly ? 'reference kernels' : `WebAssembly SIMD${engine.relaxed ? ', relaxed' : ''}`;
+    const kernels = referenceOnly
+      ? 'reference kernels'
+      : `WebAssembly SIMD${engine.relaxed ? ', relaxed' : ''}`;
     this.caps = {
       dtypes: new Set(dtypeNames),
       convFormat: 'contiguous',
@@ -82,11 +95,19 @@ class CpuBackend implements Backend {
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): CpuKernel {
     const label = `${op.kind}/${choice.id}`;
     if (choice.id !== 'reference') {
-      return { key: `${opKey(op)} ${choice.id}`, label, run: factoryOf(op).prepare(this.#engine, op, args, choice.id) };
+      return {
+        key: `${opKey(op)} ${choice.id}`,
+        label,
+        run: factoryOf(op).prepare(this.#engine, op, args, choice.id),
+      };
     }
     const run: Run = (pointers, scalars) => {
       const { buffer } = this.#engine.memory;
-      reference(op)(op, pointers.map((p, i) => viewOf(args[i]!, buffer, p)), scalars);
+      reference(op)(
+        op,
+        pointers.map((p, i) => viewOf(args[i]!, buffer, p)),
+        scalars,
+      );
     };
     return { key: `${opKey(op)} reference`, label, run };
   }

@@ -1,9 +1,10 @@
 // The property-tested kernel suite on the CPU: fast kernels against the reference, eager against traced.
 
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, test } from 'vitest';
-import type { Device } from '@darkroom/core';
-import { checkKernelCase, kernelArbitraries } from '@darkroom/core/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { definitionOf, Device, dispatch, embedding, matmul, Scope, tensor, zeros } from '@darkroom/core';
+import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
+import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import { cpu } from './index.ts';
 
 let device: Device;
@@ -28,4 +29,94 @@ describe('random kernel cases agree with the oracle', () => {
       );
     });
   }
+});
+
+describe('the case table agrees with the oracle', () => {
+  test.each(testCases.map((c) => [c.name, c] as const))('%s', async (_, c) => {
+    await checkKernelCase(c, device, oracle);
+  });
+});
+
+/** A device over the same backend whose `choices` are filtered, so that core must decompose what is refused. */
+function refusing(device_: Device, refuse: (op: KernelOp) => boolean): Device {
+  const { backend } = device_;
+  const bound = Object.fromEntries(
+    (['prepare', 'run', 'alloc', 'free', 'write', 'read', 'readSync'] as const).map((name) => [
+      name,
+      { value: (backend[name] as () => unknown).bind(backend) },
+    ]),
+  );
+  const choices = {
+    value: (op: KernelOp, args: readonly ArgSpec[]) => (refuse(op) ? [] : backend.choices(op, args)),
+  };
+  return new Device(Object.create(backend, { ...bound, choices }) as Backend);
+}
+
+describe('decompositions agree with the kernels they define', () => {
+  const kinds = ['softmax', 'attention', 'groupNorm', 'layerNorm', 'rmsNorm'] as const;
+  for (const kind of kinds) {
+    test(kind, async () => {
+      const plain = refusing(oracle, (op) => (kinds as readonly string[]).includes(op.kind));
+      const arbitrary = kernelArbitraries(fc)[kind];
+      // Intermediates of a decomposition are rounded to the storage dtype: compared in float32 only.
+      const float32 = arbitrary.map((c) => ({
+        ...c,
+        inputs: c.inputs.map((i) => ({ ...i, dtype: 'float32' as const })),
+      }));
+      await fc.assert(
+        fc.asyncProperty(float32, (c) => checkKernelCase(c, plain, oracle)),
+        { numRuns: Math.ceil(runs / 3) },
+      );
+    });
+  }
+
+  test('an epilogue is the product, then a map', async () => {
+    const split = refusing(device, (op) => 'epilogue' in op);
+    const { matmul: products, conv2d } = kernelArbitraries(fc);
+    const float32 = fc
+      .oneof(products, conv2d)
+      .map((c) => ({ ...c, inputs: c.inputs.map((i) => ({ ...i, dtype: 'float32' as const })) }));
+    await fc.assert(
+      fc.asyncProperty(float32, (c) => checkKernelCase(c, split, oracle)),
+      { numRuns: Math.ceil(runs / 3) },
+    );
+  });
+});
+
+test('results do not depend on the number of threads, and memory returns to where it was', async () => {
+  const one = await cpu({ threads: 1 });
+  const three = await cpu({ threads: 3 });
+  for (const c of testCases) {
+    const results = [];
+    for (const d of [one, three]) {
+      const memory = new Scope();
+      const inputs = memory.run(() => c.inputs.map((spec, i) => buildInput(spec, i, d)));
+      const output = memory.run(() => dispatch(definitionOf(c.op), c.op, inputs, { device: d }));
+      results.push([...(await output.data())]);
+      memory.dispose();
+      expect(d.memory().live).toBe(0);
+    }
+    expect(results[0], c.name).toEqual(results[1]);
+  }
+  one[Symbol.dispose]();
+  three[Symbol.dispose]();
+});
+
+test('ids outside a table are an error that names both', async () => {
+  const table = zeros([5, 2], { device });
+  const ids = tensor([4, 5], { dtype: 'int32', device });
+  expect(() => embedding(table, ids)).toThrow("gather: id 5 is outside the table's 5 rows");
+});
+
+test('tuning offers two register blocks for products and takes one of them', async () => {
+  const tuned = await cpu({ threads: 1, autotune: 'full' });
+  const decisions: string[] = [];
+  tuned.tuner.onDecision = (d) => decisions.push(d.winner);
+  const a = zeros([64, 64], { device: tuned });
+  matmul(a, a);
+  expect(await tuned.tune()).toBe(1);
+  expect(['simd/4x12', 'simd/4x8']).toContain(decisions[0]);
+  matmul(a, a);
+  expect(tuned.tuner.pending).toBe(0);
+  tuned[Symbol.dispose]();
 });

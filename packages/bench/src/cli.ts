@@ -31,7 +31,9 @@ async function withDevice<T>(options: Options, body: (device: Device) => Promise
 
 function finish(options: Options, device: string, kind: string, result: unknown): void {
   const env = environment(device);
-  process.stdout.write(`\n${env.cpu}, ${env.cores} cores, Node ${env.node}, ${env.device}, commit ${env.commit}, ${env.date}\n`);
+  process.stdout.write(
+    `\n${env.cpu}, ${env.cores} cores, Node ${env.node}, ${env.device}, commit ${env.commit}, ${env.date}\n`,
+  );
   if (options.json) writeJson(options.json, { kind, environment: env, result });
 }
 
@@ -42,46 +44,57 @@ const common = (command: Command): Command =>
     .option('--threads <n>', 'CPU threads')
     .option('--seconds <s>', 'time a candidate gets in each round', '0.4')
     .option('--rounds <n>', 'rounds, candidates interleaved', '4');
-const timing = (o: Options): { seconds: number; rounds: number } => ({ seconds: Number(o.seconds), rounds: Number(o.rounds) });
-
-common(program.command('peers').description('matmul and conv2d beside ONNX Runtime, same run')).action(async (options: Options) => {
-  const rows = await benchPeers(timing(options));
-  process.stdout.write(
-    `${table(rows.map((r) => ({ work: r.work, name: r.name, 'best ms': round(r.fastestMs, 2), 'median ms': round(r.medianMs, 2), 'GFLOP/s': round(r.gflops) })))}\n`,
-  );
-  finish(options, 'cpu', 'peers', rows);
+const timing = (o: Options): { seconds: number; rounds: number } => ({
+  seconds: Number(o.seconds),
+  rounds: Number(o.rounds),
 });
 
-common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes")).action(async (filter: string | undefined, options: Options) => {
-  const { rows, fingerprint } = await withDevice(options, async (device) => ({
-    rows: await benchOps(device, filter, timing(options)),
-    fingerprint: device.caps.fingerprint,
-  }));
-  process.stdout.write(
-    `${table(rows.map((r) => ({ op: r.name, kernel: r.kernel, 'best ms': round(r.ms, 3), p90: round(r.p90, 3), 'GFLOP/s': round(r.gflops), 'GB/s': round(r.gbytes) })))}\n`,
-  );
-  finish(options, fingerprint, 'op', rows);
-});
-
-common(program.command('pipeline').option('--model <dir>').description('emoji-64, 25 steps with guidance')).action(
-  async (options: Options & { model?: string }) => {
-    const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
-    const { result, fingerprint } = await withDevice(options, async (device) => ({
-      result: await benchPipeline(device, options.model ?? join(root, 'models/emoji-64')),
-      fingerprint: device.caps.fingerprint,
-    }));
+common(program.command('peers').description('matmul and conv2d beside ONNX Runtime, same run')).action(
+  async (options: Options) => {
+    const rows = await benchPeers(timing(options));
     process.stdout.write(
-      `${result.msPerStep.toFixed(1)} ms a step, ${result.secondsPerImage.toFixed(2)} s an image; ` +
-        `${(100 * result.kernelShare).toFixed(1)}% in kernels, ${(100 * result.outsideShare).toFixed(1)}% outside; ` +
-        `${result.dispatchesPerStep} dispatches and ${result.gflopPerStep.toFixed(2)} GFLOP a step: ` +
-        `${result.gflops.toFixed(1)} GFLOP/s beside ${result.matmulGflops.toFixed(1)} of matmul 1024\n`,
+      `${table(rows.map((r) => ({ work: r.work, name: r.name, 'best ms': round(r.fastestMs, 2), 'median ms': round(r.medianMs, 2), 'GFLOP/s': round(r.gflops) })))}\n`,
     );
-    process.stdout.write(`${table(result.slowest.map((k) => ({ kernel: k.label, calls: k.calls, ms: round(k.ms) })))}\n`);
-    finish(options, fingerprint, 'pipeline', result);
+    finish(options, 'cpu', 'peers', rows);
   },
 );
 
-common(program.command('sd15').description('a UNet forward of real size, random weights, 32x32 latents')).action(async (options: Options) => {
+common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes")).action(
+  async (filter: string | undefined, options: Options) => {
+    const { rows, fingerprint } = await withDevice(options, async (device) => ({
+      rows: await benchOps(device, filter, timing(options)),
+      fingerprint: device.caps.fingerprint,
+    }));
+    process.stdout.write(
+      `${table(rows.map((r) => ({ op: r.name, kernel: r.kernel, 'best ms': round(r.ms, 3), p90: round(r.p90, 3), 'GFLOP/s': round(r.gflops), 'GB/s': round(r.gbytes) })))}\n`,
+    );
+    finish(options, fingerprint, 'op', rows);
+  },
+);
+
+common(
+  program.command('pipeline').option('--model <dir>').description('emoji-64, 25 steps with guidance'),
+).action(async (options: Options & { model?: string }) => {
+  const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+  const { result, fingerprint } = await withDevice(options, async (device) => ({
+    result: await benchPipeline(device, options.model ?? join(root, 'models/emoji-64')),
+    fingerprint: device.caps.fingerprint,
+  }));
+  process.stdout.write(
+    `${result.msPerStep.toFixed(1)} ms a step, ${result.secondsPerImage.toFixed(2)} s an image; ` +
+      `${(100 * result.kernelShare).toFixed(1)}% in kernels, ${(100 * result.outsideShare).toFixed(1)}% outside; ` +
+      `${result.dispatchesPerStep} dispatches and ${result.gflopPerStep.toFixed(2)} GFLOP a step: ` +
+      `${result.gflops.toFixed(1)} GFLOP/s beside ${result.matmulGflops.toFixed(1)} of matmul 1024\n`,
+  );
+  process.stdout.write(
+    `${table(result.slowest.map((k) => ({ kernel: k.label, calls: k.calls, ms: round(k.ms) })))}\n`,
+  );
+  finish(options, fingerprint, 'pipeline', result);
+});
+
+common(
+  program.command('sd15').description('a UNet forward of real size, random weights, 32x32 latents'),
+).action(async (options: Options) => {
   const { result, fingerprint } = await withDevice(options, async (device) => ({
     result: await benchSd15(device),
     fingerprint: device.caps.fingerprint,

@@ -40,12 +40,16 @@ function sample(candidate: Candidate, seconds: number): Promise<number[]> {
 }
 
 /** Rounds of all candidates in turn; `seconds` is the time each gets per round. */
-export async function measure(candidates: readonly Candidate[], options: { rounds?: number; seconds?: number } = {}): Promise<Timing[]> {
+export async function measure(
+  candidates: readonly Candidate[],
+  options: { rounds?: number; seconds?: number } = {},
+): Promise<Timing[]> {
   const { rounds = 4, seconds = 0.4 } = options;
   const times = new Map<string, number[]>(candidates.map((c) => [c.name, []]));
   for (const candidate of candidates) await candidate.run(); // warm up
   for (let round = 0; round < rounds; round++) {
-    for (const candidate of candidates) times.get(candidate.name)!.push(...(await sample(candidate, seconds)));
+    for (const candidate of candidates)
+      times.get(candidate.name)!.push(...(await sample(candidate, seconds)));
   }
   return candidates.map(({ name }) => summarize(name, times.get(name)!));
 }
@@ -54,5 +58,12 @@ export async function measure(candidates: readonly Candidate[], options: { round
 export function summarize(name: string, samples: readonly number[]): Timing {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
-  return { name, medianMs: at(0.5), fastestMs: sorted[0]!, p10Ms: at(0.1), p90Ms: at(0.9), samples: sorted.length };
+  return {
+    name,
+    medianMs: at(0.5),
+    fastestMs: sorted[0]!,
+    p10Ms: at(0.1),
+    p90Ms: at(0.9),
+    samples: sorted.length,
+  };
 }

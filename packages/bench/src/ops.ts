@@ -17,7 +17,11 @@ export interface OpRow {
   readonly gbytes: number;
 }
 
-export async function benchOps(device: Device, filter: string | undefined, options: { seconds: number; rounds: number }): Promise<OpRow[]> {
+export async function benchOps(
+  device: Device,
+  filter: string | undefined,
+  options: { seconds: number; rounds: number },
+): Promise<OpRow[]> {
   const rows: OpRow[] = [];
   for (const test of benchCases) {
     if (filter && !test.name.includes(filter)) continue;
@@ -30,10 +34,16 @@ export async function benchOps(device: Device, filter: string | undefined, optio
       device.profile.enabled = true;
       device.profile.reset();
       run();
-      const kernel = device.profile.report().map((k) => k.label).join(' + ');
+      const kernel = device.profile
+        .report()
+        .map((k) => k.label)
+        .join(' + ');
       device.profile.enabled = false;
       const [timing] = await measure([{ name: test.name, run: async () => (run(), device.idle()) }], options);
-      const cost = definition.cost(op, inputs.map((x) => x.spec));
+      const cost = definition.cost(
+        op,
+        inputs.map((x) => x.spec),
+      );
       rows.push({
         name: test.name,
         kernel,

@@ -20,7 +20,8 @@ const agreement = 1e-5;
 
 async function agree(work: string, ours: Tensor, theirs: Promise<Float32Array>): Promise<void> {
   const distance = relativeL2(await ours.data(), await theirs);
-  if (!(distance <= agreement)) throw new Error(`${work}: our result and the peer's differ by ${distance} (relative L2)`);
+  if (!(distance <= agreement))
+    throw new Error(`${work}: our result and the peer's differ by ${distance} (relative L2)`);
 }
 
 function ours(device: Device, threads: number, work: () => Tensor): Candidate {
@@ -35,7 +36,10 @@ function ours(device: Device, threads: number, work: () => Tensor): Candidate {
 
 export async function benchPeers(options: { seconds: number; rounds: number }): Promise<PeerRow[]> {
   const rows: PeerRow[] = [];
-  const devices = new Map([[1, await cpu({ threads: 1 })], [2, await cpu({ threads: 2 })]]);
+  const devices = new Map([
+    [1, await cpu({ threads: 1 })],
+    [2, await cpu({ threads: 2 })],
+  ]);
   const record = (work: string, flops: number, timings: readonly Timing[]): void => {
     for (const t of timings) rows.push({ work, ...t, gflops: flops / t.fastestMs / 1e6 });
   };
@@ -49,7 +53,10 @@ export async function benchPeers(options: { seconds: number; rounds: number }): 
   const convs: Candidate[] = [];
   for (const [threads, device] of devices) {
     const [ta, tb] = [tensor(a, { shape: [size, size], device }), tensor(b, { shape: [size, size], device })];
-    const [tx, tw] = [tensor(x, { shape: convWork.xShape, device }), tensor(w, { shape: convWork.wShape, device })];
+    const [tx, tw] = [
+      tensor(x, { shape: convWork.xShape, device }),
+      tensor(w, { shape: convWork.wShape, device }),
+    ];
     const native = await onnxMatmul('node', threads, matmulWork);
     const nativeConv = await onnxConv('node', threads, convWork);
     const product = matmul(ta, tb);
@@ -58,8 +65,14 @@ export async function benchPeers(options: { seconds: number; rounds: number }): 
     await agree('conv2d', image, nativeConv.result());
     product.dispose();
     image.dispose();
-    matmuls.push(ours(device, threads, () => matmul(ta, tb)), native);
-    convs.push(ours(device, threads, () => conv2d(tx, tw, { padding: 1 })), nativeConv);
+    matmuls.push(
+      ours(device, threads, () => matmul(ta, tb)),
+      native,
+    );
+    convs.push(
+      ours(device, threads, () => conv2d(tx, tw, { padding: 1 })),
+      nativeConv,
+    );
     if (threads === 1) {
       matmuls.push(await onnxMatmul('web', 1, matmulWork));
       convs.push(await onnxConv('web', 1, convWork));

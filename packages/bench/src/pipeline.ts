@@ -25,7 +25,12 @@ export interface PipelineResult {
 /** FLOPs of a traced module: the sum of its ops' costs. */
 export function tracedFlops(graph: ReturnType<typeof trace>['graph']): number {
   const specs = new Map<number, Spec>();
-  const spec = (v: { id: number; dtype: Spec['dtype']; shape: readonly number[]; strides: readonly number[] }): void =>
+  const spec = (v: {
+    id: number;
+    dtype: Spec['dtype'];
+    shape: readonly number[];
+    strides: readonly number[];
+  }): void =>
     void specs.set(v.id, { dtype: v.dtype, layout: { shape: v.shape, strides: v.strides, offset: 0 } });
   for (const v of [...graph.inputs, ...graph.params, ...graph.constants]) spec(v);
   let flops = 0;
@@ -33,7 +38,10 @@ export function tracedFlops(graph: ReturnType<typeof trace>['graph']): number {
     spec(node);
     if (['reshape', 'permute', 'expand', 'slice'].includes(node.op.kind)) continue;
     const op = node.op as KernelOp;
-    const cost: Cost = definitionOf(op).cost(op, node.inputs.map((id) => specs.get(id)!));
+    const cost: Cost = definitionOf(op).cost(
+      op,
+      node.inputs.map((id) => specs.get(id)!),
+    );
     flops += cost.flops;
   }
   return flops;
@@ -44,7 +52,10 @@ export async function benchPipeline(device: Device, model: string, steps = 25): 
   pipe.setProgressBarConfig({ disable: true });
   const size = 1024;
   const [a, b] = [randomTensor([size, size], device), randomTensor([size, size], device)];
-  const [product] = await measure([{ name: 'matmul', run: () => matmul(a, b).dispose() }], { rounds: 2, seconds: 0.3 });
+  const [product] = await measure([{ name: 'matmul', run: () => matmul(a, b).dispose() }], {
+    rounds: 2,
+    seconds: 0.3,
+  });
   const call = { numInferenceSteps: steps, guidanceScale: 4, seed: 1 };
   await pipe('a fox', call); // warm up: kernels are compiled
   let first = 0;
@@ -71,8 +82,15 @@ export async function benchPipeline(device: Device, model: string, steps = 25): 
   const loopMs = last - first;
   const timed = count - 1;
   const unet = pipe.unet as UNet2DConditionModel;
-  const inputs: Record<string, Tensor> = { sample: randomTensor([2, 4, 16, 16], device), text: randomTensor([2, 77, 128], device) };
-  const { graph } = trace(({ sample, text }) => unet.call(sample!, 500, text!).sample, inputs, unet.stateDict());
+  const inputs: Record<string, Tensor> = {
+    sample: randomTensor([2, 4, 16, 16], device),
+    text: randomTensor([2, 77, 128], device),
+  };
+  const { graph } = trace(
+    ({ sample, text }) => unet.call(sample!, 500, text!).sample,
+    inputs,
+    unet.stateDict(),
+  );
   const flops = tracedFlops(graph);
   pipe.dispose();
   return {

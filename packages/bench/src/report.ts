@@ -17,12 +17,23 @@ export interface Environment {
 export function environment(device: string): Environment {
   let commit = 'unknown';
   try {
-    commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   } catch {
     // Not a checkout: the numbers stay readable without it.
   }
   const command = `bench ${process.argv.slice(2).join(' ')}`;
-  return { date: new Date().toISOString(), node: process.version, cpu: cpus()[0]!.model, cores: cpus().length, commit, command, device };
+  return {
+    date: new Date().toISOString(),
+    node: process.version,
+    cpu: cpus()[0]!.model,
+    cores: cpus().length,
+    commit,
+    command,
+    device,
+  };
 }
 
 /** Columns are padded to their widest cell; numbers go right. */
@@ -32,7 +43,11 @@ export function table(rows: readonly Readonly<Record<string, string | number>>[]
   const cells = rows.map((row) => columns.map((c) => String(row[c] ?? '')));
   const widths = columns.map((c, i) => Math.max(c.length, ...cells.map((line) => line[i]!.length)));
   const line = (parts: readonly string[], row?: Readonly<Record<string, string | number>>): string =>
-    parts.map((p, i) => (row && typeof row[columns[i]!] === 'number' ? p.padStart(widths[i]!) : p.padEnd(widths[i]!))).join('  ');
+    parts
+      .map((p, i) =>
+        row && typeof row[columns[i]!] === 'number' ? p.padStart(widths[i]!) : p.padEnd(widths[i]!),
+      )
+      .join('  ');
   return [line(columns), ...cells.map((parts, i) => line(parts, rows[i]))].join('\n');
 }
 

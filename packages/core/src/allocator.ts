@@ -57,7 +57,9 @@ export class Allocator {
         return this.#backend.alloc(size);
       } catch (again) {
         if (!(again instanceof OutOfMemoryError)) throw again;
-        throw new OutOfMemoryError(`${again.message}; ${this.#table()} (cache of ${dropped} bytes dropped first)`);
+        throw new OutOfMemoryError(
+          `${again.message}; ${this.#table()} (cache of ${dropped} bytes dropped first)`,
+        );
       }
     }
   }

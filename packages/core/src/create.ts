@@ -11,21 +11,33 @@ import { cast, copy, toFormat } from './ops/copy.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Values in row-major order → a contiguous tensor. */
-export function tensor(values: ArrayLike<number>, options: { shape?: readonly number[]; dtype?: DType; device: Device }): Tensor {
+export function tensor(
+  values: ArrayLike<number>,
+  options: { shape?: readonly number[]; dtype?: DType; device: Device },
+): Tensor {
   const shape = options.shape ?? [values.length];
   if (elementCount(shape) !== values.length) {
     throw new ShapeError(`tensor: ${values.length} values do not fill ${formatShape(shape)}`);
   }
-  const dtype = options.dtype ?? (values instanceof Int32Array ? 'int32' : values instanceof Uint8Array ? 'uint8' : 'float32');
+  const dtype =
+    options.dtype ??
+    (values instanceof Int32Array ? 'int32' : values instanceof Uint8Array ? 'uint8' : 'float32');
   return tensorFromBytes(encode(values, dtype), shape, dtype, options.device);
 }
 
 /** Little-endian element bytes → a contiguous tensor; `bytes` may be reused at once. */
-export function tensorFromBytes(bytes: Uint8Array, shape: readonly number[], dtype: DType, device: Device): Tensor {
+export function tensorFromBytes(
+  bytes: Uint8Array,
+  shape: readonly number[],
+  dtype: DType,
+  device: Device,
+): Tensor {
   const layout = layoutOf(shape);
   const need = span(layout) * dtypes[dtype].bytes;
   if (bytes.byteLength !== need) {
-    throw new ShapeError(`tensor: ${dtype}${formatShape(shape)} takes ${need} bytes, got ${bytes.byteLength}`);
+    throw new ShapeError(
+      `tensor: ${dtype}${formatShape(shape)} takes ${need} bytes, got ${bytes.byteLength}`,
+    );
   }
   const out = allocate(device, { dtype, layout });
   if (need > 0) device.backend.write({ buffer: out.storage('tensor').buffer, offset: 0, bytes: need }, bytes);
@@ -65,7 +77,10 @@ function transferBytes(x: Tensor, bytes: Uint8Array, device: Device): Tensor {
   const need = span(x.layout) * size;
   const out = allocate(device, { dtype: x.dtype, layout: { ...x.layout, offset: 0 } });
   if (need > 0) {
-    device.backend.write({ buffer: out.storage('to').buffer, offset: 0, bytes: need }, bytes.subarray(from, from + need));
+    device.backend.write(
+      { buffer: out.storage('to').buffer, offset: 0, bytes: need },
+      bytes.subarray(from, from + need),
+    );
   }
   return out;
 }

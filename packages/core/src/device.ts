@@ -24,7 +24,10 @@ export class Device {
   readonly tuner: Tuner;
   readonly profile: Profile = new Profile();
   /** For dispatch: prepared kernels by op and argument specs; undefined = the op decomposes here. */
-  readonly kernels: Map<string, { kernel: Kernel; needs: readonly (string | undefined)[] | undefined } | undefined> = new Map();
+  readonly kernels: Map<
+    string,
+    { kernel: Kernel; needs: readonly (string | undefined)[] | undefined } | undefined
+  > = new Map();
   readonly #allocator: Allocator;
   #disposed = false;
 

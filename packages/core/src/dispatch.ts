@@ -80,14 +80,20 @@ export function dispatch<O extends KernelOp>(
   return result;
 }
 
-function commonDevice(op: KernelOp, inputs: readonly Tensor[], given: Device | undefined): Device | undefined {
+function commonDevice(
+  op: KernelOp,
+  inputs: readonly Tensor[],
+  given: Device | undefined,
+): Device | undefined {
   let device = given;
   for (const [i, x] of inputs.entries()) {
     const d = x.deviceOrNone;
     if (!d) continue;
     device ??= d;
     if (d !== device) {
-      throw new DeviceError(`${op.kind}: input ${i} is on ${d.name} but another is on ${device.name}; move it with to()`);
+      throw new DeviceError(
+        `${op.kind}: input ${i} is on ${d.name} but another is on ${device.name}; move it with to()`,
+      );
     }
   }
   return device;
@@ -96,7 +102,9 @@ function commonDevice(op: KernelOp, inputs: readonly Tensor[], given: Device | u
 function checkOut(op: KernelOp, spec: Spec, out: Tensor): void {
   const same = out.dtype === spec.dtype && formatShape(out.shape) === formatShape(spec.layout.shape);
   if (!same) {
-    throw new ShapeError(`${op.kind}: out is ${out.toString()} but the result is ${spec.dtype}${formatShape(spec.layout.shape)}`);
+    throw new ShapeError(
+      `${op.kind}: out is ${out.toString()} but the result is ${spec.dtype}${formatShape(spec.layout.shape)}`,
+    );
   }
 }
 
@@ -118,7 +126,12 @@ function kernelKey(op: KernelOp, specs: readonly Spec[], output: Spec): string {
   return `${key};${output.dtype}|${output.layout.strides}`;
 }
 
-function prepare(device: Device, op: KernelOp, specs: readonly Spec[], key: string): ReturnType<Device['kernels']['get']> {
+function prepare(
+  device: Device,
+  op: KernelOp,
+  specs: readonly Spec[],
+  key: string,
+): ReturnType<Device['kernels']['get']> {
   const args: ArgSpec[] = specs.map(({ dtype, layout }) => ({ dtype, layout: { ...layout, offset: 0 } }));
   const choices = device.backend.choices(op, args);
   if (choices.length === 0) {
@@ -140,7 +153,9 @@ function decompose<O extends KernelOp>(
 ): Tensor {
   if (!definition.decompose) {
     const types = inputs.map((x) => x.toString()).join(', ');
-    throw new UnsupportedOpError(`${op.kind}: ${device.name} cannot run it on (${types}) and it has no decomposition`);
+    throw new UnsupportedOpError(
+      `${op.kind}: ${device.name} cannot run it on (${types}) and it has no decomposition`,
+    );
   }
   const result = scope(() => definition.decompose!(op, inputs, device));
   if (!out) return result;

@@ -29,10 +29,13 @@ function nearestHalf(x: number): number {
 
 test('numbers round to the nearest float16, ties to even, overflow to infinity', () => {
   fc.assert(
-    fc.property(fc.oneof(fc.double({ min: 0, max: 70000, noNaN: true }), fc.double({ min: 0, max: 1e-4, noNaN: true })), (x) => {
-      expect(float32ToFloat16(x)).toBe(nearestHalf(x));
-      expect(float32ToFloat16(-x) & 0x7fff).toBe(nearestHalf(x));
-    }),
+    fc.property(
+      fc.oneof(fc.double({ min: 0, max: 70000, noNaN: true }), fc.double({ min: 0, max: 1e-4, noNaN: true })),
+      (x) => {
+        expect(float32ToFloat16(x)).toBe(nearestHalf(x));
+        expect(float32ToFloat16(-x) & 0x7fff).toBe(nearestHalf(x));
+      },
+    ),
     { numRuns: 5000 },
   );
   expect(float16ToFloat32(float32ToFloat16(1e9))).toBe(Infinity);

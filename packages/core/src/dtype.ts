@@ -37,7 +37,8 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 
 /** Throws a DTypeError that names op, argument and both dtypes unless `dtype` is a floating one. */
 export function requireFloat(op: string, argument: string, dtype: DType): void {
-  if (!isFloat(dtype)) throw new DTypeError(`${op}: ${argument} must be float32, float16 or bfloat16, got ${dtype}`);
+  if (!isFloat(dtype))
+    throw new DTypeError(`${op}: ${argument} must be float32, float16 or bfloat16, got ${dtype}`);
 }
 
 const lattice: readonly DType[] = ['bool', 'uint8', 'int32', 'bfloat16', 'float16', 'float32'];
@@ -73,7 +74,8 @@ export function encode(values: ArrayLike<number>, dtype: DType): Uint8Array {
     }
     case 'int32': {
       const out = new Int32Array(buffer);
-      for (let i = 0; i < n; i++) out[i] = Math.max(-2147483648, Math.min(2147483647, Math.trunc(values[i]!)));
+      for (let i = 0; i < n; i++)
+        out[i] = Math.max(-2147483648, Math.min(2147483647, Math.trunc(values[i]!)));
       break;
     }
     case 'uint8':

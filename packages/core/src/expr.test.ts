@@ -1,7 +1,17 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Expr } from './expr.ts';
-import { binaryFns, compose, erf, evaluate, exprKey, inputCount, scalarCount, unaryFns, validateExpr } from './expr.ts';
+import {
+  binaryFns,
+  compose,
+  erf,
+  evaluate,
+  exprKey,
+  inputCount,
+  scalarCount,
+  unaryFns,
+  validateExpr,
+} from './expr.ts';
 
 const exprs: fc.Arbitrary<Expr> = fc.letrec<{ e: Expr }>((tie) => ({
   e: fc.oneof(
@@ -40,7 +50,18 @@ test('expressions survive JSON and pass validation; counts are bounds', () => {
 });
 
 test('what is not an expression is refused', () => {
-  for (const bad of [null, 'x', [], ['eval', 1], ['add', 1], ['in', -1], ['in', 0.5], [['add']], { a: 1 }, ['cast', 'int7', 1]]) {
+  for (const bad of [
+    null,
+    'x',
+    [],
+    ['eval', 1],
+    ['add', 1],
+    ['in', -1],
+    ['in', 0.5],
+    [['add']],
+    { a: 1 },
+    ['cast', 'int7', 1],
+  ]) {
     expect(() => validateExpr(bad, 'file')).toThrow('file: not a pointwise expression');
   }
   let deep: Expr = 1;
@@ -50,12 +71,21 @@ test('what is not an expression is refused', () => {
 
 test('erf agrees with published values', () => {
   // Abramowitz & Stegun, table 7.1.
-  for (const [x, want] of [[0, 0], [0.5, 0.5204998778], [1, 0.8427007929], [2, 0.995322265], [3, 0.9999779095], [-1, -0.8427007929]] as const) {
+  for (const [x, want] of [
+    [0, 0],
+    [0.5, 0.5204998778],
+    [1, 0.8427007929],
+    [2, 0.995322265],
+    [3, 0.9999779095],
+    [-1, -0.8427007929],
+  ] as const) {
     expect(Math.abs(erf(x) - want)).toBeLessThan(1e-10);
   }
   expect(erf(Infinity)).toBe(1);
 });
 
 test('round is half to even', () => {
-  expect([0.5, 1.5, 2.5, -0.5, -1.5, 2.4].map((v) => evaluate(['round', v], scope([])) + 0)).toEqual([0, 2, 2, 0, -2, 2]);
+  expect([0.5, 1.5, 2.5, -0.5, -1.5, 2.4].map((v) => evaluate(['round', v], scope([])) + 0)).toEqual([
+    0, 2, 2, 0, -2, 2,
+  ]);
 });

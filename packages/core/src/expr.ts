@@ -63,7 +63,9 @@ export function mapLeaves(e: Expr, replace: (leaf: Expr) => Expr | undefined): E
 
 /** `outer` with its input i replaced by `inputs[i]`: how fusion composes. */
 export function compose(outer: Expr, inputs: readonly Expr[]): Expr {
-  return mapLeaves(outer, (leaf) => (typeof leaf !== 'number' && leaf[0] === 'in' ? inputs[leaf[1]] : undefined));
+  return mapLeaves(outer, (leaf) =>
+    typeof leaf !== 'number' && leaf[0] === 'in' ? inputs[leaf[1]] : undefined,
+  );
 }
 
 /** Number of inputs an expression reads: 1 + the highest input index. */
@@ -88,7 +90,8 @@ export function opCount(e: Expr): number {
 export function validateExpr(value: unknown, where: string, limit = 4096): Expr {
   let nodes = 0;
   const visit = (v: unknown, depth: number): void => {
-    if (++nodes > limit || depth > 256) throw new FormatError(`${where}: expression has more than ${limit} nodes`);
+    if (++nodes > limit || depth > 256)
+      throw new FormatError(`${where}: expression has more than ${limit} nodes`);
     if (typeof v === 'number' && Number.isFinite(v)) return;
     const bad = (): never => {
       throw new FormatError(`${where}: not a pointwise expression: ${JSON.stringify(v)?.slice(0, 80)}`);
@@ -102,7 +105,11 @@ export function validateExpr(value: unknown, where: string, limit = 4096): Expr 
     }
     const arity = nullary.has(fn) ? 0 : unary.has(fn) ? 1 : binary.has(fn) ? 2 : fn === 'where' ? 3 : -1;
     if (fn === 'cast') {
-      if (args.length !== 2 || !['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'].includes(args[0] as string)) bad();
+      if (
+        args.length !== 2 ||
+        !['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'].includes(args[0] as string)
+      )
+        bad();
       visit(args[1], depth + 1);
     } else {
       if (args.length !== arity) bad();

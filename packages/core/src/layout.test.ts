@@ -75,11 +75,17 @@ describe('layout algebra agrees with enumeration', () => {
 
   test('broadcasting agrees with counting from the right', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom(1, 3), { maxLength: 4 }), fc.array(fc.constantFrom(1, 3), { maxLength: 4 }), (a, b) => {
-        const rank = Math.max(a.length, b.length);
-        const want = Array.from({ length: rank }, (_, i) => Math.max(a.at(i - rank) ?? 1, b.at(i - rank) ?? 1));
-        expect(broadcastShapes('test', a, b)).toEqual(want);
-      }),
+      fc.property(
+        fc.array(fc.constantFrom(1, 3), { maxLength: 4 }),
+        fc.array(fc.constantFrom(1, 3), { maxLength: 4 }),
+        (a, b) => {
+          const rank = Math.max(a.length, b.length);
+          const want = Array.from({ length: rank }, (_, i) =>
+            Math.max(a.at(i - rank) ?? 1, b.at(i - rank) ?? 1),
+          );
+          expect(broadcastShapes('test', a, b)).toEqual(want);
+        },
+      ),
     );
     expect(() => broadcastShapes('add', [2, 3], [4])).toThrow('add: shapes do not broadcast: [2,3] and [4]');
   });

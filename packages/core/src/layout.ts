@@ -107,7 +107,9 @@ export function broadcastShapes(op: string, ...shapes: readonly (readonly number
       const d = shape[i]!;
       if (d === 1 || d === out[at]) continue;
       if (out[at] !== 1) {
-        throw new ShapeError(`${op}: shapes do not broadcast: ${shapes.map((s) => formatShape(s)).join(' and ')}`);
+        throw new ShapeError(
+          `${op}: shapes do not broadcast: ${shapes.map((s) => formatShape(s)).join(' and ')}`,
+        );
       }
       out[at] = d;
     }
@@ -120,7 +122,9 @@ export function expandLayout(op: string, l: Layout, shape: readonly number[]): L
   const lead = shape.length - l.shape.length;
   const fits = lead >= 0 && l.shape.every((d, i) => d === 1 || d === shape[lead + i]);
   if (!fits) throw new ShapeError(`${op}: ${formatShape(l.shape)} does not expand to ${formatShape(shape)}`);
-  const strides = shape.map((d, i) => (i < lead || (l.shape[i - lead] === 1 && d !== 1) ? 0 : l.strides[i - lead]!));
+  const strides = shape.map((d, i) =>
+    i < lead || (l.shape[i - lead] === 1 && d !== 1) ? 0 : l.strides[i - lead]!,
+  );
   return { shape, strides, offset: l.offset };
 }
 
@@ -128,7 +132,9 @@ export function permuteLayout(l: Layout, axes: readonly number[]): Layout {
   const rank = l.shape.length;
   const normal = axes.map((a) => normalizeAxis('permute', a, rank));
   if (normal.length !== rank || new Set(normal).size !== rank) {
-    throw new ShapeError(`permute: axes must name each of the ${rank} dimensions once, got ${formatShape(axes)}`);
+    throw new ShapeError(
+      `permute: axes must name each of the ${rank} dimensions once, got ${formatShape(axes)}`,
+    );
   }
   return {
     shape: normal.map((a) => l.shape[a]!),
@@ -143,7 +149,14 @@ export function sliceLayout(l: Layout, axis: number, start: number, stop: number
   const d = l.shape[a]!;
   const from = start < 0 ? start + d : start;
   const to = Math.min(stop < 0 ? stop + d : stop, d);
-  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || from > d || step < 1 || !Number.isInteger(step)) {
+  if (
+    !Number.isInteger(from) ||
+    !Number.isInteger(to) ||
+    from < 0 ||
+    from > d ||
+    step < 1 ||
+    !Number.isInteger(step)
+  ) {
     throw new ShapeError(`slice: [${start}:${stop}:${step}] is outside axis ${a} of ${formatShape(l.shape)}`);
   }
   const shape = [...l.shape];
@@ -154,7 +167,12 @@ export function sliceLayout(l: Layout, axis: number, start: number, stop: number
 }
 
 /** Replaces one -1 by what the element count leaves; throws when the counts differ. */
-export function resolveShape(op: string, shape: readonly number[], elements: number, from: readonly number[]): number[] {
+export function resolveShape(
+  op: string,
+  shape: readonly number[],
+  elements: number,
+  from: readonly number[],
+): number[] {
   const unknown = shape.indexOf(-1);
   const known = elementCount(shape.filter((d) => d !== -1));
   const out = [...shape];
@@ -163,9 +181,17 @@ export function resolveShape(op: string, shape: readonly number[], elements: num
   return out;
 }
 
-function checkShapeLike(op: string, out: number[], elements: number, from: readonly number[], asked: readonly number[]): void {
+function checkShapeLike(
+  op: string,
+  out: number[],
+  elements: number,
+  from: readonly number[],
+  asked: readonly number[],
+): void {
   if (out.some((d) => !Number.isInteger(d) || d < 0) || elementCount(out) !== elements) {
-    throw new ShapeError(`${op}: ${formatShape(from)} has ${elements} elements, which ${formatShape(asked)} does not`);
+    throw new ShapeError(
+      `${op}: ${formatShape(from)} has ${elements} elements, which ${formatShape(asked)} does not`,
+    );
   }
 }
 

@@ -144,7 +144,13 @@ export type ViewOp =
   | { readonly kind: 'reshape'; readonly shape: readonly number[] }
   | { readonly kind: 'permute'; readonly axes: readonly number[] }
   | { readonly kind: 'expand'; readonly shape: readonly number[] }
-  | { readonly kind: 'slice'; readonly axis: number; readonly start: number; readonly stop: number; readonly step: number };
+  | {
+      readonly kind: 'slice';
+      readonly axis: number;
+      readonly start: number;
+      readonly stop: number;
+      readonly step: number;
+    };
 
 export type Op = KernelOp | ViewOp;
 

@@ -73,7 +73,9 @@ export function scope<T>(body: () => T): T {
   try {
     const result = inner.run(body);
     if (result instanceof Promise) {
-      throw new TypeError('scope: body returned a promise; scopes are synchronous (use `new Scope()` across await)');
+      throw new TypeError(
+        'scope: body returned a promise; scopes are synchronous (use `new Scope()` across await)',
+      );
     }
     inner.keep(result);
     if (outer) forEachOwned(result, (item) => item.owner ?? outer.adopt(item));

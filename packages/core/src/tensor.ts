@@ -83,7 +83,8 @@ export class Tensor<D extends DType = DType> implements Owned {
   }
   /** The device that holds it; throws for an abstract tensor that belongs to none. */
   get device(): Device {
-    if (!this.#device) throw new DeviceError(`device: ${this.toString()} is abstract and belongs to no device`);
+    if (!this.#device)
+      throw new DeviceError(`device: ${this.toString()} is abstract and belongs to no device`);
     return this.#device;
   }
   get deviceOrNone(): Device | undefined {
@@ -94,7 +95,9 @@ export class Tensor<D extends DType = DType> implements Owned {
   storage(user: string): Storage {
     if (this.#disposed) throw new UseAfterDisposeError(`${user}: ${this.toString()} was disposed`);
     if (!this.#storage) {
-      throw new DeviceError(`${user}: ${this.toString()} has no data (a weight not loaded, or a value inside a trace)`);
+      throw new DeviceError(
+        `${user}: ${this.toString()} has no data (a weight not loaded, or a value inside a trace)`,
+      );
     }
     return this.#storage;
   }
@@ -134,13 +137,20 @@ export class Tensor<D extends DType = DType> implements Owned {
   /** Elements start … stop-1 along an axis (negative bounds count from the end). */
   slice(axis: number, start: number, stop: number = Infinity, step = 1): Tensor<D> {
     const end = stop === Infinity ? this.shape.at(axis)! : stop;
-    return this.#view(sliceLayout(this.layout, axis, start, end, step), { kind: 'slice', axis, start, stop: end, step });
+    return this.#view(sliceLayout(this.layout, axis, start, end, step), {
+      kind: 'slice',
+      axis,
+      start,
+      stop: end,
+      step,
+    });
   }
 
   /** Equal consecutive parts along an axis. */
   chunk(parts: number, axis: number): Tensor<D>[] {
     const size = this.shape.at(axis)!;
-    if (size % parts !== 0) throw new ShapeError(`chunk: axis ${axis} of ${formatShape(this.shape)} is not ${parts} × n`);
+    if (size % parts !== 0)
+      throw new ShapeError(`chunk: axis ${axis} of ${formatShape(this.shape)} is not ${parts} × n`);
     const step = size / parts;
     return Array.from({ length: parts }, (_, i) => this.slice(axis, i * step, (i + 1) * step));
   }
@@ -178,7 +188,12 @@ export class Tensor<D extends DType = DType> implements Owned {
       return decode(bytes.subarray(offset * size, (offset + n) * size), this.dtype);
     }
     const all = decode(bytes, this.dtype);
-    const out = all.slice(0, 0).constructor === Float32Array ? new Float32Array(n) : all instanceof Int32Array ? new Int32Array(n) : new Uint8Array(n);
+    const out =
+      all.slice(0, 0).constructor === Float32Array
+        ? new Float32Array(n)
+        : all instanceof Int32Array
+          ? new Int32Array(n)
+          : new Uint8Array(n);
     const index = new Array<number>(shape.length).fill(0);
     let at = offset;
     for (let i = 0; i < n; i++) {
@@ -202,7 +217,8 @@ export class Tensor<D extends DType = DType> implements Owned {
   /** Releases this handle; the memory goes when its last view does. */
   dispose(): void {
     if (this.#disposed) {
-      if (debug.strictDispose) throw new UseAfterDisposeError(`dispose: ${this.toString()} was disposed before`);
+      if (debug.strictDispose)
+        throw new UseAfterDisposeError(`dispose: ${this.toString()} was disposed before`);
       return;
     }
     this.#disposed = true;

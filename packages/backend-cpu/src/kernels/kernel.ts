@@ -23,12 +23,19 @@ export function operand(spec: ArgSpec): MapOperand {
 export function broadcast(spec: ArgSpec, shape: readonly number[]): MapOperand {
   const { layout } = spec;
   const lead = shape.length - layout.shape.length;
-  const strides = shape.map((_, i) => (i < lead || layout.shape[i - lead] === 1 ? 0 : layout.strides[i - lead]!));
+  const strides = shape.map((_, i) =>
+    i < lead || layout.shape[i - lead] === 1 ? 0 : layout.strides[i - lead]!,
+  );
   return { dtype: spec.dtype, strides };
 }
 
 /** A kernel that copies one argument to another, casting. */
-export function mover(engine: Engine, shape: readonly number[], from: MapOperand, to: MapOperand): PreparedMap {
+export function mover(
+  engine: Engine,
+  shape: readonly number[],
+  from: MapOperand,
+  to: MapOperand,
+): PreparedMap {
   return prepareMap(engine, { expr: ['in', 0], shape, inputs: [from], output: to })!;
 }
 
@@ -52,7 +59,9 @@ export function withDense(
   const movers = args.map((arg, i) => {
     if (!needs[i]) return undefined;
     const { shape } = arg.layout;
-    return i === last ? mover(engine, shape, dense(shape), operand(arg)) : mover(engine, shape, operand(arg), dense(shape));
+    return i === last
+      ? mover(engine, shape, dense(shape), operand(arg))
+      : mover(engine, shape, operand(arg), dense(shape));
   });
   const bytes = args.map((arg) => 4 * arg.layout.shape.reduce((a, b) => a * b, 1));
   return (pointers, scalars) => {

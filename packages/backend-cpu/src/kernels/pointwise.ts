@@ -7,7 +7,8 @@ import { broadcast, operand } from './kernel.ts';
 import type { Factory } from './kernel.ts';
 
 export const mapFactory: Factory<MapOp> = {
-  choices: (op, args) => (supportedExpr(op.expr) && args.length <= 7 && args[0]!.layout.shape.length <= 5 ? ['simd'] : []),
+  choices: (op, args) =>
+    supportedExpr(op.expr) && args.length <= 7 && args[0]!.layout.shape.length <= 5 ? ['simd'] : [],
   prepare(engine, op, args) {
     const out = args.at(-1)!;
     const { shape } = out.layout;
@@ -26,8 +27,12 @@ export const copyFactory: Factory<CopyOp> = {
   prepare(engine, op, args) {
     const out = args.at(-1)!;
     const to = operand(out);
-    const at = (start: readonly number[]): number => sizeOf[out.dtype] * start.reduce((n, s, i) => n + s * to.strides[i]!, 0);
-    const filler = op.fill === undefined ? undefined : prepareMap(engine, { expr: op.fill, shape: out.layout.shape, inputs: [], output: to })!;
+    const at = (start: readonly number[]): number =>
+      sizeOf[out.dtype] * start.reduce((n, s, i) => n + s * to.strides[i]!, 0);
+    const filler =
+      op.fill === undefined
+        ? undefined
+        : prepareMap(engine, { expr: op.fill, shape: out.layout.shape, inputs: [], output: to })!;
     const parts = args.slice(0, -1).map((x, i) => ({
       offset: at(op.starts[i]!),
       move: prepareMap(engine, { expr: ['in', 0], shape: x.layout.shape, inputs: [operand(x)], output: to })!,
@@ -44,7 +49,12 @@ export const fillFactory: Factory<FillOp> = {
   choices: (_, args) => (args[0]!.layout.shape.length <= 5 ? ['simd'] : []),
   prepare(engine, _, args) {
     const out = args[0]!;
-    const prepared = prepareMap(engine, { expr: ['scalar', 0], shape: out.layout.shape, inputs: [], output: operand(out) })!;
+    const prepared = prepareMap(engine, {
+      expr: ['scalar', 0],
+      shape: out.layout.shape,
+      inputs: [],
+      output: operand(out),
+    })!;
     return (pointers, scalars) => prepared.run(pointers, scalars);
   },
 };

@@ -12,12 +12,18 @@ import type { Tile } from '../simd/micro.ts';
 import { broadcast, isDense, operand, withDense } from './kernel.ts';
 import type { Factory, Run } from './kernel.ts';
 
-const isFloat = (a: ArgSpec): boolean => a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
+const isFloat = (a: ArgSpec): boolean =>
+  a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
 const tileId = (t: Tile): string => `simd/${t.mr}x${t.nr}`;
 const tileOf = (choice: string): Tile => tiles.find((t) => tileId(t) === choice)!;
 
 /** Runs `product` into the output, or into a float32 temporary when it is narrower, then the epilogue or the cast. */
-function withEpilogue(engine: Engine, expr: Expr | undefined, args: readonly ArgSpec[], product: (a: number, b: number, c: number) => void): Run {
+function withEpilogue(
+  engine: Engine,
+  expr: Expr | undefined,
+  args: readonly ArgSpec[],
+  product: (a: number, b: number, c: number) => void,
+): Run {
   const out = args.at(-1)!;
   const inPlace = out.dtype === 'float32';
   if (inPlace && expr === undefined) return (p) => product(p[0]!, p[1]!, p.at(-1)!);
@@ -61,8 +67,17 @@ function matmulSpec(a: ArgSpec, b: ArgSpec, c: ArgSpec): ProductSpec {
     b: { dtype: b.dtype, k: b.layout.strides.at(-2)!, column: b.layout.strides.at(-1)! },
   };
   // One weight for a batch of rows is one larger product, when the rows lie evenly.
-  const flatRows = b.layout.shape.length === 2 ? reshapeLayout({ ...a.layout, offset: 0 }, [-1, k].map((d, i) => (i === 0 ? a.layout.shape.slice(0, -1).reduce((x, y) => x * y, 1) : d))) : undefined;
-  const flatOut = reshapeLayout({ ...c.layout, offset: 0 }, [shape.slice(0, -1).reduce((x, y) => x * y, 1), n]);
+  const flatRows =
+    b.layout.shape.length === 2
+      ? reshapeLayout(
+          { ...a.layout, offset: 0 },
+          [-1, k].map((d, i) => (i === 0 ? a.layout.shape.slice(0, -1).reduce((x, y) => x * y, 1) : d)),
+        )
+      : undefined;
+  const flatOut = reshapeLayout({ ...c.layout, offset: 0 }, [
+    shape.slice(0, -1).reduce((x, y) => x * y, 1),
+    n,
+  ]);
   if (flatRows && flatOut) {
     return {
       ...common,
@@ -74,7 +89,10 @@ function matmulSpec(a: ArgSpec, b: ArgSpec, c: ArgSpec): ProductSpec {
   }
   const batch = shape.slice(0, -2);
   const walk = (x: ArgSpec): number[] => {
-    const outer = { dtype: x.dtype, layout: { shape: x.layout.shape.slice(0, -2), strides: x.layout.strides.slice(0, -2), offset: 0 } };
+    const outer = {
+      dtype: x.dtype,
+      layout: { shape: x.layout.shape.slice(0, -2), strides: x.layout.strides.slice(0, -2), offset: 0 },
+    };
     return offsets(batch, broadcast(outer, batch).strides);
   };
   const [ao, bo, co] = [walk(a), walk(b), walk(c)];
@@ -90,7 +108,9 @@ function matmulSpec(a: ArgSpec, b: ArgSpec, c: ArgSpec): ProductSpec {
 /** Element offset of every coordinate of `shape`, in row-major order. */
 function offsets(shape: readonly number[], strides: readonly number[]): number[] {
   let out = [0];
-  shape.forEach((d, i) => (out = out.flatMap((o) => Array.from({ length: d }, (_, x) => o + x * strides[i]!))));
+  shape.forEach(
+    (d, i) => (out = out.flatMap((o) => Array.from({ length: d }, (_, x) => o + x * strides[i]!))),
+  );
   return out;
 }
 
@@ -122,9 +142,14 @@ export const attentionFactory: Factory<AttentionOp> = {
   prepare(engine, op, args) {
     const out = args.length - 1;
     // q, k, v and the output need neighbours along d in float32; the mask any strides in float32.
-    const rowsOk = (a: ArgSpec): boolean => a.dtype === 'float32' && (a.layout.strides[3] === 1 || a.layout.shape[3] === 1);
-    const needs = args.map((a, i) => (i < 3 || i === out ? !rowsOk(a) : a.dtype !== 'float32' || (!isDense(a) && a.layout.shape.length > 4)));
-    const seen = args.map((a, i): ArgSpec => (needs[i] ? { dtype: 'float32', layout: layoutOf(a.layout.shape) } : a));
+    const rowsOk = (a: ArgSpec): boolean =>
+      a.dtype === 'float32' && (a.layout.strides[3] === 1 || a.layout.shape[3] === 1);
+    const needs = args.map((a, i) =>
+      i < 3 || i === out ? !rowsOk(a) : a.dtype !== 'float32' || (!isDense(a) && a.layout.shape.length > 4),
+    );
+    const seen = args.map((a, i): ArgSpec =>
+      needs[i] ? { dtype: 'float32', layout: layoutOf(a.layout.shape) } : a,
+    );
     const [q, k, v] = seen as [ArgSpec, ArgSpec, ArgSpec];
     const y = seen[out]!;
     const [b, heads, queries, size] = q.layout.shape as Four;
@@ -138,10 +163,17 @@ export const attentionFactory: Factory<AttentionOp> = {
       keys,
       size,
       scale: op.scale,
-      rows: { q: q.layout.strides[2]!, k: k.layout.strides[2]!, v: v.layout.strides[2]!, out: y.layout.strides[2]! },
+      rows: {
+        q: q.layout.strides[2]!,
+        k: k.layout.strides[2]!,
+        v: v.layout.strides[2]!,
+        out: y.layout.strides[2]!,
+      },
       mask: mask ? { row: mask[2]!, column: mask[3]! } : (op.mask as 'none' | 'causal'),
       batches: outAt.map((o, i) => [parts[0]![i]!, parts[1]![i]!, parts[2]![i]!, maskAt[i]!, o] as const),
     });
-    return withDense(engine, args, needs, (p) => prepared.run(p[0]!, p[1]!, p[2]!, mask ? p[3]! : 0, p[out]!));
+    return withDense(engine, args, needs, (p) =>
+      prepared.run(p[0]!, p[1]!, p[2]!, mask ? p[3]! : 0, p[out]!),
+    );
   },
 };

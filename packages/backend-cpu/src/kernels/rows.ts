@@ -6,9 +6,11 @@ import { prepareGroupNorm, prepareGroupNormLast, prepareLastAxisNorm, prepareSof
 import { isDense, withDense } from './kernel.ts';
 import type { Factory } from './kernel.ts';
 
-const isFloat = (a: ArgSpec): boolean => a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
+const isFloat = (a: ArgSpec): boolean =>
+  a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const floats = (args: readonly ArgSpec[]): boolean => args.every(isFloat) && args.every((a) => a.layout.shape.length <= 5);
+const floats = (args: readonly ArgSpec[]): boolean =>
+  args.every(isFloat) && args.every((a) => a.layout.shape.length <= 5);
 const notDense = (args: readonly ArgSpec[]): boolean[] => args.map((a) => !isDense(a));
 
 export const softmaxFactory: Factory<SoftmaxOp> = {
@@ -60,4 +62,3 @@ export const groupNormFactory: Factory<GroupNormOp> = {
     return withDense(engine, args, notDense(args), (p) => prepared.run(p));
   },
 };
-

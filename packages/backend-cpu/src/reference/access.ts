@@ -36,7 +36,10 @@ function accessors(dtype: DType, memory: ArrayBufferLike, offset: number): Pick<
     }
     case 'int32': {
       const a = new Int32Array(memory, offset);
-      return { get: (i) => a[i]!, set: (i, v) => void (a[i] = Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(v)))) };
+      return {
+        get: (i) => a[i]!,
+        set: (i, v) => void (a[i] = Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(v)))),
+      };
     }
     case 'uint8': {
       const a = new Uint8Array(memory, offset);

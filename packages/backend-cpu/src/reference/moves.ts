@@ -70,7 +70,10 @@ export function random(op: RandomOp, args: readonly View[], [seed0, seed1, offse
   forEachIndex(out.shape, (index) => {
     const lane = i % 4;
     if (lane === 0) philox(offset! + i / 4, seed0!, seed1!, words);
-    out.set(at(out.strides, index), op.distribution === 'uniform' ? (words[lane]! >>> 8) * 2 ** -24 : normal(words, lane));
+    out.set(
+      at(out.strides, index),
+      op.distribution === 'uniform' ? (words[lane]! >>> 8) * 2 ** -24 : normal(words, lane),
+    );
     i++;
   });
 }

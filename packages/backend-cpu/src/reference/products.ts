@@ -11,8 +11,16 @@ export function matmul(op: MatmulOp, args: readonly View[]): void {
   const k = a.shape.at(-1)!;
   const finish = epilogue(op.epilogue, args.slice(2, -1), out.shape);
   const batch = out.shape.slice(0, -2);
-  const aStrides = [...broadcastStrides({ ...a, shape: a.shape.slice(0, -2), strides: a.strides.slice(0, -2) }, batch), a.strides.at(-2)!, 0];
-  const bStrides = [...broadcastStrides({ ...b, shape: b.shape.slice(0, -2), strides: b.strides.slice(0, -2) }, batch), 0, b.strides.at(-1)!];
+  const aStrides = [
+    ...broadcastStrides({ ...a, shape: a.shape.slice(0, -2), strides: a.strides.slice(0, -2) }, batch),
+    a.strides.at(-2)!,
+    0,
+  ];
+  const bStrides = [
+    ...broadcastStrides({ ...b, shape: b.shape.slice(0, -2), strides: b.strides.slice(0, -2) }, batch),
+    0,
+    b.strides.at(-1)!,
+  ];
   const [ak, bk] = [a.strides.at(-1)!, b.strides.at(-2)!];
   forEachIndex(out.shape, (index) => {
     const [ai, bi] = [at(aStrides, index), at(bStrides, index)];
@@ -42,7 +50,9 @@ export function conv2d(op: Conv2dOp, args: readonly View[]): void {
         const xx = xi * op.stride[1] - op.padding[2] + s * op.dilation[1];
         if (xx < 0 || xx >= w) continue;
         for (let c = 0; c < cg; c++) {
-          sum += x.get(ni * sn + (c0 + c) * sc + y * sh + xx * sw) * weight.get(oi * wo + c * wc + r * wh + s * ww);
+          sum +=
+            x.get(ni * sn + (c0 + c) * sc + y * sh + xx * sw) *
+            weight.get(oi * wo + c * wc + r * wh + s * ww);
         }
       }
     }

@@ -37,10 +37,22 @@ export function prepareAttention(engine: Engine, s: AttentionSpec): PreparedAtte
     const micro = addMicroKernel(module, tile, engine.relaxed);
     const packRows = addPack(module, 'float32', tile.mr);
     const packColumns = addPack(module, 'float32', tile.nr);
-    module.add(['i32', 'i32', 'i32'], (f) => emitAttention(f, kind, { micro, packRows, packColumns }), 'tile');
+    module.add(
+      ['i32', 'i32', 'i32'],
+      (f) => emitAttention(f, kind, { micro, packRows, packColumns }),
+      'tile',
+    );
   });
   const padded = Math.ceil(size / 8) * 8;
-  engine.reserveScratch(4 * (queryBlock * size + keyBlock * padded * 2 + queryBlock * keyBlock * 2 + queryBlock * padded + 2 * queryBlock) + 1024);
+  engine.reserveScratch(
+    4 *
+      (queryBlock * size +
+        keyBlock * padded * 2 +
+        queryBlock * keyBlock * 2 +
+        queryBlock * padded +
+        2 * queryBlock) +
+      1024,
+  );
   const blocks = Math.ceil(queries / queryBlock);
   const table = engine.table(batches.flatMap((offsets) => offsets.map((o) => o * 4)));
   const scale = new Int32Array(new Float32Array([s.scale]).buffer)[0]!;
@@ -69,9 +81,38 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
   const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
   const i32 = (): Local => f.local('i32');
   const v128 = (): Local => f.local('v128');
-  const [q, k, v, mask, out, batch, first, rows, columns, key] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
-  const [qPack, kPack, vPack, scores, pPack, acc, highest, total] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
-  const [i, j, p, panel, left, depth, padded, accRow] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [q, k, v, mask, out, batch, first, rows, columns, key] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
+  const [qPack, kPack, vPack, scores, pPack, acc, highest, total] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
+  const [i, j, p, panel, left, depth, padded, accRow] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
   const scale = v128();
 
   // Which head, which block of queries.
@@ -82,13 +123,24 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
   const names = ['q', 'k', 'v', 'mask', 'out'] as const;
   [q, k, v, mask, out].forEach((local, n) => {
     arg(names[n]!);
-    f.get(batch).mem('i32.load', 4 * n).op('i32.add').set(local);
+    f.get(batch)
+      .mem('i32.load', 4 * n)
+      .op('i32.add')
+      .set(local);
   });
   f.get(index);
   arg('blocks');
   f.op('i32.rem_u').i32(queryBlock).op('i32.mul').set(first);
   arg('queries');
-  f.get(first).op('i32.sub').tee(rows).i32(queryBlock).get(rows).i32(queryBlock).op('i32.lt_u').op('select').set(rows);
+  f.get(first)
+    .op('i32.sub')
+    .tee(rows)
+    .i32(queryBlock)
+    .get(rows)
+    .i32(queryBlock)
+    .op('i32.lt_u')
+    .op('select')
+    .set(rows);
   arg('size');
   f.set(depth);
   arg('padded');
@@ -105,9 +157,33 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
   advance(pPack, highest, () => void f.i32(4 * queryBlock * keyBlock));
   advance(highest, total, () => void f.i32(4 * queryBlock));
   advance(total, qPack, () => void f.i32(4 * queryBlock));
-  advance(qPack, kPack, () => void f.get(depth).i32(4 * queryBlock).op('i32.mul'));
-  advance(kPack, vPack, () => void f.get(padded).i32(4 * keyBlock).op('i32.mul'));
-  advance(vPack, acc, () => void f.get(padded).i32(4 * keyBlock).op('i32.mul'));
+  advance(
+    qPack,
+    kPack,
+    () =>
+      void f
+        .get(depth)
+        .i32(4 * queryBlock)
+        .op('i32.mul'),
+  );
+  advance(
+    kPack,
+    vPack,
+    () =>
+      void f
+        .get(padded)
+        .i32(4 * keyBlock)
+        .op('i32.mul'),
+  );
+  advance(
+    vPack,
+    acc,
+    () =>
+      void f
+        .get(padded)
+        .i32(4 * keyBlock)
+        .op('i32.mul'),
+  );
   f.get(padded).i32(2).op('i32.shl').set(accRow);
 
   const minimum = (a: () => void, b: number): void => {
@@ -115,7 +191,17 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
     f.set(left).get(left).i32(b).get(left).i32(b).op('i32.lt_u').op('select').set(left);
   };
   /** Packs `lanes` rows at `from` (row stride bytes from an argument) with `depthLocal` neighbours each. */
-  const packAll = (pack: number, width: number, from: () => void, count: Local, rowStride: () => void, kStride: () => void, lanesDepth: Local, to: Local, laneStep: () => void): void => {
+  const packAll = (
+    pack: number,
+    width: number,
+    from: () => void,
+    count: Local,
+    rowStride: () => void,
+    kStride: () => void,
+    lanesDepth: Local,
+    to: Local,
+    laneStep: () => void,
+  ): void => {
     f.get(to).set(panel).i32(0).set(i);
     f.for(i, count, width, () => {
       from();
@@ -126,19 +212,42 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
       kStride();
       minimum(() => void f.get(count).get(i).op('i32.sub'), width);
       f.get(left).get(lanesDepth).get(panel).call(pack);
-      f.get(panel).get(lanesDepth).i32(4 * width).op('i32.mul').op('i32.add').set(panel);
+      f.get(panel)
+        .get(lanesDepth)
+        .i32(4 * width)
+        .op('i32.mul')
+        .op('i32.add')
+        .set(panel);
     });
   };
 
-  packAll(parts.packRows, 4, () => {
-    f.get(q).get(first);
-    arg('qRow');
-    f.op('i32.mul').op('i32.add');
-  }, rows, () => arg('qRow'), () => void f.i32(4), depth, qPack, () => arg('qRow'));
+  packAll(
+    parts.packRows,
+    4,
+    () => {
+      f.get(q).get(first);
+      arg('qRow');
+      f.op('i32.mul').op('i32.add');
+    },
+    rows,
+    () => arg('qRow'),
+    () => void f.i32(4),
+    depth,
+    qPack,
+    () => arg('qRow'),
+  );
   f.get(acc).i32(0).get(accRow).i32(queryBlock).op('i32.mul').fill();
-  f.get(total).i32(0).i32(4 * queryBlock).fill();
+  f.get(total)
+    .i32(0)
+    .i32(4 * queryBlock)
+    .fill();
   f.i32(0).set(i);
-  f.for(i, queryBlock, 1, () => void f.get(highest).get(i).i32(2).op('i32.shl').op('i32.add').f32(-Infinity).mem('f32.store'));
+  f.for(
+    i,
+    queryBlock,
+    1,
+    () => void f.get(highest).get(i).i32(2).op('i32.shl').op('i32.add').f32(-Infinity).mem('f32.store'),
+  );
 
   f.i32(0).set(key);
   const end = i32();
@@ -146,26 +255,83 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
   f.set(end);
   if (kind === 'causal') {
     // Keys after the last query of this block are seen by none of it.
-    f.get(first).get(rows).op('i32.add').tee(left).get(end).get(left).get(end).op('i32.lt_u').op('select').set(end);
+    f.get(first)
+      .get(rows)
+      .op('i32.add')
+      .tee(left)
+      .get(end)
+      .get(left)
+      .get(end)
+      .op('i32.lt_u')
+      .op('select')
+      .set(end);
   }
   f.for(key, end, keyBlock, () => {
     minimum(() => void f.get(end).get(key).op('i32.sub'), keyBlock);
     f.get(left).set(columns);
-    packAll(parts.packColumns, 8, () => {
-      f.get(k).get(key);
-      arg('kRow');
-      f.op('i32.mul').op('i32.add');
-    }, columns, () => arg('kRow'), () => void f.i32(4), depth, kPack, () => arg('kRow'));
-    multiply(f, parts.micro, { rows, columns, depth, a: qPack, b: kPack, c: scores, ldc: () => void f.i32(4 * keyBlock), accumulate: 0 });
+    packAll(
+      parts.packColumns,
+      8,
+      () => {
+        f.get(k).get(key);
+        arg('kRow');
+        f.op('i32.mul').op('i32.add');
+      },
+      columns,
+      () => arg('kRow'),
+      () => void f.i32(4),
+      depth,
+      kPack,
+      () => arg('kRow'),
+    );
+    multiply(f, parts.micro, {
+      rows,
+      columns,
+      depth,
+      a: qPack,
+      b: kPack,
+      c: scores,
+      ldc: () => void f.i32(4 * keyBlock),
+      accumulate: 0,
+    });
     f.i32(0).set(i);
     f.for(i, rows, 1, () => softmaxRow());
-    packAll(parts.packRows, 4, () => void f.get(scores), rows, () => void f.i32(4 * keyBlock), () => void f.i32(4), columns, pPack, () => void f.i32(4 * keyBlock));
-    packAll(parts.packColumns, 8, () => {
-      f.get(v).get(key);
-      arg('vRow');
-      f.op('i32.mul').op('i32.add');
-    }, depth, () => void f.i32(4), () => arg('vRow'), columns, vPack, () => void f.i32(4));
-    multiply(f, parts.micro, { rows, columns: depth, depth: columns, a: pPack, b: vPack, c: acc, ldc: () => void f.get(accRow), accumulate: 1 });
+    packAll(
+      parts.packRows,
+      4,
+      () => void f.get(scores),
+      rows,
+      () => void f.i32(4 * keyBlock),
+      () => void f.i32(4),
+      columns,
+      pPack,
+      () => void f.i32(4 * keyBlock),
+    );
+    packAll(
+      parts.packColumns,
+      8,
+      () => {
+        f.get(v).get(key);
+        arg('vRow');
+        f.op('i32.mul').op('i32.add');
+      },
+      depth,
+      () => void f.i32(4),
+      () => arg('vRow'),
+      columns,
+      vPack,
+      () => void f.i32(4),
+    );
+    multiply(f, parts.micro, {
+      rows,
+      columns: depth,
+      depth: columns,
+      a: pPack,
+      b: vPack,
+      c: acc,
+      ldc: () => void f.get(accRow),
+      accumulate: 1,
+    });
   });
 
   // out = acc / total
@@ -185,8 +351,22 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
 
   /** Scales and masks row i of the scores, exponentiates it against the running maximum, rescales what is summed. */
   function softmaxRow(): void {
-    const [row, statistic, s, top, old, alpha, sum, at] = [i32(), i32(), v128(), v128(), v128(), v128(), v128(), i32()];
-    f.get(scores).get(i).i32(4 * keyBlock).op('i32.mul').op('i32.add').set(row);
+    const [row, statistic, s, top, old, alpha, sum, at] = [
+      i32(),
+      i32(),
+      v128(),
+      v128(),
+      v128(),
+      v128(),
+      v128(),
+      i32(),
+    ];
+    f.get(scores)
+      .get(i)
+      .i32(4 * keyBlock)
+      .op('i32.mul')
+      .op('i32.add')
+      .set(row);
     f.get(i).i32(2).op('i32.shl').set(statistic);
     f.get(highest).get(statistic).op('i32.add').mem('v128.load32_splat').tee(old).set(top);
     // Columns past the end hold whatever the padded product gave: they become -infinity.
@@ -202,22 +382,54 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
       f.get(p).mem('v128.load').get(scale).op('f32x4.mul').set(s);
       if (kind === 'additive') {
         for (let l = 0; l < 4; l++) {
-          f.get(j).i32(l).op('i32.add').get(columns).op('i32.lt_u').if(() => {
-            f.get(s).get(s).lane('f32x4.extract_lane', l).get(at).mem('f32.load').op('f32.add').lane('f32x4.replace_lane', l).set(s);
-          });
+          f.get(j)
+            .i32(l)
+            .op('i32.add')
+            .get(columns)
+            .op('i32.lt_u')
+            .if(() => {
+              f.get(s)
+                .get(s)
+                .lane('f32x4.extract_lane', l)
+                .get(at)
+                .mem('f32.load')
+                .op('f32.add')
+                .lane('f32x4.replace_lane', l)
+                .set(s);
+            });
           f.get(at);
           arg('maskColumn');
           f.op('i32.add').set(at);
         }
       }
       // Visible: j + lane < columns, and for causal also key + j + lane <= query.
-      const ramp = (): void => void f.get(j).op('i32x4.splat').i32x4(0).i32(1).lane('i32x4.replace_lane', 1).i32(2).lane('i32x4.replace_lane', 2).i32(3).lane('i32x4.replace_lane', 3).op('i32x4.add');
+      const ramp = (): void =>
+        void f
+          .get(j)
+          .op('i32x4.splat')
+          .i32x4(0)
+          .i32(1)
+          .lane('i32x4.replace_lane', 1)
+          .i32(2)
+          .lane('i32x4.replace_lane', 2)
+          .i32(3)
+          .lane('i32x4.replace_lane', 3)
+          .op('i32x4.add');
       f.get(s).f32x4(-Infinity);
       ramp();
       f.get(columns).op('i32x4.splat').op('i32x4.lt_s');
       if (kind === 'causal') {
         ramp();
-        f.get(first).get(i).op('i32.add').get(key).op('i32.sub').i32(1).op('i32.add').op('i32x4.splat').op('i32x4.lt_s').op('v128.and');
+        f.get(first)
+          .get(i)
+          .op('i32.add')
+          .get(key)
+          .op('i32.sub')
+          .i32(1)
+          .op('i32.add')
+          .op('i32x4.splat')
+          .op('i32x4.lt_s')
+          .op('v128.and');
       }
       f.op('v128.bitselect').set(s);
       f.get(p).get(s).mem('v128.store').get(top).get(s).op('f32x4.max').set(top);
@@ -240,7 +452,13 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
     f.get(sum).get(sum).get(sum).shuffle32(2, 3, 0, 1).op('f32x4.add').set(sum);
     f.get(sum).get(sum).get(sum).shuffle32(1, 0, 3, 2).op('f32x4.add').set(sum);
     f.get(total).get(statistic).op('i32.add');
-    f.get(total).get(statistic).op('i32.add').mem('f32.load').get(alpha).lane('f32x4.extract_lane', 0).op('f32.mul');
+    f.get(total)
+      .get(statistic)
+      .op('i32.add')
+      .mem('f32.load')
+      .get(alpha)
+      .lane('f32x4.extract_lane', 0)
+      .op('f32.mul');
     f.get(sum).lane('f32x4.extract_lane', 0).op('f32.add').mem('f32.store');
     f.get(acc).get(i).get(accRow).op('i32.mul').op('i32.add').set(p).i32(0).set(j);
     f.for(j, accRow, 16, () => {

@@ -11,9 +11,20 @@ import type { Tile } from './micro.ts';
 
 /** Strides in elements; y is float32. padding: [top, bottom, left, right]. */
 export interface ConvSpec {
-  readonly x: { readonly dtype: DType; readonly shape: readonly [number, number, number, number]; readonly strides: readonly number[] };
-  readonly weight: { readonly dtype: DType; readonly shape: readonly [number, number, number, number]; readonly strides: readonly number[] };
-  readonly y: { readonly shape: readonly [number, number, number, number]; readonly strides: readonly number[] };
+  readonly x: {
+    readonly dtype: DType;
+    readonly shape: readonly [number, number, number, number];
+    readonly strides: readonly number[];
+  };
+  readonly weight: {
+    readonly dtype: DType;
+    readonly shape: readonly [number, number, number, number];
+    readonly strides: readonly number[];
+  };
+  readonly y: {
+    readonly shape: readonly [number, number, number, number];
+    readonly strides: readonly number[];
+  };
   readonly stride: readonly [number, number];
   readonly padding: readonly [number, number, number, number];
   readonly dilation: readonly [number, number];
@@ -46,11 +57,16 @@ function weightOrder(dims: readonly Dim[]): { order: readonly Dim[]; step: numbe
 
 export function prepareConv(engine: Engine, s: ConvSpec, tile: Tile): PreparedConv {
   const [n, c, h, w] = s.x.shape;
-  const [o, cg, kh, kw] = s.weight.shape;
+  const [, cg, kh, kw] = s.weight.shape;
   const pointwise = kh === 1 && kw === 1 && s.stride.every((v) => v === 1) && s.padding.every((v) => v === 0);
-  const planesThere = s.x.dtype === 'float32' && s.padding.every((v) => v === 0) && [c * h * w, h * w, w, 1].every((v, i) => s.x.strides[i] === v || s.x.shape[i] === 1);
-  const pixelStride = (strides: readonly number[]): number | undefined => (h === 1 || w === 1 || strides[2] === strides[3]! * w ? strides[w === 1 ? 2 : 3] : undefined);
-  if (pointwise && pixelStride(s.x.strides) !== undefined && pixelStride(s.y.strides) !== undefined) return pointwiseConv(engine, s, tile, pixelStride(s.x.strides)!, pixelStride(s.y.strides)!);
+  const planesThere =
+    s.x.dtype === 'float32' &&
+    s.padding.every((v) => v === 0) &&
+    [c * h * w, h * w, w, 1].every((v, i) => s.x.strides[i] === v || s.x.shape[i] === 1);
+  const pixelStride = (strides: readonly number[]): number | undefined =>
+    h === 1 || w === 1 || strides[2] === strides[3]! * w ? strides[w === 1 ? 2 : 3] : undefined;
+  if (pointwise && pixelStride(s.x.strides) !== undefined && pixelStride(s.y.strides) !== undefined)
+    return pointwiseConv(engine, s, tile, pixelStride(s.x.strides)!, pixelStride(s.y.strides)!);
 
   const [top, bottom, left, right] = planesThere ? [0, 0, 0, 0] : s.padding;
   const [hp, wp] = [h + top + bottom, w + left + right];
@@ -79,13 +95,21 @@ export function prepareConv(engine: Engine, s: ConvSpec, tile: Tile): PreparedCo
   };
 }
 
-function gatherProduct(engine: Engine, s: ConvSpec, tile: Tile, { order, step }: { order: readonly Dim[]; step: number }, hp: number, wp: number): PreparedProduct {
+function gatherProduct(
+  engine: Engine,
+  s: ConvSpec,
+  tile: Tile,
+  { order, step }: { order: readonly Dim[]; step: number },
+  hp: number,
+  wp: number,
+): PreparedProduct {
   const [n, c] = s.x.shape;
   const [o, cg] = s.weight.shape;
   const [, , oh, ow] = s.y.shape;
   const [yn, yo, yh, yw] = s.y.strides as [number, number, number, number];
   let offsets = [0];
-  for (const d of order) offsets = offsets.flatMap((base) => Array.from({ length: d.size }, (_, i) => base + i * d.input));
+  for (const d of order)
+    offsets = offsets.flatMap((base) => Array.from({ length: d.size }, (_, i) => base + i * d.input));
   const pixels = n * oh * ow;
   const [columns, outputs] = [new Int32Array(pixels), new Int32Array(pixels)];
   for (let p = 0, ni = 0; ni < n; ni++) {
@@ -97,19 +121,32 @@ function gatherProduct(engine: Engine, s: ConvSpec, tile: Tile, { order, step }:
     }
   }
   const perGroup = o / s.groups;
-  return prepareProduct(engine, {
-    m: perGroup,
-    n: pixels,
-    k: offsets.length,
-    a: { dtype: s.weight.dtype, row: s.weight.strides[0]!, k: step },
-    b: { dtype: 'float32', k: 0, column: 0 },
-    c: { row: yo, column: yw },
-    batches: Array.from({ length: s.groups }, (_, g) => [g * perGroup * s.weight.strides[0]!, g * cg * hp * wp, g * perGroup * yo] as const),
-    gather: { k: Int32Array.from(offsets), columns, outputs },
-  }, tile);
+  return prepareProduct(
+    engine,
+    {
+      m: perGroup,
+      n: pixels,
+      k: offsets.length,
+      a: { dtype: s.weight.dtype, row: s.weight.strides[0]!, k: step },
+      b: { dtype: 'float32', k: 0, column: 0 },
+      c: { row: yo, column: yw },
+      batches: Array.from(
+        { length: s.groups },
+        (_, g) => [g * perGroup * s.weight.strides[0]!, g * cg * hp * wp, g * perGroup * yo] as const,
+      ),
+      gather: { k: Int32Array.from(offsets), columns, outputs },
+    },
+    tile,
+  );
 }
 
-function pointwiseConv(engine: Engine, s: ConvSpec, tile: Tile, xPixel: number, yPixel: number): PreparedConv {
+function pointwiseConv(
+  engine: Engine,
+  s: ConvSpec,
+  tile: Tile,
+  xPixel: number,
+  yPixel: number,
+): PreparedConv {
   const [n, , h, w] = s.x.shape;
   const [o, cg] = s.weight.shape;
   const perGroup = o / s.groups;
@@ -123,15 +160,19 @@ function pointwiseConv(engine: Engine, s: ConvSpec, tile: Tile, xPixel: number, 
       ]);
     }
   }
-  const product = prepareProduct(engine, {
-    m: perGroup,
-    n: h * w,
-    k: cg,
-    a: { dtype: s.weight.dtype, row: s.weight.strides[0]!, k: s.weight.strides[1]! },
-    b: { dtype: s.x.dtype, k: s.x.strides[1]!, column: xPixel },
-    c: { row: s.y.strides[1]!, column: yPixel },
-    batches,
-  }, tile);
+  const product = prepareProduct(
+    engine,
+    {
+      m: perGroup,
+      n: h * w,
+      k: cg,
+      a: { dtype: s.weight.dtype, row: s.weight.strides[0]!, k: s.weight.strides[1]! },
+      b: { dtype: s.x.dtype, k: s.x.strides[1]!, column: xPixel },
+      c: { row: s.y.strides[1]!, column: yPixel },
+      batches,
+    },
+    tile,
+  );
   return { run: (x, weight, y) => product.run(weight, x, y) };
 }
 

@@ -5,7 +5,14 @@ import type { FunctionBuilder, Local } from './emitter.ts';
 import { fromHalf, toBfloat, toHalf } from './vector-math.ts';
 
 type F = FunctionBuilder;
-export const sizeOf: Readonly<Record<DType, number>> = { float32: 4, float16: 2, bfloat16: 2, int32: 4, uint8: 1, bool: 1 };
+export const sizeOf: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int32: 4,
+  uint8: 1,
+  bool: 1,
+};
 
 /** Raw bits in 32-bit lanes (on the stack) → floats. */
 function widen(f: F, dtype: DType): void {
@@ -28,7 +35,14 @@ function widen(f: F, dtype: DType): void {
   }
 }
 
-const scalarLoad = { float32: 'i32.load', int32: 'i32.load', float16: 'i32.load16_u', bfloat16: 'i32.load16_u', uint8: 'i32.load8_u', bool: 'i32.load8_u' } as const;
+const scalarLoad = {
+  float32: 'i32.load',
+  int32: 'i32.load',
+  float16: 'i32.load16_u',
+  bfloat16: 'i32.load16_u',
+  uint8: 'i32.load8_u',
+  bool: 'i32.load8_u',
+} as const;
 
 /** Four neighbours from the address in `at` (+ offset). */
 export function loadVector(f: F, dtype: DType, at: Local, offset = 0): void {
@@ -36,7 +50,10 @@ export function loadVector(f: F, dtype: DType, at: Local, offset = 0): void {
   else if (sizeOf[dtype] === 2) f.get(at).mem('i32x4.load16x4_u', offset);
   else {
     f.i32x4(0);
-    for (let l = 0; l < 4; l++) f.get(at).mem('i32.load8_u', offset + l).lane('i32x4.replace_lane', l);
+    for (let l = 0; l < 4; l++)
+      f.get(at)
+        .mem('i32.load8_u', offset + l)
+        .lane('i32x4.replace_lane', l);
   }
   widen(f, dtype);
 }
@@ -91,7 +108,8 @@ export function storeVector(f: F, dtype: DType, at: Local, value: Local): void {
   narrow(f, dtype, value);
   f.set(bits);
   if (sizeOf[dtype] === 4) f.get(at).get(bits).mem('v128.store');
-  else if (sizeOf[dtype] === 2) f.get(at).get(bits).get(bits).op('i16x8.narrow_i32x4_u').laneMem('v128.store64_lane', 0);
+  else if (sizeOf[dtype] === 2)
+    f.get(at).get(bits).get(bits).op('i16x8.narrow_i32x4_u').laneMem('v128.store64_lane', 0);
   else for (let l = 0; l < 4; l++) f.get(at).get(bits).lane('i32x4.extract_lane', l).mem('i32.store8', l);
 }
 

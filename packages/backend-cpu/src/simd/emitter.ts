@@ -35,8 +35,15 @@ function signed(value: number): number[] {
   }
 }
 
-const vector = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()];
-const section = (id: number, content: readonly number[]): number[] => [id, ...unsigned(content.length), ...content];
+const vector = (items: readonly (readonly number[])[]): number[] => [
+  ...unsigned(items.length),
+  ...items.flat(),
+];
+const section = (id: number, content: readonly number[]): number[] => [
+  id,
+  ...unsigned(content.length),
+  ...content,
+];
 const name = (text: string): number[] => {
   const bytes = [...new TextEncoder().encode(text)];
   return [...unsigned(bytes.length), ...bytes];
@@ -192,10 +199,16 @@ export class ModuleBuilder {
 
   /** `shared`: the memory is a shared one (threads). */
   encode(shared: boolean): Uint8Array<ArrayBuffer> {
-    const types = this.#functions.map(({ builder }) => [0x60, ...vector(builder.signature.map((t) => [typeCode[t]])), 0]);
+    const types = this.#functions.map(({ builder }) => [
+      0x60,
+      ...vector(builder.signature.map((t) => [typeCode[t]])),
+      0,
+    ]);
     const limits = shared ? [0x03, 1, ...unsigned(65536)] : [0x00, 1];
     const imports = [[...name('env'), ...name('memory'), 0x02, ...limits]];
-    const exports = this.#functions.flatMap(({ exported }, i) => (exported ? [[...name(exported), 0, ...unsigned(i)]] : []));
+    const exports = this.#functions.flatMap(({ exported }, i) =>
+      exported ? [[...name(exported), 0, ...unsigned(i)]] : [],
+    );
     return Uint8Array.from([
       ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
       ...section(1, vector(types)),

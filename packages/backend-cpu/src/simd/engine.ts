@@ -4,7 +4,15 @@
 import { OutOfMemoryError } from '@darkroom/core';
 import { ModuleBuilder } from './emitter.ts';
 import { Heap } from './heap.ts';
-import { argsAt, argsWords, control, heapStart, maxThreads, startWebWorker, workerSource } from './threads.ts';
+import {
+  argsAt,
+  argsWords,
+  control,
+  heapStart,
+  maxThreads,
+  startWebWorker,
+  workerSource,
+} from './threads.ts';
 import type { WorkerHandle } from './threads.ts';
 
 const pageBytes = 65536;
@@ -42,7 +50,12 @@ export class Engine {
   #scratchBytes = 0;
   #canWait = true;
 
-  private constructor(memory: WebAssembly.Memory, shared: boolean, relaxed: boolean, workers: readonly WorkerHandle[]) {
+  private constructor(
+    memory: WebAssembly.Memory,
+    shared: boolean,
+    relaxed: boolean,
+    workers: readonly WorkerHandle[],
+  ) {
     this.memory = memory;
     this.#shared = shared;
     this.relaxed = relaxed;
@@ -65,10 +78,14 @@ export class Engine {
     const shared = typeof SharedArrayBuffer !== 'undefined';
     const cores = platform?.coreCount() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
     const threads = shared ? Math.max(1, Math.min(maxThreads, Math.floor(options.threads ?? cores))) : 1;
-    const memory = new WebAssembly.Memory(shared ? { initial: 16, maximum: maxPages, shared: true } : { initial: 16 });
+    const memory = new WebAssembly.Memory(
+      shared ? { initial: 16, maximum: maxPages, shared: true } : { initial: 16 },
+    );
     const start = platform?.startWorker ?? startWebWorker;
     const workers = await Promise.all(
-      Array.from({ length: threads - 1 }, (_, i) => start(workerSource, { memory, index: i + 1, c: control, argsAt })),
+      Array.from({ length: threads - 1 }, (_, i) =>
+        start(workerSource, { memory, index: i + 1, c: control, argsAt }),
+      ),
     );
     return new Engine(memory, shared, (options.relaxed ?? true) && hasRelaxedSimd(), workers);
   }
@@ -78,7 +95,10 @@ export class Engine {
     if (missing <= 0) return true;
     try {
       // At least an eighth more, so that many small requests do not grow one by one.
-      const spare = Math.min(maxPages - this.memory.buffer.byteLength / pageBytes, this.memory.buffer.byteLength / pageBytes / 8);
+      const spare = Math.min(
+        maxPages - this.memory.buffer.byteLength / pageBytes,
+        this.memory.buffer.byteLength / pageBytes / 8,
+      );
       this.memory.grow(Math.max(missing, Math.floor(Math.min(spare, 4096))));
     } catch {
       try {
@@ -101,7 +121,9 @@ export class Engine {
   alloc(bytes: number): number {
     const at = this.#heap.alloc(bytes);
     if (at === undefined) {
-      throw new OutOfMemoryError(`cpu: no room for ${bytes} bytes (WebAssembly memory ends at 4 GiB; weights in float16 take half)`);
+      throw new OutOfMemoryError(
+        `cpu: no room for ${bytes} bytes (WebAssembly memory ends at 4 GiB; weights in float16 take half)`,
+      );
     }
     return at;
   }
@@ -125,8 +147,15 @@ export class Engine {
     const bytes = module.encode(this.#shared);
     const bytesAt = this.alloc(bytes.length);
     this.bytes.set(bytes, bytesAt);
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: this.memory } });
-    const code: Code = { id: this.#codes.size + 1, bytesAt, byteCount: bytes.length, tile: exports['tile'] as Code['tile'] };
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { memory: this.memory },
+    });
+    const code: Code = {
+      id: this.#codes.size + 1,
+      bytesAt,
+      byteCount: bytes.length,
+      tile: exports['tile'] as Code['tile'],
+    };
     this.#codes.set(key, code);
     return code;
   }
@@ -145,7 +174,8 @@ export class Engine {
 
   /** Runs tile 0 … tiles-1 with these argument words; `work` (flops or bytes) decides whether threads help. */
   run(code: Code, args: ArrayLike<number>, tiles: number, work: number): void {
-    if (args.length > argsWords) throw new RangeError(`internal: ${args.length} argument words, ${argsWords} fit`);
+    if (args.length > argsWords)
+      throw new RangeError(`internal: ${args.length} argument words, ${argsWords} fit`);
     const words = this.#words;
     words.set(args, argsAt / 4);
     const scratch = words[control.scratch]!;

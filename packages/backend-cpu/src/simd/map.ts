@@ -46,7 +46,10 @@ export function supportedExpr(e: Expr): boolean {
 }
 
 /** Dimensions ordered by the output's strides, neighbours merged: [size, stride of each operand]. */
-export function collapse(shape: readonly number[], operands: readonly (readonly number[])[]): { size: number; strides: number[] }[] {
+export function collapse(
+  shape: readonly number[],
+  operands: readonly (readonly number[])[],
+): { size: number; strides: number[] }[] {
   const dims = shape
     .map((size, i) => ({ size, strides: operands.map((s) => s[i]!) }))
     .filter((d) => d.size !== 1)
@@ -77,7 +80,10 @@ export function prepareMap(
   if (!supportedExpr(expr) || inputs.length > maxInputs) return undefined;
   if (shape.some((d) => d === 0)) return { run() {} };
   const operands = [...inputs, output];
-  const dims = collapse(shape, operands.map((o) => o.strides));
+  const dims = collapse(
+    shape,
+    operands.map((o) => o.strides),
+  );
   const inner = dims.pop() ?? { size: 1, strides: operands.map(() => 1) };
   if (dims.length > maxOuter) return undefined;
   const kinds = inner.strides.map(innerKind);
@@ -85,7 +91,11 @@ export function prepareMap(
   const scalarsAt = word.operands + operands.length * operandWords;
   const key = `map ${exprKey(expr)} ${dtypes.join()} ${kinds.join()} ${dims.length}`;
   const code = engine.code(key, (module) => {
-    module.add(['i32', 'i32', 'i32'], (f) => emitTile(f, expr, dtypes, kinds, dims.length, scalarsAt), 'tile');
+    module.add(
+      ['i32', 'i32', 'i32'],
+      (f) => emitTile(f, expr, dtypes, kinds, dims.length, scalarsAt),
+      'tile',
+    );
   });
   const rows = dims.reduce((n, d) => n * d.size, 1);
   const columns = inner.size;
@@ -116,28 +126,59 @@ export function prepareMap(
   };
 }
 
-function emitTile(f: FunctionBuilder, expr: Expr, dtypes: readonly DType[], kinds: readonly Inner[], outer: number, scalarsAt: number): void {
+function emitTile(
+  f: FunctionBuilder,
+  expr: Expr,
+  dtypes: readonly DType[],
+  kinds: readonly Inner[],
+  outer: number,
+  scalarsAt: number,
+): void {
   const [args, tile] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', w * 4);
   const i32 = (): Local => f.local('i32');
-  const [row, rowEnd, column, columnEnd, count, rest, index] = [i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [row, rowEnd, column, columnEnd, count, rest, index] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
   const pointers = dtypes.map(() => i32());
   const strides = kinds.map((k) => (k === 'strided' ? i32() : undefined));
   strides.forEach((s, i) => s && (arg(word.operands + i * operandWords + 1), f.set(s)));
 
   arg(word.rows);
-  f.i32(1).op('i32.eq').if(
-    () => {
-      f.i32(0).set(row).i32(1).set(rowEnd);
-      clampRange(f, tile, column, columnEnd, () => arg(word.tileColumns), () => arg(word.columns));
-    },
-    () => {
-      f.i32(0).set(column);
-      arg(word.columns);
-      f.set(columnEnd);
-      clampRange(f, tile, row, rowEnd, () => arg(word.tileRows), () => arg(word.rows));
-    },
-  );
+  f.i32(1)
+    .op('i32.eq')
+    .if(
+      () => {
+        f.i32(0).set(row).i32(1).set(rowEnd);
+        clampRange(
+          f,
+          tile,
+          column,
+          columnEnd,
+          () => arg(word.tileColumns),
+          () => arg(word.columns),
+        );
+      },
+      () => {
+        f.i32(0).set(column);
+        arg(word.columns);
+        f.set(columnEnd);
+        clampRange(
+          f,
+          tile,
+          row,
+          rowEnd,
+          () => arg(word.tileRows),
+          () => arg(word.rows),
+        );
+      },
+    );
 
   f.for(row, rowEnd, 1, () => {
     pointers.forEach((p, i) => {
@@ -164,7 +205,8 @@ function emitTile(f: FunctionBuilder, expr: Expr, dtypes: readonly DType[], kind
     const step = (lanes: number): void => {
       pointers.forEach((p, i) => {
         if (kinds[i] === 'vector') f.bump(p, lanes * sizeOf[dtypes[i]!]);
-        else if (kinds[i] === 'strided') f.get(p).get(strides[i]!).i32(lanes).op('i32.mul').op('i32.add').set(p);
+        else if (kinds[i] === 'strided')
+          f.get(p).get(strides[i]!).i32(lanes).op('i32.mul').op('i32.add').set(p);
       });
       f.get(count).i32(lanes).op('i32.sub').set(count);
     };
@@ -198,7 +240,14 @@ function emitTile(f: FunctionBuilder, expr: Expr, dtypes: readonly DType[], kind
 }
 
 /** begin = tile · step; end = min(begin + step, whole). */
-export function clampRange(f: FunctionBuilder, tile: Local, begin: Local, end: Local, step: () => void, whole: () => void): void {
+export function clampRange(
+  f: FunctionBuilder,
+  tile: Local,
+  begin: Local,
+  end: Local,
+  step: () => void,
+  whole: () => void,
+): void {
   f.get(tile);
   step();
   f.op('i32.mul').tee(begin);
@@ -299,7 +348,10 @@ class ExprEmitter {
       case 'or':
         this.#mask(a);
         this.#mask(b);
-        return void f.op(fn === 'and' ? 'v128.and' : 'v128.or').f32x4(1).op('v128.and');
+        return void f
+          .op(fn === 'and' ? 'v128.and' : 'v128.or')
+          .f32x4(1)
+          .op('v128.and');
       case 'not':
         this.emit(a);
         return void f.f32x4(0).op('f32x4.eq').f32x4(1).op('v128.and');
@@ -328,7 +380,9 @@ class ExprEmitter {
   }
 }
 
-const comparisons: Readonly<Record<string, 'f32x4.lt' | 'f32x4.le' | 'f32x4.gt' | 'f32x4.ge' | 'f32x4.eq' | 'f32x4.ne'>> = {
+const comparisons: Readonly<
+  Record<string, 'f32x4.lt' | 'f32x4.le' | 'f32x4.gt' | 'f32x4.ge' | 'f32x4.eq' | 'f32x4.ne'>
+> = {
   lt: 'f32x4.lt',
   le: 'f32x4.le',
   gt: 'f32x4.gt',
@@ -336,14 +390,18 @@ const comparisons: Readonly<Record<string, 'f32x4.lt' | 'f32x4.le' | 'f32x4.gt' 
   eq: 'f32x4.eq',
   ne: 'f32x4.ne',
 };
-const unaries: Readonly<Record<string, 'f32x4.neg' | 'f32x4.abs' | 'f32x4.sqrt' | 'f32x4.floor' | 'f32x4.nearest'>> = {
+const unaries: Readonly<
+  Record<string, 'f32x4.neg' | 'f32x4.abs' | 'f32x4.sqrt' | 'f32x4.floor' | 'f32x4.nearest'>
+> = {
   neg: 'f32x4.neg',
   abs: 'f32x4.abs',
   sqrt: 'f32x4.sqrt',
   floor: 'f32x4.floor',
   round: 'f32x4.nearest',
 };
-const binaries: Readonly<Record<string, 'f32x4.add' | 'f32x4.sub' | 'f32x4.mul' | 'f32x4.div' | 'f32x4.min' | 'f32x4.max'>> = {
+const binaries: Readonly<
+  Record<string, 'f32x4.add' | 'f32x4.sub' | 'f32x4.mul' | 'f32x4.div' | 'f32x4.min' | 'f32x4.max'>
+> = {
   add: 'f32x4.add',
   sub: 'f32x4.sub',
   mul: 'f32x4.mul',

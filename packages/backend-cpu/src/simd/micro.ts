@@ -35,14 +35,26 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
     f.get(accumulate).if(() => {
       f.get(c).set(p);
       for (const row of acc) {
-        row.forEach((v, j) => f.get(p).mem('v128.load', 16 * j).set(v));
+        row.forEach((v, j) =>
+          f
+            .get(p)
+            .mem('v128.load', 16 * j)
+            .set(v),
+        );
         f.bump(p, ldc);
       }
     });
     const step = (u: number): void => {
-      b.forEach((v, j) => f.get(bp).mem('v128.load', 4 * nr * u + 16 * j).set(v));
+      b.forEach((v, j) =>
+        f
+          .get(bp)
+          .mem('v128.load', 4 * nr * u + 16 * j)
+          .set(v),
+      );
       acc.forEach((row, i) => {
-        f.get(ap).mem('v128.load32_splat', 4 * (mr * u + i)).set(a);
+        f.get(ap)
+          .mem('v128.load32_splat', 4 * (mr * u + i))
+          .set(a);
         row.forEach((v, j) => multiplyAdd(f, relaxed, a, b[j]!, v));
       });
     };
@@ -52,13 +64,20 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
         () => void f.get(depth).i32(turns).op('i32.ge_u'),
         () => {
           for (let u = 0; u < turns; u++) step(u);
-          f.bump(ap, 4 * mr * turns).bump(bp, 4 * nr * turns).bump(depth, -turns);
+          f.bump(ap, 4 * mr * turns)
+            .bump(bp, 4 * nr * turns)
+            .bump(depth, -turns);
         },
       );
     }
     f.get(c).set(p);
     for (const row of acc) {
-      row.forEach((v, j) => f.get(p).get(v).mem('v128.store', 16 * j));
+      row.forEach((v, j) =>
+        f
+          .get(p)
+          .get(v)
+          .mem('v128.store', 16 * j),
+      );
       f.bump(p, ldc);
     }
   });
@@ -71,7 +90,14 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
 export function addPack(module: ModuleBuilder, dtype: DType, width: number): number {
   const size = sizeOf[dtype];
   return module.add(['i32', 'i32', 'i32', 'i32', 'i32', 'i32'], (f) => {
-    const [src, laneStride, kStride, lanes, depth, dst] = f.params as [Local, Local, Local, Local, Local, Local];
+    const [src, laneStride, kStride, lanes, depth, dst] = f.params as [
+      Local,
+      Local,
+      Local,
+      Local,
+      Local,
+      Local,
+    ];
     const [p, q, k, l] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
     const v = Array.from({ length: 4 }, () => f.local('v128'));
     const full = (): void => void f.get(lanes).i32(width).op('i32.eq');
@@ -81,7 +107,10 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
       f.for(k, depth, 1, () => {
         for (let j = 0; j < width / 4; j++) {
           loadVector(f, dtype, src, 4 * size * j);
-          f.set(v[0]!).get(dst).get(v[0]!).mem('v128.store', 16 * j);
+          f.set(v[0]!)
+            .get(dst)
+            .get(v[0]!)
+            .mem('v128.store', 16 * j);
         }
         f.bump(src, kStride).bump(dst, 4 * width);
       });
@@ -90,19 +119,58 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
     const transpose = (): void => {
       for (let group = 0; group < width / 4; group++) {
         const rows = Array.from({ length: 4 }, () => f.local('i32'));
-        rows.forEach((r, i) => f.get(src).get(laneStride).i32(4 * group + i).op('i32.mul').op('i32.add').set(r));
-        f.get(dst).i32(16 * group).op('i32.add').set(p).i32(0).set(k);
+        rows.forEach((r, i) =>
+          f
+            .get(src)
+            .get(laneStride)
+            .i32(4 * group + i)
+            .op('i32.mul')
+            .op('i32.add')
+            .set(r),
+        );
+        f.get(dst)
+          .i32(16 * group)
+          .op('i32.add')
+          .set(p)
+          .i32(0)
+          .set(k);
         f.while(
           () => void f.get(k).i32(4).op('i32.add').get(depth).op('i32.le_u'),
           () => {
             rows.forEach((r, i) => (loadVector(f, dtype, r), f.set(v[i]!)));
             const [t0, t1, t2, t3] = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128')];
-            f.get(v[0]!).get(v[1]!).shuffle32(0, 4, 1, 5).set(t0).get(v[0]!).get(v[1]!).shuffle32(2, 6, 3, 7).set(t1);
-            f.get(v[2]!).get(v[3]!).shuffle32(0, 4, 1, 5).set(t2).get(v[2]!).get(v[3]!).shuffle32(2, 6, 3, 7).set(t3);
+            f.get(v[0]!)
+              .get(v[1]!)
+              .shuffle32(0, 4, 1, 5)
+              .set(t0)
+              .get(v[0]!)
+              .get(v[1]!)
+              .shuffle32(2, 6, 3, 7)
+              .set(t1);
+            f.get(v[2]!)
+              .get(v[3]!)
+              .shuffle32(0, 4, 1, 5)
+              .set(t2)
+              .get(v[2]!)
+              .get(v[3]!)
+              .shuffle32(2, 6, 3, 7)
+              .set(t3);
             f.get(p).get(t0).get(t2).shuffle32(0, 1, 4, 5).mem('v128.store', 0);
-            f.get(p).get(t0).get(t2).shuffle32(2, 3, 6, 7).mem('v128.store', 4 * width);
-            f.get(p).get(t1).get(t3).shuffle32(0, 1, 4, 5).mem('v128.store', 8 * width);
-            f.get(p).get(t1).get(t3).shuffle32(2, 3, 6, 7).mem('v128.store', 12 * width);
+            f.get(p)
+              .get(t0)
+              .get(t2)
+              .shuffle32(2, 3, 6, 7)
+              .mem('v128.store', 4 * width);
+            f.get(p)
+              .get(t1)
+              .get(t3)
+              .shuffle32(0, 1, 4, 5)
+              .mem('v128.store', 8 * width);
+            f.get(p)
+              .get(t1)
+              .get(t3)
+              .shuffle32(2, 3, 6, 7)
+              .mem('v128.store', 12 * width);
             rows.forEach((r) => f.bump(r, 4 * size));
             f.bump(p, 16 * width).bump(k, 4);
           },
@@ -110,7 +178,10 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
         f.for(k, depth, 1, () => {
           rows.forEach((r, i) => {
             loadSplat(f, dtype, r);
-            f.set(v[0]!).get(p).get(v[0]!).laneMem('v128.store32_lane', 0, 4 * i);
+            f.set(v[0]!)
+              .get(p)
+              .get(v[0]!)
+              .laneMem('v128.store32_lane', 0, 4 * i);
             f.bump(r, size);
           });
           f.bump(p, 4 * width);
@@ -140,22 +211,22 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
         f.get(src).set(p);
         for (let j = 0; j < width / 4; j++) {
           loadStrided(f, dtype, p, laneStride);
-          f.set(v[0]!).get(dst).get(v[0]!).mem('v128.store', 16 * j);
+          f.set(v[0]!)
+            .get(dst)
+            .get(v[0]!)
+            .mem('v128.store', 16 * j);
           f.get(p).get(laneStride).i32(2).op('i32.shl').op('i32.add').set(p);
         }
         f.bump(src, kStride).bump(dst, 4 * width);
       });
     };
     full();
-    f.if(
-      () => {
-        f.get(laneStride).i32(size).op('i32.eq');
-        f.if(copyLanes, () => {
-          f.get(kStride).i32(size).op('i32.eq');
-          f.if(transpose, gather);
-        });
-      },
-      general,
-    );
+    f.if(() => {
+      f.get(laneStride).i32(size).op('i32.eq');
+      f.if(copyLanes, () => {
+        f.get(kStride).i32(size).op('i32.eq');
+        f.if(transpose, gather);
+      });
+    }, general);
   });
 }

@@ -1,7 +1,8 @@
 // The WebAssembly instructions our kernels use, by name: bytes after which immediates follow (spec, appendix A.7;
 // SIMD 128-bit proposal; relaxed SIMD proposal). Memory instructions carry their natural alignment.
 
-const simd = (code: number): readonly number[] => (code < 128 ? [0xfd, code] : [0xfd, (code & 127) | 128, code >> 7]);
+const simd = (code: number): readonly number[] =>
+  code < 128 ? [0xfd, code] : [0xfd, (code & 127) | 128, code >> 7];
 
 /** Instructions without immediates. */
 export const plain: Readonly<Record<Plain, readonly number[]>> = {
@@ -150,10 +151,7 @@ export const laneMemory: Readonly<Record<LaneMemoryOp, readonly [readonly number
   'v128.store32_lane': [simd(0x5a), 2],
   'v128.load32_lane': [simd(0x56), 2],
 };
-export type LaneMemoryOp =
-  | 'v128.store64_lane'
-  | 'v128.store32_lane'
-  | 'v128.load32_lane';
+export type LaneMemoryOp = 'v128.store64_lane' | 'v128.store32_lane' | 'v128.load32_lane';
 
 /** Lane access: a lane number follows. */
 export const lane: Readonly<Record<LaneOp, readonly number[]>> = {
@@ -163,10 +161,7 @@ export const lane: Readonly<Record<LaneOp, readonly number[]>> = {
   'i32x4.replace_lane': simd(0x1c),
 };
 export type LaneOp =
-  | 'f32x4.extract_lane'
-  | 'f32x4.replace_lane'
-  | 'i32x4.extract_lane'
-  | 'i32x4.replace_lane';
+  'f32x4.extract_lane' | 'f32x4.replace_lane' | 'i32x4.extract_lane' | 'i32x4.replace_lane';
 
 export const shuffleCode: readonly number[] = simd(0x0d);
 export const v128ConstCode: readonly number[] = simd(0x0c);

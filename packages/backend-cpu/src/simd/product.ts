@@ -45,7 +45,9 @@ export function prepareProduct(engine: Engine, spec: ProductSpec, tile: Tile): P
   const { m, n, k, a, b, c, batches, gather } = spec;
   if (m === 0 || n === 0 || batches.length === 0) return { run() {} };
   const key = `product ${tile.mr}x${tile.nr} kc${tile.kc} mc${tile.mc} ${a.dtype} ${b.dtype} ${gather ? 'gather' : 'strided'} ${engine.relaxed}`;
-  const code = engine.code(key, (module) => emitProduct(module, tile, a.dtype, b.dtype, gather !== undefined, engine.relaxed));
+  const code = engine.code(key, (module) =>
+    emitProduct(module, tile, a.dtype, b.dtype, gather !== undefined, engine.relaxed),
+  );
   const up = (x: number, to: number): number => Math.ceil(x / to) * to;
   // About four jobs a thread where the work allows: even loads, and blocks wide enough to pay for packing.
   const wanted = engine.threads === 1 ? 1 : Math.max(1, Math.ceil((engine.threads * 4) / batches.length));
@@ -56,7 +58,9 @@ export function prepareProduct(engine: Engine, spec: ProductSpec, tile: Tile): P
   const mTiles = Math.ceil(m / mTile);
   const depth = Math.min(k, tile.kc);
   // One register block, the panels of A (always for the full depth), the panels of B.
-  engine.reserveScratch(4 * (tile.mr * tile.nr + tile.kc * (tile.mc + tile.mr) + depth * (nTile + tile.nr)) + 256);
+  engine.reserveScratch(
+    4 * (tile.mr * tile.nr + tile.kc * (tile.mc + tile.mr) + depth * (nTile + tile.nr)) + 256,
+  );
   const [sa, sb] = [sizeOf[a.dtype], sizeOf[b.dtype]];
   const table = engine.table(batches.flatMap(([x, y, z]) => [x * sa, y * sb, z * 4]));
   const scaled = (t: Int32Array, by: number): number => engine.table(t.map((v) => v * by));
@@ -76,180 +80,271 @@ export function prepareProduct(engine: Engine, spec: ProductSpec, tile: Tile): P
   };
 }
 
-function emitProduct(module: ModuleBuilder, tile: Tile, aType: DType, bType: DType, gather: boolean, relaxed: boolean): void {
+function emitProduct(
+  module: ModuleBuilder,
+  tile: Tile,
+  aType: DType,
+  bType: DType,
+  gather: boolean,
+  relaxed: boolean,
+): void {
   const { mr, nr, kc, mc } = tile;
   const micro = addMicroKernel(module, tile, relaxed);
   const packA = addPack(module, aType, mr);
   const packB = gather ? addGatherPack(module, nr) : addPack(module, bType, nr);
-  module.add(['i32', 'i32', 'i32'], (f) => {
-    const [args, index, scratch] = f.params as [Local, Local, Local];
-    const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
-    const i32 = (): Local => f.local('i32');
-    const [rest, batch, a, b, c] = [i32(), i32(), i32(), i32(), i32()];
-    const [n0, n1, m0, m1, pc, depth, jc, ic, icEnd, ir] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
-    const [bPanels, aPanels, block, panel, lanes, rows, cAt, t] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  module.add(
+    ['i32', 'i32', 'i32'],
+    (f) => {
+      const [args, index, scratch] = f.params as [Local, Local, Local];
+      const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
+      const i32 = (): Local => f.local('i32');
+      const [rest, batch, a, b, c] = [i32(), i32(), i32(), i32(), i32()];
+      const [n0, n1, m0, m1, pc, depth, jc, ic, icEnd, ir] = [
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+      ];
+      const [bPanels, aPanels, block, panel, lanes, rows, cAt, t] = [
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+        i32(),
+      ];
 
-    // index = (batch · mTiles + row tile) · nTiles + column tile
-    f.get(index);
-    arg('nTiles');
-    f.op('i32.div_u').set(rest);
-    f.get(index);
-    arg('nTiles');
-    f.op('i32.rem_u').set(t);
-    clampRange(f, t, n0, n1, () => arg('nTile'), () => arg('n'));
-    f.get(rest);
-    arg('mTiles');
-    f.op('i32.rem_u').set(t);
-    clampRange(f, t, m0, m1, () => arg('mTile'), () => arg('m'));
-    arg('batches');
-    f.get(rest);
-    arg('mTiles');
-    f.op('i32.div_u').i32(12).op('i32.mul').op('i32.add').set(batch);
-    arg('a');
-    f.get(batch).mem('i32.load', 0).op('i32.add').set(a);
-    arg('b');
-    f.get(batch).mem('i32.load', 4).op('i32.add').set(b);
-    arg('c');
-    f.get(batch).mem('i32.load', 8).op('i32.add').set(c);
-    f.get(scratch).set(block);
-    f.get(scratch).i32(4 * mr * nr + 64).op('i32.add').set(aPanels);
-    f.get(aPanels).i32(4 * kc * (mc + mr)).op('i32.add').set(bPanels);
+      // index = (batch · mTiles + row tile) · nTiles + column tile
+      f.get(index);
+      arg('nTiles');
+      f.op('i32.div_u').set(rest);
+      f.get(index);
+      arg('nTiles');
+      f.op('i32.rem_u').set(t);
+      clampRange(
+        f,
+        t,
+        n0,
+        n1,
+        () => arg('nTile'),
+        () => arg('n'),
+      );
+      f.get(rest);
+      arg('mTiles');
+      f.op('i32.rem_u').set(t);
+      clampRange(
+        f,
+        t,
+        m0,
+        m1,
+        () => arg('mTile'),
+        () => arg('m'),
+      );
+      arg('batches');
+      f.get(rest);
+      arg('mTiles');
+      f.op('i32.div_u').i32(12).op('i32.mul').op('i32.add').set(batch);
+      arg('a');
+      f.get(batch).mem('i32.load', 0).op('i32.add').set(a);
+      arg('b');
+      f.get(batch).mem('i32.load', 4).op('i32.add').set(b);
+      arg('c');
+      f.get(batch).mem('i32.load', 8).op('i32.add').set(c);
+      f.get(scratch).set(block);
+      f.get(scratch)
+        .i32(4 * mr * nr + 64)
+        .op('i32.add')
+        .set(aPanels);
+      f.get(aPanels)
+        .i32(4 * kc * (mc + mr))
+        .op('i32.add')
+        .set(bPanels);
 
-    f.i32(0).set(pc);
-    const depthBlock = (): void => {
-      clampAdd(f, pc, kc, depth, () => arg('k'));
-      // B: columns n0 … n1 of this depth.
-      f.get(n0).set(jc).get(bPanels).set(panel);
-      f.for(jc, n1, nr, () => {
-        clampAdd(f, jc, nr, lanes, () => f.get(n1));
-        if (gather) {
-          f.get(b);
-          arg('kTable');
-          f.get(pc).i32(2).op('i32.shl').op('i32.add');
-          arg('columnTable');
-          f.get(jc).i32(2).op('i32.shl').op('i32.add');
-        } else {
-          f.get(b).get(pc);
-          arg('bK');
-          f.op('i32.mul').op('i32.add').get(jc);
-          arg('bColumn');
-          f.op('i32.mul').op('i32.add');
-          arg('bColumn');
-          arg('bK');
-        }
-        f.get(lanes).get(depth).get(panel).call(packB);
-        f.get(depth).i32(4 * nr).op('i32.mul').get(panel).op('i32.add').set(panel);
-      });
-      f.get(m0).set(ic);
-      f.for(ic, m1, mc, () => {
-        clampAdd(f, ic, mc, icEnd, () => f.get(m1));
-        f.bump(icEnd, ic);
-        f.get(ic).set(ir).get(aPanels).set(panel);
-        f.for(ir, icEnd, mr, () => {
-          clampAdd(f, ir, mr, rows, () => f.get(icEnd));
-          f.get(a).get(ir);
-          arg('aRow');
-          f.op('i32.mul').op('i32.add').get(pc);
-          arg('aK');
-          f.op('i32.mul').op('i32.add');
-          arg('aRow');
-          arg('aK');
-          f.get(rows).get(depth).get(panel).call(packA);
-          f.get(depth).i32(4 * mr).op('i32.mul').get(panel).op('i32.add').set(panel);
+      f.i32(0).set(pc);
+      const depthBlock = (): void => {
+        clampAdd(f, pc, kc, depth, () => arg('k'));
+        // B: columns n0 … n1 of this depth.
+        f.get(n0).set(jc).get(bPanels).set(panel);
+        f.for(jc, n1, nr, () => {
+          clampAdd(f, jc, nr, lanes, () => f.get(n1));
+          if (gather) {
+            f.get(b);
+            arg('kTable');
+            f.get(pc).i32(2).op('i32.shl').op('i32.add');
+            arg('columnTable');
+            f.get(jc).i32(2).op('i32.shl').op('i32.add');
+          } else {
+            f.get(b).get(pc);
+            arg('bK');
+            f.op('i32.mul').op('i32.add').get(jc);
+            arg('bColumn');
+            f.op('i32.mul').op('i32.add');
+            arg('bColumn');
+            arg('bK');
+          }
+          f.get(lanes).get(depth).get(panel).call(packB);
+          f.get(depth)
+            .i32(4 * nr)
+            .op('i32.mul')
+            .get(panel)
+            .op('i32.add')
+            .set(panel);
         });
-        blocks();
-      });
-    };
-    /** All register blocks of rows ic … icEnd and columns n0 … n1. */
-    const blocks = (): void => {
-      const [ap, bp] = [i32(), i32()];
-      f.get(n0).set(jc).get(bPanels).set(bp);
-      f.for(jc, n1, nr, () => {
-        clampAdd(f, jc, nr, lanes, () => f.get(n1));
-        f.get(ic).set(ir).get(aPanels).set(ap);
-        f.for(ir, icEnd, mr, () => {
-          clampAdd(f, ir, mr, rows, () => f.get(icEnd));
-          f.get(c).get(ir);
-          arg('cRow');
-          f.op('i32.mul').op('i32.add').set(cAt);
-          if (!gather) {
-            f.get(cAt).get(jc);
-            arg('cColumn');
+        f.get(m0).set(ic);
+        f.for(ic, m1, mc, () => {
+          clampAdd(f, ic, mc, icEnd, () => f.get(m1));
+          f.bump(icEnd, ic);
+          f.get(ic).set(ir).get(aPanels).set(panel);
+          f.for(ir, icEnd, mr, () => {
+            clampAdd(f, ir, mr, rows, () => f.get(icEnd));
+            f.get(a).get(ir);
+            arg('aRow');
+            f.op('i32.mul').op('i32.add').get(pc);
+            arg('aK');
+            f.op('i32.mul').op('i32.add');
+            arg('aRow');
+            arg('aK');
+            f.get(rows).get(depth).get(panel).call(packA);
+            f.get(depth)
+              .i32(4 * mr)
+              .op('i32.mul')
+              .get(panel)
+              .op('i32.add')
+              .set(panel);
+          });
+          blocks();
+        });
+      };
+      /** All register blocks of rows ic … icEnd and columns n0 … n1. */
+      const blocks = (): void => {
+        const [ap, bp] = [i32(), i32()];
+        f.get(n0).set(jc).get(bPanels).set(bp);
+        f.for(jc, n1, nr, () => {
+          clampAdd(f, jc, nr, lanes, () => f.get(n1));
+          f.get(ic).set(ir).get(aPanels).set(ap);
+          f.for(ir, icEnd, mr, () => {
+            clampAdd(f, ir, mr, rows, () => f.get(icEnd));
+            f.get(c).get(ir);
+            arg('cRow');
             f.op('i32.mul').op('i32.add').set(cAt);
-          }
-          // Whole blocks whose columns are neighbours in C are written in place; others go through scratch.
-          f.get(rows).i32(mr).op('i32.eq').get(lanes).i32(nr).op('i32.eq').op('i32.and');
-          if (gather) {
-            const o = i32();
-            arg('outputTable');
-            f.get(jc).i32(2).op('i32.shl').op('i32.add').set(o);
-            f.get(o).mem('i32.load', 4 * (nr - 1)).get(o).mem('i32.load').op('i32.sub').i32(4 * (nr - 1)).op('i32.eq').op('i32.and');
-            f.get(lanes).i32(nr).op('i32.eq').op('i32.and');
-          } else {
-            arg('cColumn');
-            f.i32(4).op('i32.eq').op('i32.and');
-          }
-          f.if(
-            () => {
-              f.get(ap).get(bp).get(depth).get(cAt);
-              if (gather) {
-                arg('outputTable');
-                f.get(jc).i32(2).op('i32.shl').op('i32.add').mem('i32.load').op('i32.add');
-              }
-              arg('cRow');
-              f.get(pc).call(micro);
-            },
-            () => {
-              f.get(ap).get(bp).get(depth).get(block).i32(4 * nr).i32(0).call(micro);
-              scatter();
-            },
-          );
-          f.get(depth).i32(4 * mr).op('i32.mul').get(ap).op('i32.add').set(ap);
+            if (!gather) {
+              f.get(cAt).get(jc);
+              arg('cColumn');
+              f.op('i32.mul').op('i32.add').set(cAt);
+            }
+            // Whole blocks whose columns are neighbours in C are written in place; others go through scratch.
+            f.get(rows).i32(mr).op('i32.eq').get(lanes).i32(nr).op('i32.eq').op('i32.and');
+            if (gather) {
+              const o = i32();
+              arg('outputTable');
+              f.get(jc).i32(2).op('i32.shl').op('i32.add').set(o);
+              f.get(o)
+                .mem('i32.load', 4 * (nr - 1))
+                .get(o)
+                .mem('i32.load')
+                .op('i32.sub')
+                .i32(4 * (nr - 1))
+                .op('i32.eq')
+                .op('i32.and');
+              f.get(lanes).i32(nr).op('i32.eq').op('i32.and');
+            } else {
+              arg('cColumn');
+              f.i32(4).op('i32.eq').op('i32.and');
+            }
+            f.if(
+              () => {
+                f.get(ap).get(bp).get(depth).get(cAt);
+                if (gather) {
+                  arg('outputTable');
+                  f.get(jc).i32(2).op('i32.shl').op('i32.add').mem('i32.load').op('i32.add');
+                }
+                arg('cRow');
+                f.get(pc).call(micro);
+              },
+              () => {
+                // The same sums in the same order as in place, so that results do not depend on how C was split.
+                f.get(pc).if(() => transfer('load'));
+                f.get(ap)
+                  .get(bp)
+                  .get(depth)
+                  .get(block)
+                  .i32(4 * nr)
+                  .get(pc)
+                  .call(micro);
+                transfer('store');
+              },
+            );
+            f.get(depth)
+              .i32(4 * mr)
+              .op('i32.mul')
+              .get(ap)
+              .op('i32.add')
+              .set(ap);
+          });
+          f.get(depth)
+            .i32(4 * nr)
+            .op('i32.mul')
+            .get(bp)
+            .op('i32.add')
+            .set(bp);
         });
-        f.get(depth).i32(4 * nr).op('i32.mul').get(bp).op('i32.add').set(bp);
-      });
-    };
-    /** Adds (first depth: writes) the valid part of the scratch block to C. */
-    const scatter = (): void => {
-      const [i, j, from, to, at] = [i32(), i32(), i32(), i32(), i32()];
-      f.i32(0).set(i);
-      f.for(i, rows, 1, () => {
-        f.get(block).get(i).i32(4 * nr).op('i32.mul').op('i32.add').set(from);
-        f.get(cAt).get(i);
-        arg('cRow');
-        f.op('i32.mul').op('i32.add').set(to).i32(0).set(j);
-        f.for(j, lanes, 1, () => {
-          f.get(to);
-          if (gather) {
-            arg('outputTable');
-            f.get(jc).get(j).op('i32.add').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
-          } else {
-            f.get(j);
-            arg('cColumn');
-            f.op('i32.mul');
-          }
-          f.op('i32.add').set(at);
-          f.get(at).get(from).mem('f32.load');
-          f.get(at).mem('f32.load').f32(0).get(pc).op('select').op('f32.add').mem('f32.store');
-          f.bump(from, 4);
+      };
+      /** Copies the valid part of the register block between C and scratch. */
+      const transfer = (way: 'load' | 'store'): void => {
+        const [i, j, inBlock, row, inC] = [i32(), i32(), i32(), i32(), i32()];
+        f.i32(0).set(i);
+        f.for(i, rows, 1, () => {
+          f.get(block)
+            .get(i)
+            .i32(4 * nr)
+            .op('i32.mul')
+            .op('i32.add')
+            .set(inBlock);
+          f.get(cAt).get(i);
+          arg('cRow');
+          f.op('i32.mul').op('i32.add').set(row).i32(0).set(j);
+          f.for(j, lanes, 1, () => {
+            f.get(row);
+            if (gather) {
+              arg('outputTable');
+              f.get(jc).get(j).op('i32.add').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
+            } else {
+              f.get(j);
+              arg('cColumn');
+              f.op('i32.mul');
+            }
+            f.op('i32.add').set(inC);
+            const [from, to] = way === 'load' ? [inC, inBlock] : [inBlock, inC];
+            f.get(to).get(from).mem('f32.load').mem('f32.store');
+            f.bump(inBlock, 4);
+          });
         });
-      });
-    };
-    // At least one turn, so that k = 0 writes zeros.
-    depthBlock();
-    f.bump(pc, kc);
-    f.while(
-      () => {
-        f.get(pc);
-        arg('k');
-        f.op('i32.lt_u');
-      },
-      () => {
-        depthBlock();
-        f.bump(pc, kc);
-      },
-    );
-  }, 'tile');
+      };
+      // At least one turn, so that k = 0 writes zeros.
+      depthBlock();
+      f.bump(pc, kc);
+      f.while(
+        () => {
+          f.get(pc);
+          arg('k');
+          f.op('i32.lt_u');
+        },
+        () => {
+          depthBlock();
+          f.bump(pc, kc);
+        },
+      );
+    },
+    'tile',
+  );
 }
 
 /** out = min(step, whole - from) */
@@ -275,39 +370,82 @@ function addGatherPack(module: ModuleBuilder, width: number): number {
         f.bump(kTable, 4).bump(dst, 4 * width);
       });
     };
-    f.get(lanes).i32(width).op('i32.eq').if(
-      () => {
-        f.get(columns).mem('i32.load', 4 * (width - 1)).get(columns).mem('i32.load').op('i32.sub').i32(4 * (width - 1)).op('i32.eq');
-        f.if(
-          () => {
-            f.get(src).get(columns).mem('i32.load').op('i32.add').set(src);
-            eachK(() => {
-              for (let j = 0; j < width / 4; j++) f.get(dst).get(p).mem('v128.load', 16 * j).mem('v128.store', 16 * j);
+    f.get(lanes)
+      .i32(width)
+      .op('i32.eq')
+      .if(
+        () => {
+          f.get(columns)
+            .mem('i32.load', 4 * (width - 1))
+            .get(columns)
+            .mem('i32.load')
+            .op('i32.sub')
+            .i32(4 * (width - 1))
+            .op('i32.eq');
+          f.if(
+            () => {
+              f.get(src).get(columns).mem('i32.load').op('i32.add').set(src);
+              eachK(() => {
+                for (let j = 0; j < width / 4; j++)
+                  f.get(dst)
+                    .get(p)
+                    .mem('v128.load', 16 * j)
+                    .mem('v128.store', 16 * j);
+              });
+            },
+            () => {
+              const offsets = Array.from({ length: width }, () => f.local('i32'));
+              offsets.forEach((o, i) =>
+                f
+                  .get(columns)
+                  .mem('i32.load', 4 * i)
+                  .set(o),
+              );
+              eachK(() => {
+                for (let j = 0; j < width / 4; j++) {
+                  f.get(p)
+                    .get(offsets[4 * j]!)
+                    .op('i32.add')
+                    .mem('v128.load32_zero')
+                    .set(v);
+                  for (let i = 1; i < 4; i++)
+                    f.get(p)
+                      .get(offsets[4 * j + i]!)
+                      .op('i32.add')
+                      .get(v)
+                      .laneMem('v128.load32_lane', i)
+                      .set(v);
+                  f.get(dst)
+                    .get(v)
+                    .mem('v128.store', 16 * j);
+                }
+              });
+            },
+          );
+        },
+        () =>
+          eachK(() => {
+            f.i32(0).set(l);
+            f.for(l, lanes, 1, () => {
+              f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add');
+              f.get(p)
+                .get(columns)
+                .get(l)
+                .i32(2)
+                .op('i32.shl')
+                .op('i32.add')
+                .mem('i32.load')
+                .op('i32.add')
+                .mem('f32.load');
+              f.mem('f32.store');
             });
-          },
-          () => {
-            const offsets = Array.from({ length: width }, () => f.local('i32'));
-            offsets.forEach((o, i) => f.get(columns).mem('i32.load', 4 * i).set(o));
-            eachK(() => {
-              for (let j = 0; j < width / 4; j++) {
-                f.get(p).get(offsets[4 * j]!).op('i32.add').mem('v128.load32_zero').set(v);
-                for (let i = 1; i < 4; i++) f.get(p).get(offsets[4 * j + i]!).op('i32.add').get(v).laneMem('v128.load32_lane', i).set(v);
-                f.get(dst).get(v).mem('v128.store', 16 * j);
-              }
-            });
-          },
-        );
-      },
-      () =>
-        eachK(() => {
-          f.i32(0).set(l);
-          f.for(l, lanes, 1, () => {
-            f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add');
-            f.get(p).get(columns).get(l).i32(2).op('i32.shl').op('i32.add').mem('i32.load').op('i32.add').mem('f32.load');
-            f.mem('f32.store');
-          });
-          f.for(l, width, 1, () => void f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add').i32(0).mem('i32.store'));
-        }),
-    );
+            f.for(
+              l,
+              width,
+              1,
+              () => void f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add').i32(0).mem('i32.store'),
+            );
+          }),
+      );
   });
 }

@@ -23,7 +23,15 @@ function acrossLanes(f: F, v: Local, op: 'f32x4.add' | 'f32x4.max'): void {
  * For each vector of a row at `from` (bytes end at `end`): loads it into `v` and runs `body`; the tail comes one
  * element at a time with the other lanes holding `neutral`.
  */
-function eachVector(f: F, from: Local, end: Local, v: Local, neutral: number, body: (store: (to: Local) => void) => void, step: (bytes: number) => void): void {
+function eachVector(
+  f: F,
+  from: Local,
+  end: Local,
+  v: Local,
+  neutral: number,
+  body: (store: (to: Local) => void) => void,
+  step: (bytes: number) => void,
+): void {
   f.while(
     () => void f.get(from).i32(16).op('i32.add').get(end).op('i32.le_u'),
     () => {
@@ -43,11 +51,27 @@ function eachVector(f: F, from: Local, end: Local, v: Local, neutral: number, bo
 }
 
 /** Rows of a tile: args are [x, weight, bias, y, rows, length, rowsPerTile, …]. */
-function forRows(f: F, body: (x: Local, y: Local, bytes: Local, arg: (w: number) => void, row: Local) => void): void {
+function forRows(
+  f: F,
+  body: (x: Local, y: Local, bytes: Local, arg: (w: number) => void, row: Local) => void,
+): void {
   const [args, tile] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
-  const [row, rowEnd, x, y, bytes] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
-  clampRange(f, tile, row, rowEnd, () => arg(6), () => arg(4));
+  const [row, rowEnd, x, y, bytes] = [
+    f.local('i32'),
+    f.local('i32'),
+    f.local('i32'),
+    f.local('i32'),
+    f.local('i32'),
+  ];
+  clampRange(
+    f,
+    tile,
+    row,
+    rowEnd,
+    () => arg(6),
+    () => arg(4),
+  );
   arg(5);
   f.i32(4).op('i32.mul').set(bytes);
   f.for(row, rowEnd, 1, () => {
@@ -59,7 +83,14 @@ function forRows(f: F, body: (x: Local, y: Local, bytes: Local, arg: (w: number)
   });
 }
 
-function prepareRows(engine: Engine, key: string, rows: number, length: number, extra: readonly number[], emit: (f: F) => void): PreparedRows {
+function prepareRows(
+  engine: Engine,
+  key: string,
+  rows: number,
+  length: number,
+  extra: readonly number[],
+  emit: (f: F) => void,
+): PreparedRows {
   if (rows === 0 || length === 0) return { run() {} };
   const code = engine.code(key, (module) => void module.add(['i32', 'i32', 'i32'], emit, 'tile'));
   const perTile = Math.max(1, Math.min(Math.floor(8192 / length), Math.ceil(rows / (4 * engine.threads))));
@@ -80,40 +111,93 @@ function prepareRows(engine: Engine, key: string, rows: number, length: number, 
 export function prepareSoftmax(engine: Engine, rows: number, length: number): PreparedRows {
   return prepareRows(engine, 'softmax', rows, length, [], (f) =>
     forRows(f, (x, y, bytes) => {
-      const [p, q, end, v, e, total] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('v128'), f.local('v128'), f.local('v128')];
+      const [p, q, end, v, e, total] = [
+        f.local('i32'),
+        f.local('i32'),
+        f.local('i32'),
+        f.local('v128'),
+        f.local('v128'),
+        f.local('v128'),
+      ];
       const highest = f.local('v128');
       const start = (): void => void f.get(x).set(p).get(x).get(bytes).op('i32.add').set(end).get(y).set(q);
       start();
       f.f32x4(-Infinity).set(highest);
-      eachVector(f, p, end, v, -Infinity, () => void f.get(highest).get(v).op('f32x4.max').set(highest), (n) => void f.bump(p, n));
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        -Infinity,
+        () => void f.get(highest).get(v).op('f32x4.max').set(highest),
+        (n) => void f.bump(p, n),
+      );
       acrossLanes(f, highest, 'f32x4.max');
       start();
       f.f32x4(0).set(total);
-      eachVector(f, p, end, v, -Infinity, (store) => {
-        f.get(v).get(highest).op('f32x4.sub').set(e);
-        exp(f, e);
-        f.tee(v).get(total).op('f32x4.add').set(total);
-        store(q);
-      }, (n) => void f.bump(p, n).bump(q, n));
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        -Infinity,
+        (store) => {
+          f.get(v).get(highest).op('f32x4.sub').set(e);
+          exp(f, e);
+          f.tee(v).get(total).op('f32x4.add').set(total);
+          store(q);
+        },
+        (n) => void f.bump(p, n).bump(q, n),
+      );
       acrossLanes(f, total, 'f32x4.add');
       f.get(y).set(p).get(y).get(bytes).op('i32.add').set(end);
-      eachVector(f, p, end, v, 0, (store) => {
-        f.get(v).get(total).op('f32x4.div').set(v);
-        store(p);
-      }, (n) => void f.bump(p, n));
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        0,
+        (store) => {
+          f.get(v).get(total).op('f32x4.div').set(v);
+          store(p);
+        },
+        (n) => void f.bump(p, n),
+      );
     }),
   );
 }
 
 /** mean and 1/√(var + eps) of the `bytes` at x; uncentred: mean stays 0. */
-function statistics(f: F, x: Local, bytes: Local, arg: (w: number) => void, centred: boolean, mean: Local, scale: Local): void {
-  const [p, end, v, total, count] = [f.local('i32'), f.local('i32'), f.local('v128'), f.local('v128'), f.local('v128')];
+function statistics(
+  f: F,
+  x: Local,
+  bytes: Local,
+  arg: (w: number) => void,
+  centred: boolean,
+  mean: Local,
+  scale: Local,
+): void {
+  const [p, end, v, total, count] = [
+    f.local('i32'),
+    f.local('i32'),
+    f.local('v128'),
+    f.local('v128'),
+    f.local('v128'),
+  ];
   f.get(bytes).i32(2).op('i32.shr_u').op('f32.convert_i32_u').op('f32x4.splat').set(count);
   f.get(x).get(bytes).op('i32.add').set(end);
   f.f32x4(0).set(mean);
   if (centred) {
     f.get(x).set(p).f32x4(0).set(total);
-    eachVector(f, p, end, v, 0, () => void f.get(total).get(v).op('f32x4.add').set(total), (n) => void f.bump(p, n));
+    eachVector(
+      f,
+      p,
+      end,
+      v,
+      0,
+      () => void f.get(total).get(v).op('f32x4.add').set(total),
+      (n) => void f.bump(p, n),
+    );
     acrossLanes(f, total, 'f32x4.add');
     f.get(total).get(count).op('f32x4.div').set(mean);
   }
@@ -122,14 +206,30 @@ function statistics(f: F, x: Local, bytes: Local, arg: (w: number) => void, cent
   f.while(
     () => void f.get(p).i32(16).op('i32.add').get(end).op('i32.le_u'),
     () => {
-      f.get(p).mem('v128.load').get(mean).op('f32x4.sub').tee(v).get(v).op('f32x4.mul').get(total).op('f32x4.add').set(total);
+      f.get(p)
+        .mem('v128.load')
+        .get(mean)
+        .op('f32x4.sub')
+        .tee(v)
+        .get(v)
+        .op('f32x4.mul')
+        .get(total)
+        .op('f32x4.add')
+        .set(total);
       f.bump(p, 16);
     },
   );
   f.while(
     () => void f.get(p).get(end).op('i32.lt_u'),
     () => {
-      f.get(p).get(mean).laneMem('v128.load32_lane', 0).get(mean).op('f32x4.sub').tee(v).get(v).op('f32x4.mul');
+      f.get(p)
+        .get(mean)
+        .laneMem('v128.load32_lane', 0)
+        .get(mean)
+        .op('f32x4.sub')
+        .tee(v)
+        .get(v)
+        .op('f32x4.mul');
       f.get(total).op('f32x4.add').set(total);
       f.bump(p, 4);
     },
@@ -152,7 +252,14 @@ export function prepareLastAxisNorm(
   const { centred, weight, bias } = options;
   return prepareRows(engine, `norm ${centred} ${weight} ${bias}`, rows, length, [bitsOf(options.eps)], (f) =>
     forRows(f, (x, y, bytes, arg) => {
-      const [mean, scale, v, p, q, end] = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('i32'), f.local('i32'), f.local('i32')];
+      const [mean, scale, v, p, q, end] = [
+        f.local('v128'),
+        f.local('v128'),
+        f.local('v128'),
+        f.local('i32'),
+        f.local('i32'),
+        f.local('i32'),
+      ];
       const [w, b] = [f.local('i32'), f.local('i32')];
       statistics(f, x, bytes, arg, centred, mean, scale);
       f.get(x).set(p).get(x).get(bytes).op('i32.add').set(end).get(y).set(q);
@@ -160,14 +267,23 @@ export function prepareLastAxisNorm(
       f.set(w);
       arg(2);
       f.set(b);
-      const body = (vector: boolean) => (store: (to: Local) => void): void => {
-        const load = (from: Local): void => void f.get(from).mem(vector ? 'v128.load' : 'v128.load32_splat');
-        f.get(v).get(mean).op('f32x4.sub').get(scale).op('f32x4.mul');
-        if (weight) (load(w), f.op('f32x4.mul'));
-        if (bias) (load(b), f.op('f32x4.add'));
-        f.set(v);
-        store(q);
-      };
+      const body =
+        (vector: boolean) =>
+        (store: (to: Local) => void): void => {
+          const load = (from: Local): void =>
+            void f.get(from).mem(vector ? 'v128.load' : 'v128.load32_splat');
+          f.get(v).get(mean).op('f32x4.sub').get(scale).op('f32x4.mul');
+          if (weight) {
+            load(w);
+            f.op('f32x4.mul');
+          }
+          if (bias) {
+            load(b);
+            f.op('f32x4.add');
+          }
+          f.set(v);
+          store(q);
+        };
       eachVectorSplit(f, p, end, v, body(true), body(false), (n) => {
         f.bump(p, n).bump(q, n);
         if (weight) f.bump(w, n);
@@ -226,44 +342,71 @@ function siluInPlace(f: F, v: Local): void {
 export function prepareGroupNorm(engine: Engine, s: GroupNormSpec): PreparedRows {
   const perGroup = s.channels / s.groups;
   const extra = [bitsOf(s.eps), s.inner, perGroup, s.groups];
-  return prepareRows(engine, `groupNorm ${s.affine} ${s.silu}`, s.n * s.groups, perGroup * s.inner, extra, (f) =>
-    forRows(f, (x, y, bytes, arg, row) => {
-      const [mean, scale, v, a, b] = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128')];
-      const [p, q, end, c, channel, channelEnd] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
-      statistics(f, x, bytes, arg, true, mean, scale);
-      f.get(x).set(p).get(y).set(q);
-      // First channel of this group: (row mod groups) · channels per group.
-      f.get(row);
-      arg(10);
-      f.op('i32.rem_u');
-      arg(9);
-      f.op('i32.mul').tee(channel);
-      arg(9);
-      f.op('i32.add').set(channelEnd);
-      f.for(channel, channelEnd, 1, () => {
-        // y = x·a + b with a = scale·weight, b = bias - mean·a.
-        f.get(channel).i32(2).op('i32.shl').set(c);
-        f.get(scale);
-        if (s.affine > 0) {
-          arg(1);
-          f.get(c).op('i32.add').mem('v128.load32_splat').op('f32x4.mul');
-        }
-        f.set(a);
-        if (s.affine > 1) {
-          arg(2);
-          f.get(c).op('i32.add').mem('v128.load32_splat');
-        } else f.f32x4(0);
-        f.set(b);
-        f.get(p);
-        arg(8);
-        f.i32(2).op('i32.shl').op('i32.add').set(end);
-        eachVector(f, p, end, v, 0, (store) => {
-          f.get(v).get(mean).op('f32x4.sub').get(a).op('f32x4.mul').get(b).op('f32x4.add').set(v);
-          if (s.silu) siluInPlace(f, v);
-          store(q);
-        }, (n) => void f.bump(p, n).bump(q, n));
-      });
-    }),
+  return prepareRows(
+    engine,
+    `groupNorm ${s.affine} ${s.silu}`,
+    s.n * s.groups,
+    perGroup * s.inner,
+    extra,
+    (f) =>
+      forRows(f, (x, y, bytes, arg, row) => {
+        const [mean, scale, v, a, b] = [
+          f.local('v128'),
+          f.local('v128'),
+          f.local('v128'),
+          f.local('v128'),
+          f.local('v128'),
+        ];
+        const [p, q, end, c, channel, channelEnd] = [
+          f.local('i32'),
+          f.local('i32'),
+          f.local('i32'),
+          f.local('i32'),
+          f.local('i32'),
+          f.local('i32'),
+        ];
+        statistics(f, x, bytes, arg, true, mean, scale);
+        f.get(x).set(p).get(y).set(q);
+        // First channel of this group: (row mod groups) · channels per group.
+        f.get(row);
+        arg(10);
+        f.op('i32.rem_u');
+        arg(9);
+        f.op('i32.mul').tee(channel);
+        arg(9);
+        f.op('i32.add').set(channelEnd);
+        f.for(channel, channelEnd, 1, () => {
+          // y = x·a + b with a = scale·weight, b = bias - mean·a.
+          f.get(channel).i32(2).op('i32.shl').set(c);
+          f.get(scale);
+          if (s.affine > 0) {
+            arg(1);
+            f.get(c).op('i32.add').mem('v128.load32_splat').op('f32x4.mul');
+          }
+          f.set(a);
+          if (s.affine > 1) {
+            arg(2);
+            f.get(c).op('i32.add').mem('v128.load32_splat');
+          } else f.f32x4(0);
+          f.set(b);
+          f.get(p);
+          arg(8);
+          f.i32(2).op('i32.shl').op('i32.add').set(end);
+          eachVector(
+            f,
+            p,
+            end,
+            v,
+            0,
+            (store) => {
+              f.get(v).get(mean).op('f32x4.sub').get(a).op('f32x4.mul').get(b).op('f32x4.add').set(v);
+              if (s.silu) siluInPlace(f, v);
+              store(q);
+            },
+            (n) => void f.bump(p, n).bump(q, n),
+          );
+        });
+      }),
   );
 }
 
@@ -295,7 +438,20 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
   const [args, tile, scratch] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
   const i32 = (): Local => f.local('i32');
-  const [x, y, pixel, inner, c, row, p, q, g, gEnd, k, kEnd] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [x, y, pixel, inner, c, row, p, q, g, gEnd, k, kEnd] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
   const [v, total, mean, count] = [f.local('v128'), f.local('f32'), f.local('f32'), f.local('f32')];
   const [sums, a, b] = [i32(), i32(), i32()];
   arg(8);
@@ -319,14 +475,20 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
     f.while(
       () => void f.get(c).i32(16).op('i32.add').get(row).op('i32.le_u'),
       () => {
-        body((base) => (at(base), void f.mem('v128.load')), (base) => (at(base), void f.get(v).mem('v128.store')));
+        body(
+          (base) => (at(base), void f.mem('v128.load')),
+          (base) => (at(base), void f.get(v).mem('v128.store')),
+        );
         f.bump(c, 16);
       },
     );
     f.while(
       () => void f.get(c).get(row).op('i32.lt_u'),
       () => {
-        body((base) => (at(base), void f.mem('v128.load32_splat')), (base) => (at(base), void f.get(v).laneMem('v128.store32_lane', 0)));
+        body(
+          (base) => (at(base), void f.mem('v128.load32_splat')),
+          (base) => (at(base), void f.get(v).laneMem('v128.store32_lane', 0)),
+        );
         f.bump(c, 4);
       },
     );
@@ -348,7 +510,12 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
         f.f32(0).set(total).get(k).set(g).get(k);
         arg(9);
         f.i32(2).op('i32.shl').op('i32.add').set(kEnd);
-        f.for(g, kEnd, 4, () => void f.get(total).get(sums).get(g).op('i32.add').mem('f32.load').op('f32.add').set(total));
+        f.for(
+          g,
+          kEnd,
+          4,
+          () => void f.get(total).get(sums).get(g).op('i32.add').mem('f32.load').op('f32.add').set(total),
+        );
         use();
         f.for(k, kEnd, 4, channel);
       },
@@ -356,27 +523,31 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
   };
 
   clear();
-  eachPixel(() => eachChannel((load, store) => {
-    load(sums);
-    load(p);
-    f.op('f32x4.add').set(v);
-    store(sums);
-  }));
+  eachPixel(() =>
+    eachChannel((load, store) => {
+      load(sums);
+      load(p);
+      f.op('f32x4.add').set(v);
+      store(sums);
+    }),
+  );
   // b holds the mean of each channel's group until a and b are known.
   eachGroup(
     () => void f.get(total).get(count).op('f32.div').set(mean),
     () => void f.get(b).get(k).op('i32.add').get(mean).mem('f32.store'),
   );
   clear();
-  eachPixel(() => eachChannel((load, store) => {
-    load(p);
-    load(b);
-    f.op('f32x4.sub').set(v);
-    f.get(v).get(v).op('f32x4.mul');
-    load(sums);
-    f.op('f32x4.add').set(v);
-    store(sums);
-  }));
+  eachPixel(() =>
+    eachChannel((load, store) => {
+      load(p);
+      load(b);
+      f.op('f32x4.sub').set(v);
+      f.get(v).get(v).op('f32x4.mul');
+      load(sums);
+      f.op('f32x4.add').set(v);
+      store(sums);
+    }),
+  );
   eachGroup(
     () => {
       f.f32(1).get(total).get(count).op('f32.div');
@@ -392,21 +563,23 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
       f.mem('f32.store');
     },
   );
-  eachPixel(() => eachChannel((load, store) => {
-    load(p);
-    load(b);
-    f.op('f32x4.sub');
-    load(a);
-    f.op('f32x4.mul');
-    if (s.affine > 1) {
-      const bias = i32();
-      arg(2);
-      f.set(bias);
-      load(bias);
-      f.op('f32x4.add');
-    }
-    f.set(v);
-    if (s.silu) siluInPlace(f, v);
-    store(q);
-  }));
+  eachPixel(() =>
+    eachChannel((load, store) => {
+      load(p);
+      load(b);
+      f.op('f32x4.sub');
+      load(a);
+      f.op('f32x4.mul');
+      if (s.affine > 1) {
+        const bias = i32();
+        arg(2);
+        f.set(bias);
+        load(bias);
+        f.op('f32x4.add');
+      }
+      f.set(v);
+      if (s.silu) siluInPlace(f, v);
+      store(q);
+    }),
+  );
 }

@@ -18,8 +18,12 @@ export function exp(f: F, x: Local): void {
   f.get(x).f32x4(-104).op('f32x4.max').f32x4(89).op('f32x4.min').tee(r);
   f.f32x4(Math.LOG2E).op('f32x4.mul').op('f32x4.nearest').set(n);
   f.get(r).get(n).f32x4(0.693359375).op('f32x4.mul').op('f32x4.sub');
-  f.get(n).f32x4(-2.12194440e-4).op('f32x4.mul').op('f32x4.sub').set(r);
-  polynomial(f, r, [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1]);
+  f.get(n).f32x4(-2.1219444e-4).op('f32x4.mul').op('f32x4.sub').set(r);
+  polynomial(
+    f,
+    r,
+    [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1],
+  );
   f.get(r).op('f32x4.mul').get(r).op('f32x4.mul').get(r).op('f32x4.add').f32x4(1).op('f32x4.add');
   // · 2^n as two factors: 2^128 and 2^-150 are out of a float's exponent range, their halves are not.
   f.get(n).op('i32x4.trunc_sat_f32x4_s').tee(k).i32(1).op('i32x4.shr_s').tee(n);
@@ -44,7 +48,11 @@ function copySign(f: F, from: Local): void {
 export function tanh(f: F, x: Local): void {
   const [a, s, small] = [f.local('v128'), f.local('v128'), f.local('v128')];
   f.get(x).get(x).op('f32x4.mul').set(s);
-  polynomial(f, s, [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1]);
+  polynomial(
+    f,
+    s,
+    [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+  );
   f.get(s).op('f32x4.mul').get(x).op('f32x4.mul').get(x).op('f32x4.add').set(small);
   // Large: 1 - 2 / (e^2|x| + 1), with x's sign.
   f.get(x).op('f32x4.abs').tee(a).get(a).op('f32x4.add').set(s);
@@ -65,8 +73,24 @@ export function erf(f: F, x: Local): void {
   ]); // prettier-ignore
   f.get(x).op('f32x4.mul').set(small);
   // |x| >= 1: 1 - t·e^(-x² + P(t)) with t = 1/(1 + |x|/2) (Press et al., Numerical Recipes, section 6.2).
-  f.f32x4(1).get(x).op('f32x4.abs').tee(a).f32x4(0.5).op('f32x4.mul').f32x4(1).op('f32x4.add').op('f32x4.div').set(t);
-  polynomial(f, t, [0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223]);
+  f.f32x4(1)
+    .get(x)
+    .op('f32x4.abs')
+    .tee(a)
+    .f32x4(0.5)
+    .op('f32x4.mul')
+    .f32x4(1)
+    .op('f32x4.add')
+    .op('f32x4.div')
+    .set(t);
+  polynomial(
+    f,
+    t,
+    [
+      0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196,
+      1.00002368, -1.26551223,
+    ],
+  );
   f.get(s).op('f32x4.sub').set(s);
   f.get(small);
   f.f32x4(1).get(t);
@@ -92,7 +116,11 @@ export function toHalf(f: F, x: Local): void {
   f.get(x).i32x4(0x7fffffff).op('v128.and').set(a);
   // Normal: rebias the exponent, add half an ulp (less one unless the kept mantissa is odd), drop 13 bits.
   f.get(a).get(a).i32(13).op('i32x4.shr_u').i32x4(1).op('v128.and').op('i32x4.add');
-  f.i32x4(((15 - 127) << 23) + 0xfff).op('i32x4.add').i32(13).op('i32x4.shr_u').set(normal);
+  f.i32x4(((15 - 127) << 23) + 0xfff)
+    .op('i32x4.add')
+    .i32(13)
+    .op('i32x4.shr_u')
+    .set(normal);
   // Subnormal: adding 0.5 lines the bits up and rounds them.
   f.get(a).f32x4(0.5).op('f32x4.add').i32x4(0x3f000000).op('i32x4.sub').set(sub);
   f.get(sub).get(normal).get(a).i32x4(0x38800000).op('i32x4.lt_s').op('v128.bitselect').set(normal);
@@ -106,6 +134,14 @@ export function toHalf(f: F, x: Local): void {
 export function toBfloat(f: F, x: Local): void {
   const quiet = f.local('v128');
   f.get(x).i32(16).op('i32x4.shr_u').i32x4(0x40).op('v128.or').set(quiet);
-  f.get(x).get(x).i32(16).op('i32x4.shr_u').i32x4(1).op('v128.and').op('i32x4.add').i32x4(0x7fff).op('i32x4.add');
+  f.get(x)
+    .get(x)
+    .i32(16)
+    .op('i32x4.shr_u')
+    .i32x4(1)
+    .op('v128.and')
+    .op('i32x4.add')
+    .i32x4(0x7fff)
+    .op('i32x4.add');
   f.i32(16).op('i32x4.shr_u').get(quiet).get(x).get(x).op('f32x4.eq').op('v128.bitselect');
 }

@@ -14,7 +14,11 @@ const varint = (value: number): number[] => {
   }
 };
 const integer = (field: number, value: number): number[] => [...varint(field << 3), ...varint(value)];
-const block = (field: number, bytes: readonly number[]): number[] => [...varint((field << 3) | 2), ...varint(bytes.length), ...bytes];
+const block = (field: number, bytes: readonly number[]): number[] => [
+  ...varint((field << 3) | 2),
+  ...varint(bytes.length),
+  ...bytes,
+];
 const text = (s: string): number[] => [...new TextEncoder().encode(s)];
 
 interface OnnxTensor {
@@ -27,18 +31,32 @@ function valueInfo({ name, shape }: OnnxTensor): number[] {
   return [...block(1, text(name)), ...block(2, block(1, [...integer(1, 1), ...block(2, dims)]))];
 }
 
-function model(op: string, inputs: readonly OnnxTensor[], output: OnnxTensor, ints: Readonly<Record<string, readonly number[]>>): Uint8Array {
+function model(
+  op: string,
+  inputs: readonly OnnxTensor[],
+  output: OnnxTensor,
+  ints: Readonly<Record<string, readonly number[]>>,
+): Uint8Array {
   const attributes = Object.entries(ints).flatMap(([name, values]) =>
     block(5, [...block(1, text(name)), ...values.flatMap((v) => integer(8, v)), ...integer(20, 7)]),
   );
-  const node = [...inputs.flatMap((t) => block(1, text(t.name))), ...block(2, text(output.name)), ...block(4, text(op)), ...attributes];
+  const node = [
+    ...inputs.flatMap((t) => block(1, text(t.name))),
+    ...block(2, text(output.name)),
+    ...block(4, text(op)),
+    ...attributes,
+  ];
   const graph = [
     ...block(1, node),
     ...block(2, text('g')),
     ...inputs.flatMap((t) => block(11, valueInfo(t))),
     ...block(12, valueInfo(output)),
   ];
-  return Uint8Array.from([...integer(1, 8), ...block(7, graph), ...block(8, [...block(1, []), ...integer(2, 17)])]);
+  return Uint8Array.from([
+    ...integer(1, 8),
+    ...block(7, graph),
+    ...block(8, [...block(1, []), ...integer(2, 17)]),
+  ]);
 }
 
 export interface MatmulWork {
@@ -59,7 +77,12 @@ export interface ConvWork {
 type Build = 'node' | 'web';
 interface Ort {
   readonly env: { wasm: { numThreads: number; wasmPaths: string } };
-  readonly InferenceSession: { create(model: Uint8Array, options: object): Promise<{ run(feeds: object): Promise<Record<string, { data: Float32Array }>> }> };
+  readonly InferenceSession: {
+    create(
+      model: Uint8Array,
+      options: object,
+    ): Promise<{ run(feeds: object): Promise<Record<string, { data: Float32Array }>> }>;
+  };
   readonly Tensor: new (type: 'float32', data: Float32Array, shape: readonly number[]) => object;
 }
 
@@ -83,7 +106,9 @@ async function candidate(
   const ort = await runtime(build, threads);
   const options = build === 'node' ? { intraOpNumThreads: threads } : { executionProviders: ['wasm'] };
   const session = await ort.InferenceSession.create(bytes, options);
-  const inputs = Object.fromEntries(Object.entries(feeds).map(([name, [data, shape]]) => [name, new ort.Tensor('float32', data, shape)]));
+  const inputs = Object.fromEntries(
+    Object.entries(feeds).map(([name, [data, shape]]) => [name, new ort.Tensor('float32', data, shape)]),
+  );
   return {
     name: `onnxruntime-${build} ${threads} thread${threads > 1 ? 's' : ''}`,
     run: async () => void (await session.run(inputs)),
@@ -92,7 +117,15 @@ async function candidate(
 }
 
 export async function onnxMatmul(build: Build, threads: number, w: MatmulWork): ReturnType<typeof candidate> {
-  const bytes = model('MatMul', [{ name: 'a', shape: [w.m, w.k] }, { name: 'b', shape: [w.k, w.n] }], { name: 'y', shape: [w.m, w.n] }, {});
+  const bytes = model(
+    'MatMul',
+    [
+      { name: 'a', shape: [w.m, w.k] },
+      { name: 'b', shape: [w.k, w.n] },
+    ],
+    { name: 'y', shape: [w.m, w.n] },
+    {},
+  );
   return candidate(build, threads, bytes, { a: [w.a, [w.m, w.k]], b: [w.b, [w.k, w.n]] });
 }
 
@@ -101,9 +134,17 @@ export async function onnxConv(build: Build, threads: number, w: ConvWork): Retu
   const [n, , h, width] = w.xShape as [number, number, number, number];
   const [o, , kh, kw] = w.wShape as [number, number, number, number];
   const y = [n, o, h + 2 * w.pad - kh + 1, width + 2 * w.pad - kw + 1];
-  const bytes = model('Conv', [{ name: 'x', shape: w.xShape }, { name: 'w', shape: w.wShape }], { name: 'y', shape: y }, {
-    kernel_shape: [kh, kw],
-    pads: [w.pad, w.pad, w.pad, w.pad],
-  });
+  const bytes = model(
+    'Conv',
+    [
+      { name: 'x', shape: w.xShape },
+      { name: 'w', shape: w.wShape },
+    ],
+    { name: 'y', shape: y },
+    {
+      kernel_shape: [kh, kw],
+      pads: [w.pad, w.pad, w.pad, w.pad],
+    },
+  );
   return candidate(build, threads, bytes, { x: [w.x, w.xShape], w: [w.w, w.wShape] });
 }

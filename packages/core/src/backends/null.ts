@@ -16,7 +16,11 @@ export interface NullBackend extends Backend {
 
 /** `choices` replaces the one choice per op; `maxBytes` limits memory. */
 export function nullBackend(
-  options: { choices?: (op: KernelOp, args: readonly ArgSpec[]) => readonly Choice[]; maxBytes?: number; poolBuffers?: boolean } = {},
+  options: {
+    choices?: (op: KernelOp, args: readonly ArgSpec[]) => readonly Choice[];
+    maxBytes?: number;
+    poolBuffers?: boolean;
+  } = {},
 ): NullBackend {
   const runs: string[] = [];
   let allocated = 0;

@@ -24,14 +24,23 @@ class Block extends Module<[x: Tensor], Tensor> {
     const y = this.conv.call(this.norm.call(x, 'silu'), { residual: x });
     const [n, c, h, w] = y.shape as [number, number, number, number];
     const tokens = y.permute(0, 2, 3, 1).view([n, h * w, c]);
-    const q = this.to_q.call(tokens).view([n, h * w, 2, 4]).permute(0, 2, 1, 3);
-    return attention(q, q, q).permute(0, 2, 1, 3).view([n, h * w, c]);
+    const q = this.to_q
+      .call(tokens)
+      .view([n, h * w, 2, 4])
+      .permute(0, 2, 1, 3);
+    return attention(q, q, q)
+      .permute(0, 2, 1, 3)
+      .view([n, h * w, c]);
   }
 }
 
 test('a block traces without a device or weights, and prints', () => {
   const block = new Block();
-  const { graph } = trace(({ x }) => block.call(x!), { x: Tensor.abstract('float32', [2, 8, 4, 4]) }, block.stateDict());
+  const { graph } = trace(
+    ({ x }) => block.call(x!),
+    { x: Tensor.abstract('float32', [2, 8, 4, 4]) },
+    block.stateDict(),
+  );
   expect(printGraph(graph)).toMatchInlineSnapshot(`
     "inputs %0 x: f32[2,8,4,4]
     %3: f32[2,8,4,4] = groupNorm(%0, p:norm.weight, p:norm.bias) groups=4 eps=0.00001 activation="silu"
@@ -92,13 +101,17 @@ test('replay checks names, dtypes and shapes', () => {
   const { graph } = trace(({ x }) => add(x!, 1), { x: Tensor.abstract('float32', [3]) });
   expect(() => runGraph(graph, {}, { device })).toThrow("input 'x' is missing");
   const wrong = Tensor.abstract('float32', [4]);
-  expect(() => runGraph(graph, { x: wrong }, { device })).toThrow("input 'x' was traced as float32[3], got float32[4]");
+  expect(() => runGraph(graph, { x: wrong }, { device })).toThrow(
+    "input 'x' was traced as float32[3], got float32[4]",
+  );
 });
 
 function sample(): string {
   const block = new Block();
   const input = { x: Tensor.abstract('float32', [1, 8, 2, 2]) };
-  return serializeGraph(trace(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph);
+  return serializeGraph(
+    trace(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph,
+  );
 }
 
 test('a graph survives its file', () => {
@@ -112,7 +125,8 @@ test('a damaged file is refused with a FormatError, whatever was changed', () =>
   const paths: (string | number)[][] = [];
   const walk = (v: unknown, path: (string | number)[]): void => {
     if (path.length > 0) paths.push(path);
-    if (typeof v === 'object' && v !== null) for (const [k, child] of Object.entries(v)) walk(child, [...path, k]);
+    if (typeof v === 'object' && v !== null)
+      for (const [k, child] of Object.entries(v)) walk(child, [...path, k]);
   };
   walk(json, []);
   const junk = fc.constantFrom<unknown>(null, -1, 1e9, 0.5, 'x', [], {}, [1e9, 1e9, 1e9], ['exec', 1], true);

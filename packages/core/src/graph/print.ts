@@ -5,7 +5,12 @@ import { formatShape } from '../errors.ts';
 import { memoryFormatOf } from '../layout.ts';
 import type { Graph, GraphNode, ValueInfo } from './graph.ts';
 
-const defaults: Readonly<Record<string, string>> = { dilation: '[1,1]', groups: '1', mask: '"none"', stride: '[1,1]' };
+const defaults: Readonly<Record<string, string>> = {
+  dilation: '[1,1]',
+  groups: '1',
+  mask: '"none"',
+  stride: '[1,1]',
+};
 
 function type(v: ValueInfo): string {
   const format = memoryFormatOf({ shape: v.shape, strides: v.strides, offset: 0 });
@@ -30,7 +35,9 @@ export function printGraph(graph: Graph): string {
   const nameOf = (id: number): string => names.get(id) ?? `%${id}`;
   const lines = [
     `inputs ${graph.inputs.map((v) => `%${v.id} ${v.name}: ${type(v)}`).join(', ')}`,
-    ...graph.nodes.map((n) => `%${n.id}: ${type(n)} = ${n.op.kind}(${n.inputs.map(nameOf).join(', ')})${attributes(n)}`),
+    ...graph.nodes.map(
+      (n) => `%${n.id}: ${type(n)} = ${n.op.kind}(${n.inputs.map(nameOf).join(', ')})${attributes(n)}`,
+    ),
     `outputs ${graph.outputs.map((o) => `${o.name}: ${nameOf(o.id)}`).join(', ')}`,
   ];
   return lines.join('\n');

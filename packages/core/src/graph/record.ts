@@ -126,7 +126,8 @@ export function trace(
       const abstract: Record<string, Tensor> = {};
       const named: NamedValue[] = [];
       for (const [name, t] of Object.entries(inputs)) {
-        const layout = t.memoryFormat === 'channelsLast' ? layoutOf(t.shape, 'channelsLast') : layoutOf(t.shape);
+        const layout =
+          t.memoryFormat === 'channelsLast' ? layoutOf(t.shape, 'channelsLast') : layoutOf(t.shape);
         abstract[name] = new Tensor(t.dtype, layout, undefined, t.deviceOrNone);
         named.push(recorder.input(name, abstract[name]));
       }

@@ -10,12 +10,19 @@ import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue, ValueId } from './graph.ts';
 
-function bind(what: string, values: readonly NamedValue[], given: ReadonlyMap<string, Tensor>, into: Map<ValueId, Tensor>): void {
+function bind(
+  what: string,
+  values: readonly NamedValue[],
+  given: ReadonlyMap<string, Tensor>,
+  into: Map<ValueId, Tensor>,
+): void {
   for (const v of values) {
     const t = given.get(v.name);
     if (!t) throw new ArgumentError(`runGraph: ${what} '${v.name}' is missing`);
     if (t.dtype !== v.dtype || formatShape(t.shape) !== formatShape(v.shape)) {
-      throw new ShapeError(`runGraph: ${what} '${v.name}' was traced as ${v.dtype}${formatShape(v.shape)}, got ${t.toString()}`);
+      throw new ShapeError(
+        `runGraph: ${what} '${v.name}' was traced as ${v.dtype}${formatShape(v.shape)}, got ${t.toString()}`,
+      );
     }
     into.set(v.id, t);
   }
@@ -56,7 +63,8 @@ export function runGraph(
     for (const [at, node] of graph.nodes.entries()) {
       const args = node.inputs.map((id) => values.get(id)!);
       values.set(node.id, apply(node.op, args, bindings.device));
-      for (const id of new Set(node.inputs)) if (lastUse.get(id) === at && !kept.has(id)) values.get(id)!.dispose();
+      for (const id of new Set(node.inputs))
+        if (lastUse.get(id) === at && !kept.has(id)) values.get(id)!.dispose();
     }
     return Object.fromEntries(graph.outputs.map((o) => [o.name, values.get(o.id)!.alias()]));
   });

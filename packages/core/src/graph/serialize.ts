@@ -35,14 +35,19 @@ export function parseGraph(text: string, source: string): Graph {
   }
   const isRecord = (v: unknown): v is Record_ => typeof v === 'object' && v !== null && !Array.isArray(v);
   if (!isRecord(json)) return fail('is not a graph object');
-  if (json['schema'] !== opSchemaVersion) fail(`has schema ${String(json['schema'])}, this version reads ${opSchemaVersion}`);
+  if (json['schema'] !== opSchemaVersion)
+    fail(`has schema ${String(json['schema'])}, this version reads ${opSchemaVersion}`);
   const list = (key: string): readonly Record_[] => {
     const v = json[key];
-    if (!Array.isArray(v) || v.length > limits.nodes || !v.every(isRecord)) return fail(`'${key}' is not a list of at most ${limits.nodes} objects`);
+    if (!Array.isArray(v) || v.length > limits.nodes || !v.every(isRecord))
+      return fail(`'${key}' is not a list of at most ${limits.nodes} objects`);
     return v;
   };
   const sizes = (v: unknown, what: string): readonly number[] => {
-    const ok = Array.isArray(v) && v.length <= limits.rank && v.every((d) => Number.isSafeInteger(d) && (d as number) >= 0);
+    const ok =
+      Array.isArray(v) &&
+      v.length <= limits.rank &&
+      v.every((d) => Number.isSafeInteger(d) && (d as number) >= 0);
     return ok ? (v as number[]) : fail(`${what} is not a list of at most ${limits.rank} sizes`);
   };
   const values = new Map<ValueId, ValueInfo>();
@@ -52,7 +57,8 @@ export function parseGraph(text: string, source: string): Graph {
     if (!isDType(dtype)) return fail(`${what} has unknown dtype ${String(dtype)}`);
     const shape = sizes(v['shape'], `shape of ${what}`);
     const strides = sizes(v['strides'], `strides of ${what}`);
-    if (strides.length !== shape.length || elementCount(shape) > limits.elements) fail(`${what} has strides of another rank or is too large`);
+    if (strides.length !== shape.length || elementCount(shape) > limits.elements)
+      fail(`${what} has strides of another rank or is too large`);
     const info = { id: id as number, dtype, shape, strides };
     values.set(info.id, info);
     return info;
@@ -66,17 +72,26 @@ export function parseGraph(text: string, source: string): Graph {
   const nodes = list('nodes').map((v, i): GraphNode => {
     const what = `node ${i}`;
     const ids = v['inputs'];
-    if (!Array.isArray(ids) || !ids.every((id) => values.has(id as number))) return fail(`${what} reads a value that is not defined before it`);
+    if (!Array.isArray(ids) || !ids.every((id) => values.has(id as number)))
+      return fail(`${what} reads a value that is not defined before it`);
     const { op } = v;
     if (!isRecord(op) || typeof op['kind'] !== 'string') return fail(`${what} has no op`);
-    for (const key of ['expr', 'epilogue', 'pre', 'post']) if (key in op) validateExpr(op[key], `${source}: ${what}`);
+    for (const key of ['expr', 'epilogue', 'pre', 'post'])
+      if (key in op) validateExpr(op[key], `${source}: ${what}`);
     const args = (ids as number[]).map((id) => values.get(id)!);
     const info = define(v, what);
     const inferred = inferNode(op as unknown as Op, args, `${source}: ${what}`);
     if (formatShape(inferred.shape) !== formatShape(info.shape) || inferred.dtype !== info.dtype) {
-      fail(`${what} (${op['kind']}) says ${info.dtype}${formatShape(info.shape)} but its inputs give ${inferred.dtype}${formatShape(inferred.shape)}`);
+      fail(
+        `${what} (${op['kind']}) says ${info.dtype}${formatShape(info.shape)} but its inputs give ${inferred.dtype}${formatShape(inferred.shape)}`,
+      );
     }
-    return { ...info, op: op as unknown as Op, inputs: ids as number[], module: typeof v['module'] === 'string' ? v['module'] : '' };
+    return {
+      ...info,
+      op: op as unknown as Op,
+      inputs: ids as number[],
+      module: typeof v['module'] === 'string' ? v['module'] : '',
+    };
   });
   const outputs = list('outputs').map((o, i) => {
     if (typeof o['name'] !== 'string' || !values.has(o['id'] as number)) fail(`outputs[${i}] names no value`);
@@ -86,8 +101,15 @@ export function parseGraph(text: string, source: string): Graph {
 }
 
 /** Shape and dtype an op gives on abstract inputs; any failure is the file's. */
-function inferNode(op: Op, args: readonly ValueInfo[], where: string): { shape: readonly number[]; dtype: string } {
-  const specs = args.map((a) => ({ dtype: a.dtype, layout: { shape: a.shape, strides: a.strides, offset: 0 } }));
+function inferNode(
+  op: Op,
+  args: readonly ValueInfo[],
+  where: string,
+): { shape: readonly number[]; dtype: string } {
+  const specs = args.map((a) => ({
+    dtype: a.dtype,
+    layout: { shape: a.shape, strides: a.strides, offset: 0 },
+  }));
   try {
     if (!viewKinds.has(op.kind)) {
       const definition = definitionOf(op as KernelOp);
@@ -99,7 +121,8 @@ function inferNode(op: Op, args: readonly ValueInfo[], where: string): { shape: 
     const out = applyView(op, x);
     return { shape: out.shape, dtype: out.dtype };
   } catch (error) {
-    const reason = error instanceof DarkroomError ? error.message : `malformed attributes (${(error as Error).message})`;
+    const reason =
+      error instanceof DarkroomError ? error.message : `malformed attributes (${(error as Error).message})`;
     throw new FormatError(`${where}: ${reason}`);
   }
 }

@@ -15,7 +15,10 @@ function file(header: unknown, dataBytes: number, pad = ''): Uint8Array {
   return out;
 }
 const open = async (bytes: Uint8Array) => openSafetensors(memorySource(bytes, 'w.safetensors'));
-const good = { a: { dtype: 'F32', shape: [2], data_offsets: [0, 8] }, b: { dtype: 'U8', shape: [3], data_offsets: [8, 11] } };
+const good = {
+  a: { dtype: 'F32', shape: [2], data_offsets: [0, 8] },
+  b: { dtype: 'U8', shape: [3], data_offsets: [8, 11] },
+};
 
 test('a good file opens, whatever the padding of its header', async () => {
   const opened = await open(file(good, 11, '   '));
@@ -31,10 +34,22 @@ test.each<[string, Uint8Array, string]>([
   ['a header that is a list', file([], 0), 'not an object'],
   ['truncated data', file(good, 10), "tensor 'b' lies at 8..11 but the data has 10"],
   ['trailing data', file(good, 12), 'tensors take 11 bytes but the data has 12'],
-  ['overlapping tensors', file({ ...good, b: { dtype: 'U8', shape: [4], data_offsets: [7, 11] } }, 11), 'overlapping'],
+  [
+    'overlapping tensors',
+    file({ ...good, b: { dtype: 'U8', shape: [4], data_offsets: [7, 11] } }, 11),
+    'overlapping',
+  ],
   ['a hole', file({ ...good, b: { dtype: 'U8', shape: [2], data_offsets: [9, 11] } }, 11), 'hole'],
-  ['an unknown dtype', file({ a: { dtype: 'F31', shape: [2], data_offsets: [0, 8] } }, 8), 'unknown dtype "F31"'],
-  ['a size that does not fit the shape', file({ a: { dtype: 'F32', shape: [3], data_offsets: [0, 8] } }, 8), '12 bytes, but its range has 8'],
+  [
+    'an unknown dtype',
+    file({ a: { dtype: 'F31', shape: [2], data_offsets: [0, 8] } }, 8),
+    'unknown dtype "F31"',
+  ],
+  [
+    'a size that does not fit the shape',
+    file({ a: { dtype: 'F32', shape: [3], data_offsets: [0, 8] } }, 8),
+    '12 bytes, but its range has 8',
+  ],
   ['a negative dimension', file({ a: { dtype: 'F32', shape: [-2], data_offsets: [0, 8] } }, 8), 'shape [-2]'],
   ['reversed offsets', file({ a: { dtype: 'F32', shape: [2], data_offsets: [8, 0] } }, 8), 'lies at 8..0'],
   ['metadata that is not strings', file({ __metadata__: { a: 1 } }, 0), '__metadata__'],

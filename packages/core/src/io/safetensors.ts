@@ -48,7 +48,12 @@ export class SafetensorsFile {
   readonly #source: ByteSource;
   readonly #dataStart: number;
 
-  constructor(source: ByteSource, dataStart: number, metadata: Record<string, string>, entries: Map<string, SafetensorsEntry>) {
+  constructor(
+    source: ByteSource,
+    dataStart: number,
+    metadata: Record<string, string>,
+    entries: Map<string, SafetensorsEntry>,
+  ) {
     this.name = source.name;
     this.#source = source;
     this.#dataStart = dataStart;
@@ -72,7 +77,10 @@ export class SafetensorsFile {
   dtypeOf(name: string): DType {
     const { kind } = this.entry(name);
     const dtype = direct[kind] ?? (kind === 'I64' ? 'int32' : kind === 'F64' ? 'float32' : undefined);
-    if (!dtype) throw new FormatError(`${this.name}: tensor '${name}' has dtype ${kind}, which Darkroom does not compute with`);
+    if (!dtype)
+      throw new FormatError(
+        `${this.name}: tensor '${name}' has dtype ${kind}, which Darkroom does not compute with`,
+      );
     return dtype;
   }
 
@@ -81,7 +89,9 @@ export class SafetensorsFile {
     const { device, dtype } = options;
     const entry = this.entry(name);
     const stored = this.dtypeOf(name);
-    const raw = direct[entry.kind] ? await this.#stream(entry, stored, device) : await this.#narrow(entry, device);
+    const raw = direct[entry.kind]
+      ? await this.#stream(entry, stored, device)
+      : await this.#narrow(entry, device);
     if (!dtype || dtype === stored || dtypes[stored].category !== 'float') return raw;
     const converted = copy(raw, { dtype });
     raw.dispose();
@@ -106,10 +116,12 @@ export class SafetensorsFile {
 
   async #narrow(entry: SafetensorsEntry, device: Device): Promise<Tensor> {
     const bytes = new Uint8Array(await this.bytes(entry.name)).buffer;
-    if (entry.kind === 'F64') return tensor(Float32Array.from(new Float64Array(bytes)), { shape: entry.shape, device });
+    if (entry.kind === 'F64')
+      return tensor(Float32Array.from(new Float64Array(bytes)), { shape: entry.shape, device });
     const values = Array.from(new BigInt64Array(bytes), Number);
     const bad = values.find((v) => v !== (v | 0));
-    if (bad !== undefined) throw new FormatError(`${this.name}: tensor '${entry.name}' holds ${bad}, which does not fit int32`);
+    if (bad !== undefined)
+      throw new FormatError(`${this.name}: tensor '${entry.name}' holds ${bad}, which does not fit int32`);
     return tensor(values, { shape: entry.shape, dtype: 'int32', device });
   }
 }
@@ -123,7 +135,9 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   const prefix = await source.read(0, 8);
   const length = Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
   if (length > maxHeaderBytes || length > source.bytes - 8) {
-    fail(`header says ${length} bytes but the file has ${source.bytes} (a truncated file, or not safetensors)`);
+    fail(
+      `header says ${length} bytes but the file has ${source.bytes} (a truncated file, or not safetensors)`,
+    );
   }
   const header = parseHeader(await source.read(8, length), fail);
   const dataBytes = source.bytes - 8 - length;
@@ -140,7 +154,8 @@ function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   } catch (error) {
     return fail(`header is not JSON (${(error as Error).message})`);
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) return fail('header is not an object');
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    return fail('header is not an object');
   return json as Record<string, unknown>;
 }
 
@@ -153,14 +168,18 @@ function checkEntries(
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') {
-      const ok = typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string');
+      const ok =
+        typeof value === 'object' &&
+        value !== null &&
+        Object.values(value).every((v) => typeof v === 'string');
       if (!ok) fail('__metadata__ is not a map of strings');
       metadata = value as Record<string, string>;
     } else entries.set(name, checkEntry(name, value, dataBytes, fail));
   }
   let at = 0;
   for (const e of [...entries.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (e.begin !== at) fail(`tensor '${e.name}' starts at ${e.begin} where ${at} is due (overlapping tensors, or a hole)`);
+    if (e.begin !== at)
+      fail(`tensor '${e.name}' starts at ${e.begin} where ${at} is due (overlapping tensors, or a hole)`);
     at = e.end;
   }
   if (at !== dataBytes) fail(`tensors take ${at} bytes but the data has ${dataBytes}`);
@@ -172,16 +191,20 @@ function checkEntry(name: string, value: unknown, dataBytes: number, fail: Fail)
   if (typeof value !== 'object' || value === null) return fail(`${at} is not described by an object`);
   const { dtype: kind, shape, data_offsets: offsets } = value as Record<string, unknown>;
   const isSize = (v: unknown): boolean => Number.isSafeInteger(v) && (v as number) >= 0;
-  if (typeof kind !== 'string' || !Object.hasOwn(elementBits, kind)) return fail(`${at} has unknown dtype ${JSON.stringify(kind)}`);
+  if (typeof kind !== 'string' || !Object.hasOwn(elementBits, kind))
+    return fail(`${at} has unknown dtype ${JSON.stringify(kind)}`);
   if (!Array.isArray(shape) || !shape.every(isSize)) return fail(`${at} has shape ${JSON.stringify(shape)}`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
     return fail(`${at} has data_offsets ${JSON.stringify(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
-  if (begin > end || end > dataBytes) fail(`${at} lies at ${begin}..${end} but the data has ${dataBytes} bytes`);
+  if (begin > end || end > dataBytes)
+    fail(`${at} lies at ${begin}..${end} but the data has ${dataBytes} bytes`);
   const bytes = (elementCount(shape as number[]) * elementBits[kind]!) / 8;
   if (end - begin !== bytes) {
-    fail(`${at} is ${kind}${formatShape(shape as number[])}, ${bytes} bytes, but its range has ${end - begin}`);
+    fail(
+      `${at} is ${kind}${formatShape(shape as number[])}, ${bytes} bytes, but its range has ${end - begin}`,
+    );
   }
   return { name, kind, shape: shape as number[], begin, end };
 }

@@ -54,17 +54,32 @@ test('an error names the module it happened in', () => {
   net.loadStateDict(weights(net, device));
   for (const _ of net.namedModules()); // names are given by walking
   expect(() => net.call(zeros([1, 5, 4, 4], { device }))).toThrow('[conv_in] conv2d: input has 5 channels');
-  expect(() => net.call(zeros([1, 3, 4, 5], { device }))).toThrow('[blocks.0] linear: input has 5 features but weight expects 4');
+  expect(() => net.call(zeros([1, 3, 4, 5], { device }))).toThrow(
+    '[blocks.0] linear: input has 5 features but weight expects 4',
+  );
 });
 
 test('hooks run in order, may replace arguments and results, and can be removed', () => {
   const device = new Device(nullBackend());
   const net = new Linear(4, 4);
-  net.loadStateDict(new Map([['weight', keep(zeros([4, 4], { device }))], ['bias', keep(zeros([4], { device }))]]));
+  net.loadStateDict(
+    new Map([
+      ['weight', keep(zeros([4, 4], { device }))],
+      ['bias', keep(zeros([4], { device }))],
+    ]),
+  );
   const seen: string[] = [];
   const other = zeros([2, 4], { device });
-  net.addHook({ name: 'a', preForward: () => void seen.push('a'), postForward: () => void seen.push('a after') });
-  net.addHook({ name: 'b', preForward: () => (seen.push('b'), [other]), postForward: (_, out) => (seen.push('b after'), out) });
+  net.addHook({
+    name: 'a',
+    preForward: () => void seen.push('a'),
+    postForward: () => void seen.push('a after'),
+  });
+  net.addHook({
+    name: 'b',
+    preForward: () => (seen.push('b'), [other]),
+    postForward: (_, out) => (seen.push('b after'), out),
+  });
   expect(net.call(zeros([1, 4], { device })).shape).toEqual([2, 4]);
   expect(seen).toEqual(['a', 'b', 'b after', 'a after']);
   expect(() => net.addHook({ name: 'a' })).toThrow("'a' is attached already");

@@ -29,7 +29,9 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return inModule(this.name, () => {
       if (this.#hooks.length === 0) return scope(() => this.forward(...args));
       if (activeRecorder() && this.#hooks.some((h) => !h.traceable)) {
-        throw new DarkroomError(`trace: hook '${this.#hooks[0]!.name}' on ${this.name} cannot run inside a trace; remove it first`);
+        throw new DarkroomError(
+          `trace: hook '${this.#hooks[0]!.name}' on ${this.name} cannot run inside a trace; remove it first`,
+        );
       }
       let input = args;
       for (const hook of this.#hooks) input = hook.preForward?.(this, input) ?? input;
@@ -43,7 +45,8 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   name = '';
 
   addHook(hook: Hook<Args, Out>): void {
-    if (this.#hooks.some((h) => h.name === hook.name)) throw new DarkroomError(`addHook: '${hook.name}' is attached already`);
+    if (this.#hooks.some((h) => h.name === hook.name))
+      throw new DarkroomError(`addHook: '${hook.name}' is attached already`);
     this.#hooks.push(hook);
     hook.attach?.(this);
   }
@@ -74,7 +77,8 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   /** This module and all below, with dotted paths ('' for itself). */
   *namedModules(prefix = ''): Generator<[string, AnyModule]> {
     yield [prefix, this as unknown as AnyModule];
-    for (const [key, child] of this.namedChildren()) yield* child.namedModules(prefix ? `${prefix}.${key}` : key);
+    for (const [key, child] of this.namedChildren())
+      yield* child.namedModules(prefix ? `${prefix}.${key}` : key);
   }
 
   /** Own parameters only, by property name. */
@@ -177,7 +181,9 @@ export function checkStateDict(
   }
   if (missing.length + extra.length + wrong.length === 0) return;
   const list = (what: string, keys: readonly string[]): string =>
-    keys.length === 0 ? '' : `; ${keys.length} ${what}: ${keys.slice(0, 5).join(', ')}${keys.length > 5 ? ', …' : ''}`;
+    keys.length === 0
+      ? ''
+      : `; ${keys.length} ${what}: ${keys.slice(0, 5).join(', ')}${keys.length > 5 ? ', …' : ''}`;
   throw new FormatError(
     `${source}: weights do not fit the model${list('missing', missing)}${list('unexpected', extra)}${list('of a wrong shape', wrong)}`,
   );

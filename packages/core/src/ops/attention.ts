@@ -69,5 +69,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1),
     mask: options.mask ? 'additive' : options.causal ? 'causal' : 'none',
   };
-  return dispatch(attentionDefinition, op, options.mask ? [q, k, v, options.mask] : [q, k, v], { out: options.out });
+  return dispatch(attentionDefinition, op, options.mask ? [q, k, v, options.mask] : [q, k, v], {
+    out: options.out,
+  });
 }

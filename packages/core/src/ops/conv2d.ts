@@ -23,13 +23,17 @@ export const conv2dDefinition: OpDefinition<Conv2dOp> = {
     const [n, c, h, w] = xs as [number, number, number, number];
     const [o, cg, kh, kw] = ws as [number, number, number, number];
     if (c !== cg * op.groups) {
-      throw new ShapeError(`conv2d: input has ${c} channels but weight expects ${cg} × groups ${op.groups} = ${cg * op.groups} ${both}`);
+      throw new ShapeError(
+        `conv2d: input has ${c} channels but weight expects ${cg} × groups ${op.groups} = ${cg * op.groups} ${both}`,
+      );
     }
-    if (o % op.groups !== 0) throw new ShapeError(`conv2d: ${o} output channels are not divisible by groups ${op.groups} ${both}`);
+    if (o % op.groups !== 0)
+      throw new ShapeError(`conv2d: ${o} output channels are not divisible by groups ${op.groups} ${both}`);
     const [top, bottom, left, right] = op.padding;
     const oh = Math.floor((h + top + bottom - op.dilation[0] * (kh - 1) - 1) / op.stride[0]) + 1;
     const ow = Math.floor((w + left + right - op.dilation[1] * (kw - 1) - 1) / op.stride[1]) + 1;
-    if (oh < 1 || ow < 1) throw new ShapeError(`conv2d: kernel ${kh}x${kw} is larger than the padded input ${both}`);
+    if (oh < 1 || ow < 1)
+      throw new ShapeError(`conv2d: kernel ${kh}x${kw} is larger than the padded input ${both}`);
     const shape = [n, o, oh, ow];
     for (const e of extra) expandLayout('conv2d epilogue', e.layout, shape);
     const format = memoryFormatOf(x!.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous';
@@ -43,7 +47,8 @@ export const conv2dDefinition: OpDefinition<Conv2dOp> = {
     return { flops: 2 * n * cg * kh * kw, bytes: read + n * dtypes[out.dtype].bytes };
   },
   decompose(op, [x, weight, ...extra]) {
-    if (!op.epilogue) throw new DTypeError(`conv2d: the device cannot convolve ${x!.dtype} with ${weight!.dtype}`);
+    if (!op.epilogue)
+      throw new DTypeError(`conv2d: the device cannot convolve ${x!.dtype} with ${weight!.dtype}`);
     const { epilogue, ...plain } = op;
     const acc = dispatch(conv2dDefinition, plain, [x!, weight!]);
     return map(epilogue, [acc, ...extra], { dtype: acc.dtype });
@@ -58,7 +63,8 @@ export interface Conv2dOptions extends Epilogue {
   readonly groups?: number;
 }
 
-const pair = (v: number | readonly [number, number]): readonly [number, number] => (typeof v === 'number' ? [v, v] : v);
+const pair = (v: number | readonly [number, number]): readonly [number, number] =>
+  typeof v === 'number' ? [v, v] : v;
 
 function sides(p: NonNullable<Conv2dOptions['padding']>): readonly [number, number, number, number] {
   if (typeof p === 'number') return [p, p, p, p];

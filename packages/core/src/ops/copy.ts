@@ -7,7 +7,14 @@ import type { DType } from '../dtype.ts';
 import { dtypes, promote } from '../dtype.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import type { MemoryFormat } from '../layout.ts';
-import { elementCount, layoutOf, memoryFormatOf, normalizeAxis, reshapeLayout, resolveShape } from '../layout.ts';
+import {
+  elementCount,
+  layoutOf,
+  memoryFormatOf,
+  normalizeAxis,
+  reshapeLayout,
+  resolveShape,
+} from '../layout.ts';
 import type { CopyOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
@@ -43,9 +50,17 @@ function assemble(
   options: { dtype?: DType; format?: MemoryFormat; fill?: number; out?: Tensor } = {},
 ): Tensor {
   const first = inputs[0]!;
-  const format = options.format ?? (memoryFormatOf(first.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous');
+  const format =
+    options.format ?? (memoryFormatOf(first.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous');
   const dtype = options.dtype ?? inputs.map((x) => x.dtype).reduce((a, b) => promote(a, b));
-  const op: CopyOp = { kind: 'copy', shape, dtype, format, starts, ...(options.fill !== undefined && { fill: options.fill }) };
+  const op: CopyOp = {
+    kind: 'copy',
+    shape,
+    dtype,
+    format,
+    starts,
+    ...(options.fill !== undefined && { fill: options.fill }),
+  };
   return dispatch(copyDefinition, op, inputs, { out: options.out });
 }
 
@@ -93,12 +108,18 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   for (const t of tensors) {
     const same = t.rank === first.rank && t.shape.every((d, i) => i === a || d === first.shape[i]);
     if (!same) {
-      throw new ShapeError(`concat: ${formatShape(t.shape)} and ${formatShape(first.shape)} differ off axis ${a}`);
+      throw new ShapeError(
+        `concat: ${formatShape(t.shape)} and ${formatShape(first.shape)} differ off axis ${a}`,
+      );
     }
     starts.push(t.shape.map((_, i) => (i === a ? at : 0)));
     at += t.shape[a]!;
   }
-  return assemble(tensors, first.shape.map((d, i) => (i === a ? at : d)), starts);
+  return assemble(
+    tensors,
+    first.shape.map((d, i) => (i === a ? at : d)),
+    starts,
+  );
 }
 
 /** Adds [before, after] elements of `value` on each axis. */

@@ -16,6 +16,10 @@ export function customDefinition(decompose?: (inputs: readonly Tensor[]) => Tens
 }
 
 /** Runs a user's kernel; where the device cannot, its definition `decompose`. */
-export function custom(op: Omit<CustomOp, 'kind'>, inputs: readonly Tensor[], decompose?: (inputs: readonly Tensor[]) => Tensor): Tensor {
+export function custom(
+  op: Omit<CustomOp, 'kind'>,
+  inputs: readonly Tensor[],
+  decompose?: (inputs: readonly Tensor[]) => Tensor,
+): Tensor {
   return dispatch(customDefinition(decompose), { ...op, kind: 'custom' }, inputs);
 }

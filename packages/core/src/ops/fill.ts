@@ -18,7 +18,8 @@ export const fillDefinition: OpDefinition<FillOp> = {
 };
 
 export interface CreateOptions {
-  readonly device: Device;
+  /** May be undefined only inside a trace. */
+  readonly device: Device | undefined;
   readonly dtype?: DType;
 }
 

@@ -27,7 +27,10 @@ export const gatherDefinition: OpDefinition<GatherOp> = {
 
 /** table [.., k, ..], ids int32 [...] → table with `axis` replaced by the shape of ids. */
 export function gather(table: Tensor, ids: Tensor, axis = 0): Tensor {
-  return dispatch(gatherDefinition, { kind: 'gather', axis: normalizeAxis('gather', axis, table.rank) }, [table, ids]);
+  return dispatch(gatherDefinition, { kind: 'gather', axis: normalizeAxis('gather', axis, table.rank) }, [
+    table,
+    ids,
+  ]);
 }
 
 /** table [k, d], ids [...] → [..., d]. */

@@ -21,7 +21,8 @@ import type { Tensor } from '../tensor.ts';
 export function likeInputs(shape: readonly number[], inputs: readonly Spec[]): Layout {
   const wanted = formatShape(shape);
   for (const { layout } of inputs) {
-    if (formatShape(layout.shape) === wanted && isDense(layout)) return { shape, strides: layout.strides, offset: 0 };
+    if (formatShape(layout.shape) === wanted && isDense(layout))
+      return { shape, strides: layout.strides, offset: 0 };
   }
   return layoutOf(shape);
 }
@@ -39,7 +40,9 @@ export const mapDefinition: OpDefinition<MapOp> = {
     const shapes = inputs.map((x) => x.layout.shape);
     const shape = broadcastShapes('map', ...(op.shape ? [op.shape, ...shapes] : shapes));
     if (op.shape && formatShape(shape) !== formatShape(op.shape)) {
-      throw new ShapeError(`map: inputs broadcast to ${formatShape(shape)}, which is not ${formatShape(op.shape)}`);
+      throw new ShapeError(
+        `map: inputs broadcast to ${formatShape(shape)}, which is not ${formatShape(op.shape)}`,
+      );
     }
     checkShape('map', shape);
     return { dtype: op.dtype, layout: likeInputs(shape, inputs) };
@@ -63,7 +66,9 @@ export interface MapOptions {
 
 /** Evaluates `expr` at every element; inputs broadcast. Computes in float32 and rounds once. */
 export function map(expr: Expr, inputs: readonly Tensor[], options: MapOptions = {}): Tensor {
-  const dtype = options.dtype ?? inputs.map((x) => x.dtype).reduce((a, b) => promote(a, b), inputs[0]?.dtype ?? 'float32');
+  const dtype =
+    options.dtype ??
+    inputs.map((x) => x.dtype).reduce((a, b) => promote(a, b), inputs[0]?.dtype ?? 'float32');
   const op: MapOp = {
     kind: 'map',
     expr,

@@ -15,7 +15,9 @@ import { mean } from './reduce.ts';
 function checkAffine(op: string, inputs: readonly Spec[], size: number): void {
   for (const [i, t] of inputs.slice(1).entries()) {
     if (t.layout.shape.length !== 1 || t.layout.shape[0] !== size) {
-      throw new ShapeError(`${op}: ${i === 0 ? 'weight' : 'bias'} must be [${size}], got ${formatShape(t.layout.shape)}`);
+      throw new ShapeError(
+        `${op}: ${i === 0 ? 'weight' : 'bias'} must be [${size}], got ${formatShape(t.layout.shape)}`,
+      );
     }
   }
 }
@@ -40,7 +42,12 @@ function standardize(x: Tensor, axes: readonly number[], eps: number): Tensor {
   return map(['mul', ['in', 0], ['rsqrt', ['add', ['in', 1], eps]]], [centred, variance]);
 }
 
-function affine(y: Tensor, weight: Tensor | undefined, bias: Tensor | undefined, dtype: Tensor['dtype']): Tensor {
+function affine(
+  y: Tensor,
+  weight: Tensor | undefined,
+  bias: Tensor | undefined,
+  dtype: Tensor['dtype'],
+): Tensor {
   let out = y;
   if (weight) out = mul(out, weight);
   if (bias) out = add(out, bias);
@@ -52,7 +59,9 @@ export const groupNormDefinition: OpDefinition<GroupNormOp> = {
     const { shape } = inputs[0]!.layout;
     const c = shape[1];
     if (c === undefined || !Number.isInteger(op.groups) || op.groups < 1 || c % op.groups !== 0) {
-      throw new ShapeError(`groupNorm: ${c} channels are not divisible into ${op.groups} groups (input ${formatShape(shape)})`);
+      throw new ShapeError(
+        `groupNorm: ${c} channels are not divisible into ${op.groups} groups (input ${formatShape(shape)})`,
+      );
     }
     checkAffine('groupNorm', inputs, c);
     return likeX('groupNorm', inputs);
@@ -74,7 +83,8 @@ export const layerNormDefinition: OpDefinition<LayerNormOp> = {
     return likeX('layerNorm', inputs);
   },
   cost: (_, inputs) => normCost(inputs),
-  decompose: (op, [x, weight, bias]) => affine(standardize(x!, [x!.rank - 1], op.eps), weight, bias, x!.dtype),
+  decompose: (op, [x, weight, bias]) =>
+    affine(standardize(x!, [x!.rank - 1], op.eps), weight, bias, x!.dtype),
 };
 
 export const rmsNormDefinition: OpDefinition<RmsNormOp> = {
@@ -111,9 +121,16 @@ export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions =
 }
 
 /** x [..., d], weight and bias [d] → the same shape and layout. */
-export function layerNorm(x: Tensor, options: { weight?: Tensor | undefined; bias?: Tensor | undefined; eps?: number } = {}): Tensor {
+export function layerNorm(
+  x: Tensor,
+  options: { weight?: Tensor | undefined; bias?: Tensor | undefined; eps?: number } = {},
+): Tensor {
   const { weight, bias, eps = 1e-5 } = options;
-  return dispatch(layerNormDefinition, { kind: 'layerNorm', eps }, affineInputs('layerNorm', x, weight, bias));
+  return dispatch(
+    layerNormDefinition,
+    { kind: 'layerNorm', eps },
+    affineInputs('layerNorm', x, weight, bias),
+  );
 }
 
 /** x [..., d], weight [d] → x / √(mean x² + eps) · weight. */

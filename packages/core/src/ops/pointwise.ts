@@ -5,6 +5,7 @@ import type { DType } from '../dtype.ts';
 import { isFloat } from '../dtype.ts';
 import { ShapeError } from '../errors.ts';
 import type { BinaryFn, Expr, UnaryFn } from '../expr.ts';
+import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 import { map } from './map.ts';
 
@@ -20,7 +21,8 @@ function binary(fn: BinaryFn, a: Operand, b: Operand, dtype?: DType): Tensor {
     if (typeof b === 'number') throw new ShapeError(`${fn}: needs at least one tensor`);
     return map([fn, ['scalar', 0], x], [b], { ...weak(b, a), scalars: [a], ...options });
   }
-  if (typeof b === 'number') return map([fn, x, ['scalar', 0]], [a], { ...weak(a, b), scalars: [b], ...options });
+  if (typeof b === 'number')
+    return map([fn, x, ['scalar', 0]], [a], { ...weak(a, b), scalars: [b], ...options });
   return map([fn, x, y], [a, b], options);
 }
 
@@ -62,7 +64,11 @@ export const activations = {
   geluTanh: (of: Expr): Expr => [
     'mul',
     ['mul', 0.5, of],
-    ['add', 1, ['tanh', ['mul', Math.sqrt(2 / Math.PI), ['add', of, ['mul', 0.044715, ['mul', of, ['mul', of, of]]]]]]],
+    [
+      'add',
+      1,
+      ['tanh', ['mul', Math.sqrt(2 / Math.PI), ['add', of, ['mul', 0.044715, ['mul', of, ['mul', of, of]]]]]],
+    ],
   ],
   quickGelu: (of: Expr): Expr => ['mul', of, ['sigmoid', ['mul', 1.702, of]]],
   relu: (of: Expr): Expr => ['max', of, 0],
@@ -77,8 +83,7 @@ export const quickGelu = (a: Tensor): Tensor => map(activations.quickGelu(x), [a
 
 /** a [..., 2d] → first half × gelu(second half), [..., d]. */
 export function geglu(a: Tensor): Tensor {
-  const [value, gate] = a.chunk(2, -1) as [Tensor, Tensor];
-  return map(['mul', x, activations.gelu(y)], [value, gate]);
+  return scope(() => map(['mul', x, activations.gelu(y)], a.chunk(2, -1)));
 }
 
 export const clamp = (a: Tensor, min: number, max: number): Tensor =>
@@ -91,7 +96,9 @@ export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor =>
 /** Σ coefficients[i] · tensors[i] in one pass, accumulated in float32, in the dtype of the first tensor. */
 export function linearCombination(tensors: readonly Tensor[], coefficients: readonly number[]): Tensor {
   if (tensors.length === 0 || tensors.length !== coefficients.length) {
-    throw new ShapeError(`linearCombination: ${tensors.length} tensors but ${coefficients.length} coefficients`);
+    throw new ShapeError(
+      `linearCombination: ${tensors.length} tensors but ${coefficients.length} coefficients`,
+    );
   }
   const terms = tensors.map((_, i): Expr => ['mul', ['scalar', i], ['in', i]]);
   const sum = terms.reduce((a, b): Expr => ['add', a, b]);
@@ -99,7 +106,10 @@ export function linearCombination(tensors: readonly Tensor[], coefficients: read
 }
 
 /** start, start + step, … : `count` values. */
-export function arange(count: number, options: { device: Device; start?: number; step?: number; dtype?: DType }): Tensor {
+export function arange(
+  count: number,
+  options: { device: Device; start?: number; step?: number; dtype?: DType },
+): Tensor {
   const expr: Expr = ['add', ['scalar', 0], ['mul', ['scalar', 1], ['index', 0]]];
   return map(expr, [], {
     shape: [count],

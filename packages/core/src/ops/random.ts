@@ -19,7 +19,10 @@ export const randomDefinition: OpDefinition<RandomOp> = {
     requireFloat('random', 'dtype', op.dtype);
     return { dtype: op.dtype, layout: layoutOf(op.shape) };
   },
-  cost: (op) => ({ flops: 30 * elementCount(op.shape), bytes: elementCount(op.shape) * dtypes[op.dtype].bytes }),
+  cost: (op) => ({
+    flops: 30 * elementCount(op.shape),
+    bytes: elementCount(op.shape) * dtypes[op.dtype].bytes,
+  }),
 };
 
 export interface RandomOptions {
@@ -31,7 +34,11 @@ export interface RandomOptions {
   readonly offset?: number;
 }
 
-function random(distribution: RandomOp['distribution'], shape: readonly number[], options: RandomOptions): Tensor {
+function random(
+  distribution: RandomOp['distribution'],
+  shape: readonly number[],
+  options: RandomOptions,
+): Tensor {
   const seed = BigInt.asUintN(64, BigInt(options.seed));
   const op: RandomOp = {
     kind: 'random',
@@ -44,8 +51,10 @@ function random(distribution: RandomOp['distribution'], shape: readonly number[]
   return dispatch(randomDefinition, op, [], { device: options.device });
 }
 
-export const randomNormal = (shape: readonly number[], options: RandomOptions): Tensor => random('normal', shape, options);
-export const randomUniform = (shape: readonly number[], options: RandomOptions): Tensor => random('uniform', shape, options);
+export const randomNormal = (shape: readonly number[], options: RandomOptions): Tensor =>
+  random('normal', shape, options);
+export const randomUniform = (shape: readonly number[], options: RandomOptions): Tensor =>
+  random('uniform', shape, options);
 
 /** One Philox4x32-10 block: 4 words from a counter (low word varies) and a 64-bit key. */
 export function philox(counter: number, key0: number, key1: number, out: Uint32Array): void {

@@ -20,7 +20,9 @@ export const reduceDefinition: OpDefinition<ReduceOp> = {
     if (op.fn !== 'sum' && op.axes.some((a) => shape[a] === 0)) {
       throw new ShapeError(`${op.fn}: axis ${op.axes.join(',')} of [${shape}] is empty`);
     }
-    const out = op.keepDims ? shape.map((d, i) => (op.axes.includes(i) ? 1 : d)) : shape.filter((_, i) => !op.axes.includes(i));
+    const out = op.keepDims
+      ? shape.map((d, i) => (op.axes.includes(i) ? 1 : d))
+      : shape.filter((_, i) => !op.axes.includes(i));
     return { dtype: op.fn === 'argmax' ? 'int32' : x.dtype, layout: layoutOf(out) };
   },
   cost(op, inputs) {

@@ -24,11 +24,18 @@ export const resizeDefinition: OpDefinition<ResizeOp> = {
   cost(op, inputs) {
     const out = elementCount(this.infer(op, inputs).layout.shape);
     const bytes = dtypes[inputs[0]!.dtype].bytes;
-    return { flops: op.mode === 'bilinear' ? 8 * out : 0, bytes: bytes * (elementCount(inputs[0]!.layout.shape) + out) };
+    return {
+      flops: op.mode === 'bilinear' ? 8 * out : 0,
+      bytes: bytes * (elementCount(inputs[0]!.layout.shape) + out),
+    };
   },
 };
 
 /** x [n, c, h, w] → [n, c, size[0], size[1]] in x's memory format. */
-export function resize(x: Tensor, size: readonly [number, number], mode: ResizeOp['mode'] = 'nearest'): Tensor {
+export function resize(
+  x: Tensor,
+  size: readonly [number, number],
+  mode: ResizeOp['mode'] = 'nearest',
+): Tensor {
   return dispatch(resizeDefinition, { kind: 'resize', mode, size }, [x]);
 }

@@ -7,7 +7,12 @@ import type { KernelCase } from './kernel-case.ts';
 
 type Size4 = readonly [number, number, number, number];
 
-function conv(name: string, x: Size4, weight: Size4, more: { stride?: number; last?: boolean; bias?: boolean } = {}): KernelCase {
+function conv(
+  name: string,
+  x: Size4,
+  weight: Size4,
+  more: { stride?: number; last?: boolean; bias?: boolean } = {},
+): KernelCase {
   const { stride = 1, last = false, bias = false } = more;
   const p = Math.floor(weight[2] / 2);
   const layout = last ? 'channelsLast' : 'contiguous';
@@ -19,7 +24,10 @@ function conv(name: string, x: Size4, weight: Size4, more: { stride?: number; la
     groups: 1,
     ...(bias && { epilogue: ['add', ['in', 0], ['in', 1]] }),
   };
-  const inputs: InputSpec[] = [{ shape: x, layout }, { shape: weight, layout }];
+  const inputs: InputSpec[] = [
+    { shape: x, layout },
+    { shape: weight, layout },
+  ];
   return { name: `conv2d ${name}`, op, inputs: bias ? [...inputs, { shape: [weight[0], 1, 1] }] : inputs };
 }
 

@@ -44,7 +44,8 @@ function hostValues(spec: InputSpec, count: number, seed: number): Float32Array 
 /** The same logical values on any device, in the layout asked for. The caller's scope owns it. */
 export function buildInput(spec: InputSpec, seed: number, device: Device): Tensor {
   const { shape, dtype = 'float32', layout = 'contiguous' } = spec;
-  const make = (dims: readonly number[]): Tensor => tensor(hostValues(spec, elementCount(dims), seed), { shape: dims, dtype, device });
+  const make = (dims: readonly number[]): Tensor =>
+    tensor(hostValues(spec, elementCount(dims), seed), { shape: dims, dtype, device });
   return scope(() => {
     switch (layout) {
       case 'contiguous':

@@ -27,7 +27,12 @@ function run(test: KernelCase, device: Device, seed: number): { inputs: Tensor[]
 }
 
 /** Throws when `device` differs from `oracle`, or a trace of the op from the op. */
-export async function checkKernelCase(test: KernelCase, device: Device, oracle: Device, seed = 1): Promise<void> {
+export async function checkKernelCase(
+  test: KernelCase,
+  device: Device,
+  oracle: Device,
+  seed = 1,
+): Promise<void> {
   const memory = new Scope();
   try {
     const got = memory.run(() => run(test, device, seed));
@@ -35,7 +40,13 @@ export async function checkKernelCase(test: KernelCase, device: Device, oracle: 
     const [a, b] = [await got.output.data(), await want.output.data()];
     // Inputs are chosen so that results are finite: a NaN on both sides would hide a bug.
     if (!b.every(Number.isFinite)) throw new Error(`${test.name}: the oracle's result is not finite`);
-    const tolerance = test.tolerance ?? kernelTolerance(test.op, got.inputs.map((x) => x.spec), got.output.dtype);
+    const tolerance =
+      test.tolerance ??
+      kernelTolerance(
+        test.op,
+        got.inputs.map((x) => x.spec),
+        got.output.dtype,
+      );
     const at = firstMismatch(a, b, tolerance);
     if (at >= 0) {
       throw new Error(
@@ -49,12 +60,27 @@ export async function checkKernelCase(test: KernelCase, device: Device, oracle: 
   }
 }
 
-async function checkTraced(test: KernelCase, device: Device, inputs: readonly Tensor[], eager: ArrayLike<number>, memory: Scope): Promise<void> {
+async function checkTraced(
+  test: KernelCase,
+  device: Device,
+  inputs: readonly Tensor[],
+  eager: ArrayLike<number>,
+  memory: Scope,
+): Promise<void> {
   // A traced input is dense; views stay views of a dense base, so only dense inputs replay the same kernel.
   const dense = inputs.every((x) => x.memoryFormat !== 'strided');
   if (!dense) return;
   const named = Object.fromEntries(inputs.map((x, i) => [`x${i}`, x]));
-  const { graph } = trace((t) => dispatch(definitionOf(test.op), test.op, inputs.map((_, i) => t[`x${i}`]!), { device }), named);
+  const { graph } = trace(
+    (t) =>
+      dispatch(
+        definitionOf(test.op),
+        test.op,
+        inputs.map((_, i) => t[`x${i}`]!),
+        { device },
+      ),
+    named,
+  );
   const replayed = memory.run(() => runGraph(graph, named, { device }));
   const at = firstMismatch(await replayed['output']!.data(), eager, { atol: 0, rtol: 0 });
   if (at >= 0) throw new Error(`${test.name}: traced differs from eager at element ${at}`);

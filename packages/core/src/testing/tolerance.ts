@@ -73,7 +73,16 @@ export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: D
     case 'matmul':
       return withEpilogue(sumTolerance(shape(0).at(-1)!, output, 2), op.epilogue);
     case 'conv2d':
-      return withEpilogue(sumTolerance(shape(1).slice(1).reduce((a, b) => a * b, 1), output, 2), op.epilogue);
+      return withEpilogue(
+        sumTolerance(
+          shape(1)
+            .slice(1)
+            .reduce((a, b) => a * b, 1),
+          output,
+          2,
+        ),
+        op.epilogue,
+      );
     case 'attention':
       // Scores are sums of d products, then exponentiated: their absolute error becomes a relative one.
       return sumTolerance(4 * (shape(0)[3]! + shape(1)[2]!), output, 2);
@@ -96,4 +105,9 @@ export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: D
 /** Smooth epilogues scale the accumulator's error by at most about 2. */
 function withEpilogue(t: Tolerance, epilogue: Expr | undefined): Tolerance {
   return epilogue === undefined ? t : { atol: 2 * t.atol, rtol: 2 * t.rtol };
+}
+
+/** Rounding of a float32 sum of k terms whose magnitudes add up to `size`: √k·eps·size in practice, k·eps·size at worst. */
+export function roundingOfSum(k: number, size: number): number {
+  return Math.sqrt(k) * epsilon.float32 * size + 1e-7;
 }

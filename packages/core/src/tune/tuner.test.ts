@@ -8,7 +8,9 @@ import type { TuneStore } from './tuner.ts';
 
 /** A NULL backend with two matmul kernels; 'b' is faster, and 'wrong' gives other numbers. */
 function twoChoices(): Backend {
-  const base = nullBackend({ choices: (op) => (op.kind === 'matmul' ? [{ id: 'a' }, { id: 'b' }, { id: 'wrong' }] : [{ id: 'null' }]) });
+  const base = nullBackend({
+    choices: (op) => (op.kind === 'matmul' ? [{ id: 'a' }, { id: 'b' }, { id: 'wrong' }] : [{ id: 'null' }]),
+  });
   let last = '';
   return {
     ...base,

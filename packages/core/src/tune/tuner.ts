@@ -74,10 +74,14 @@ export class Tuner {
     this.#pending.clear();
     for (const [key, pending] of work) {
       const decision = await this.#measure(key, pending);
-      this.#winners.set(key, pending.choices.find((c) => c.id === decision.winner)!);
+      this.#winners.set(
+        key,
+        pending.choices.find((c) => c.id === decision.winner)!,
+      );
       this.onDecision(decision);
     }
-    if (work.length > 0) await this.#store?.save(this.#backend.caps.fingerprint, Object.fromEntries(this.#winners));
+    if (work.length > 0)
+      await this.#store?.save(this.#backend.caps.fingerprint, Object.fromEntries(this.#winners));
     return work.length;
   }
 

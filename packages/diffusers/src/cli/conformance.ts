@@ -31,14 +31,19 @@ Examples:
     )
     .action(async (dir: string, options: ConformanceCommandOptions) => {
       const files = await openModel(dir, { localFilesOnly: true });
-      const device = await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads });
+      const device = await openDevice(
+        options.device,
+        options.threads === undefined ? {} : { threads: options.threads },
+      );
       try {
         const report = await runConformance({
           device,
           files,
           ...(options.filter !== undefined && { filter: options.filter }),
           onFailure: (id, reason) => void process.stdout.write(`FAIL ${id}: ${reason}\n`),
-          ...(options.verbose && { onUnsupported: (id: string) => void process.stdout.write(`unsupported ${id}\n`) }),
+          ...(options.verbose && {
+            onUnsupported: (id: string) => void process.stdout.write(`unsupported ${id}\n`),
+          }),
         });
         const { passed, failed, unsupported } = report;
         process.stdout.write(`${passed} passed, ${failed} failed, ${unsupported} unsupported\n`);

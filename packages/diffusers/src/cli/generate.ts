@@ -46,18 +46,28 @@ export function generateCommand(): Command {
     .option('-o, --output <file>', 'PNG to write; several images get -1, -2, … before the ending', 'out.png')
     .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
     .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
-    .option('--dtype <dtype>', 'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)')
+    .option(
+      '--dtype <dtype>',
+      'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)',
+    )
     .option('--variant <name>', "weight files to prefer, as 'fp16'")
     .option('--revision <name>', 'branch, tag or commit on the hub')
     .option('--local-files-only', 'never touch the network')
     .option('-n, --steps <n>', 'denoising steps', integer, 25)
-    .option('-g, --guidance <scale>', 'classifier-free guidance; 1 switches it off (default: 4 for emoji-64, else 7.5)', number)
+    .option(
+      '-g, --guidance <scale>',
+      'classifier-free guidance; 1 switches it off (default: 4 for emoji-64, else 7.5)',
+      number,
+    )
     .option('--negative <text>', 'what to avoid')
     .option('-s, --seed <n>', "torch's CPU seed (default: random, printed)", seed)
     .option('-c, --count <n>', 'images', integer, 1)
     .option('--width <px>', 'default: what the model was trained on', integer)
     .option('--height <px>', 'default: what the model was trained on', integer)
-    .option('--scheduler <class>', 'as DDIMScheduler or EulerDiscreteScheduler (default: what the model names)')
+    .option(
+      '--scheduler <class>',
+      'as DDIMScheduler or EulerDiscreteScheduler (default: what the model names)',
+    )
     .option('--threads <n>', 'CPU threads', integer)
     .option('-q, --quiet', 'no progress, no summary')
     .addHelpText(
@@ -70,7 +80,9 @@ Examples:
     )
     .action(async (prompt: string | undefined, options: GenerateOptions, command: Command) => {
       if (prompt === undefined) {
-        process.stderr.write('what shall the picture show?\n\n  npm start -- "a fox on a blue background" -o fox.png\n\n');
+        process.stderr.write(
+          'what shall the picture show?\n\n  npm start -- "a fox on a blue background" -o fox.png\n\n',
+        );
         command.outputHelp({ error: true });
         process.exitCode = 2;
         return;
@@ -86,7 +98,10 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
   process.once('SIGINT', stop);
-  const device = await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads });
+  const device = await openDevice(
+    options.device,
+    options.threads === undefined ? {} : { threads: options.threads },
+  );
   try {
     const say = (line: string): void => void (options.quiet || process.stderr.write(`${line}\n`));
     const { model, dtype, variant, revision, localFilesOnly } = options;

@@ -4,13 +4,15 @@ import { InvalidArgumentError } from 'commander';
 
 export function integer(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isInteger(value)) throw new InvalidArgumentError(`must be an integer, got '${text}'`);
+  if (text.trim() === '' || !Number.isInteger(value))
+    throw new InvalidArgumentError(`must be an integer, got '${text}'`);
   return value;
 }
 
 export function number(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError(`must be a number, got '${text}'`);
+  if (text.trim() === '' || !Number.isFinite(value))
+    throw new InvalidArgumentError(`must be a number, got '${text}'`);
   return value;
 }
 

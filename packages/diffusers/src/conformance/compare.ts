@@ -5,7 +5,11 @@ import { relativeL2 } from '@darkroom/core/testing';
 import type { CaseTolerance, GoldenCase } from './manifest.ts';
 
 /** Undefined when `got` passes, else why not. */
-export function mismatch(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: CaseTolerance): string | undefined {
+export function mismatch(
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  tolerance: CaseTolerance,
+): string | undefined {
   if (got.length !== want.length) return `${got.length} values where the reference has ${want.length}`;
   let worst = 0;
   let at = -1;
@@ -15,10 +19,12 @@ export function mismatch(got: ArrayLike<number>, want: ArrayLike<number>, tolera
     const ratio = Math.abs(a - b) / (tolerance.atol + tolerance.rtol * Math.abs(b));
     if (!(ratio <= 1) && !(ratio <= worst)) [worst, at] = [ratio, i];
   }
-  if (at >= 0) return `element ${at} is ${got[at]} but the reference has ${want[at]} (${worst.toFixed(1)}x the tolerance)`;
+  if (at >= 0)
+    return `element ${at} is ${got[at]} but the reference has ${want[at]} (${worst.toFixed(1)}x the tolerance)`;
   if (tolerance.rel_l2 !== undefined && Array.prototype.every.call(want, Number.isFinite)) {
     const distance = relativeL2(got, want);
-    if (!(distance <= tolerance.rel_l2)) return `relative L2 distance is ${distance.toExponential(2)}, allowed ${tolerance.rel_l2}`;
+    if (!(distance <= tolerance.rel_l2))
+      return `relative L2 distance is ${distance.toExponential(2)}, allowed ${tolerance.rel_l2}`;
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 // What the runner of a case gets: the case, its tensors, the device; and what it gives back.
 
-import type { AnyModule, DataArray, Device, Tensor } from '@darkroom/core';
+import type { AnyModule, DataArray, Device, Scope, Tensor } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { GoldenCase, TensorFiles } from './manifest.ts';
 
@@ -9,6 +9,8 @@ export interface CaseContext {
   readonly device: Device;
   readonly tensors: TensorFiles;
   readonly files: ModelFiles;
+  /** Frees what the case makes; wrap synchronous parts in memory.run. */
+  readonly memory: Scope;
   /** An input on the device; owned by the case's scope. */
   input(name: string): Promise<Tensor>;
   inputValues(name: string): Promise<DataArray>;
@@ -17,6 +19,7 @@ export interface CaseContext {
 }
 
 /** Results by output name: compared by the runner. 'unsupported' is counted apart, never as passed. */
-export type CaseResult = ReadonlyMap<string, ArrayLike<number>> | { readonly failure: string } | 'unsupported' | 'passed';
+export type CaseResult =
+  ReadonlyMap<string, ArrayLike<number>> | { readonly failure: string } | 'unsupported' | 'passed';
 
 export type CaseRunner = (context: CaseContext) => Promise<CaseResult>;

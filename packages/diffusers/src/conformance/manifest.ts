@@ -11,7 +11,11 @@ export interface TensorEntry {
   readonly dtype: string;
   readonly file?: string;
   /** Elements: the logical input is this strided view over the stored flat buffer. */
-  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[]; readonly offset: number };
+  readonly view?: {
+    readonly shape: readonly number[];
+    readonly strides: readonly number[];
+    readonly offset: number;
+  };
 }
 
 export interface CaseTolerance {
@@ -97,7 +101,8 @@ export class TensorFiles {
   async tensor(test: GoldenCase, entry: TensorEntry, device: Device): Promise<Tensor> {
     const flat = tensor(await this.values(test, entry), { shape: entry.shape, device });
     if (!entry.view) return flat;
-    if (flat.rank !== 1) throw new FormatError(`${test.id}: view over ${formatShape(flat.shape)}, not a flat buffer`);
+    if (flat.rank !== 1)
+      throw new FormatError(`${test.id}: view over ${formatShape(flat.shape)}, not a flat buffer`);
     const viewed = new Tensor(flat.dtype, entry.view, flat.storage('view').retain());
     flat.dispose();
     return viewed;

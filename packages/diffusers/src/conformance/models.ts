@@ -8,7 +8,9 @@ import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
 /** Reads each tensor to the host and frees it. */
-async function toHost(tensors: Readonly<Record<string, Tensor | undefined>>): Promise<Map<string, DataArray>> {
+async function toHost(
+  tensors: Readonly<Record<string, Tensor | undefined>>,
+): Promise<Map<string, DataArray>> {
   const out = new Map<string, DataArray>();
   for (const [name, t] of Object.entries(tensors)) {
     if (!t) continue;
@@ -56,7 +58,11 @@ async function unetOutput(context: CaseContext, model: UNet2DConditionModel): Pr
 }
 
 export async function runUnet(context: CaseContext): Promise<CaseResult> {
-  const model = (await context.model(context.test.subfolder!, 'UNet2DConditionModel', context.test.weights)) as UNet2DConditionModel;
+  const model = (await context.model(
+    context.test.subfolder!,
+    'UNet2DConditionModel',
+    context.test.weights,
+  )) as UNet2DConditionModel;
   return toHost({ out: await unetOutput(context, model) });
 }
 
@@ -93,7 +99,11 @@ function recordingHook(path: string, into: Map<string, Tensor>): Hook {
 
 export async function runUnetTrace(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
-  const model = (await context.model(test.subfolder!, 'UNet2DConditionModel', test.weights)) as UNet2DConditionModel;
+  const model = (await context.model(
+    test.subfolder!,
+    'UNet2DConditionModel',
+    test.weights,
+  )) as UNet2DConditionModel;
   const seen = new Map<string, Tensor>();
   const hooked: AnyModule[] = [];
   const modules = new Map(model.namedModules());
@@ -113,7 +123,11 @@ export async function runUnetTrace(context: CaseContext): Promise<CaseResult> {
 }
 
 export async function runVaeEncode(context: CaseContext): Promise<CaseResult> {
-  const model = (await context.model(context.test.subfolder!, 'AutoencoderKL', context.test.weights)) as AutoencoderKL;
+  const model = (await context.model(
+    context.test.subfolder!,
+    'AutoencoderKL',
+    context.test.weights,
+  )) as AutoencoderKL;
   const image = await context.input('image');
   const { mean, logvar, std, mode } = scope(() => {
     const d = model.encode(image);
@@ -123,7 +137,11 @@ export async function runVaeEncode(context: CaseContext): Promise<CaseResult> {
 }
 
 export async function runVaeDecode(context: CaseContext): Promise<CaseResult> {
-  const model = (await context.model(context.test.subfolder!, 'AutoencoderKL', context.test.weights)) as AutoencoderKL;
+  const model = (await context.model(
+    context.test.subfolder!,
+    'AutoencoderKL',
+    context.test.weights,
+  )) as AutoencoderKL;
   const z = await context.input('z');
   return toHost({ image: model.decode(z) });
 }

@@ -2,7 +2,7 @@
 
 import {
   add, attention, concat, conv2d, embedding, geglu, gelu, geluTanh, groupNorm, layerNorm, linear, pad, quickGelu,
-  resize, silu, softmax,
+  resize, scope, silu, softmax,
 } from '@darkroom/core'; // prettier-ignore
 import type { Tensor } from '@darkroom/core';
 import { timestepEmbedding } from '../models/embeddings.ts';
@@ -15,7 +15,8 @@ type Params = Readonly<Record<string, unknown>>;
 
 const number = (p: Params, key: string): number => p[key] as number;
 
-const both = (v: unknown): [number, number] => (Array.isArray(v) ? (v as [number, number]) : [v as number, v as number]);
+const both = (v: unknown): [number, number] =>
+  Array.isArray(v) ? (v as [number, number]) : [v as number, v as number];
 
 const ops: Readonly<Record<string, (t: Inputs, p: Params) => Tensor>> = {
   conv2d(t, p) {
@@ -29,7 +30,8 @@ const ops: Readonly<Record<string, (t: Inputs, p: Params) => Tensor>> = {
     });
   },
   linear: (t) => linear(t['x']!, t['w']!, { bias: t['b'] }),
-  group_norm: (t, p) => groupNorm(t['x']!, number(p, 'groups'), { weight: t['w'], bias: t['b'], eps: number(p, 'eps') }),
+  group_norm: (t, p) =>
+    groupNorm(t['x']!, number(p, 'groups'), { weight: t['w'], bias: t['b'], eps: number(p, 'eps') }),
   layer_norm: (t, p) => layerNorm(t['x']!, { weight: t['w'], bias: t['b'], eps: number(p, 'eps') }),
   silu: (t) => silu(t['x']!),
   gelu_erf: (t) => gelu(t['x']!),
@@ -37,7 +39,8 @@ const ops: Readonly<Record<string, (t: Inputs, p: Params) => Tensor>> = {
   quick_gelu: (t) => quickGelu(t['x']!),
   geglu: (t) => geglu(t['x']!),
   softmax: (t, p) => softmax(t['x']!, number(p, 'dim')),
-  sdpa: (t, p) => attention(t['q']!, t['k']!, t['v']!, {
+  sdpa: (t, p) =>
+    attention(t['q']!, t['k']!, t['v']!, {
       causal: p['causal'] === true,
       scale: (p['scale'] as number | null) ?? undefined,
       mask: t['mask'],
@@ -61,10 +64,18 @@ const ops: Readonly<Record<string, (t: Inputs, p: Params) => Tensor>> = {
 const torchDtypes = { f32: 'float32', f16: 'float16', bf16: 'bfloat16', f64: 'float64' } as const;
 
 function randn(context: CaseContext): CaseResult {
-  const p = context.test.params as { seed: number; shape?: number[]; shapes?: number[][]; dtype: keyof typeof torchDtypes };
+  const p = context.test.params as {
+    seed: number;
+    shape?: number[];
+    shapes?: number[][];
+    dtype: keyof typeof torchDtypes;
+  };
   const generator = new TorchCpuGenerator(p.seed);
   const draw = (shape: readonly number[]): ArrayLike<number> =>
-    generator.randn(shape.reduce((a, b) => a * b, 1), torchDtypes[p.dtype]);
+    generator.randn(
+      shape.reduce((a, b) => a * b, 1),
+      torchDtypes[p.dtype],
+    );
   if (p.shape) return new Map([['y', draw(p.shape)]]);
   return new Map(p.shapes!.map((shape, i) => [`y${i}`, draw(shape)]));
 }
@@ -76,7 +87,7 @@ export async function runOp(context: CaseContext): Promise<CaseResult> {
   if (!run) return { failure: `op '${test.op}' is not one this version knows` };
   const inputs: Record<string, Tensor> = {};
   for (const name of Object.keys(test.inputs ?? {})) inputs[name] = await context.input(name);
-  const result = run(inputs, test.params ?? {});
+  const result = scope(() => run(inputs, test.params ?? {}));
   try {
     return new Map([['y', await result.data()]]);
   } finally {

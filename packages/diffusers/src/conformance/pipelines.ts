@@ -49,7 +49,9 @@ class ReplayGenerator implements Generator {
   randn(count: number): Float32Array {
     const draw = this.#draws[this.#next++];
     if (!draw || draw.length !== count) {
-      throw new ArgumentError(`draw ${this.#next - 1} asks for ${count} values, the reference drew ${draw?.length ?? 'none'}`);
+      throw new ArgumentError(
+        `draw ${this.#next - 1} asks for ${count} values, the reference drew ${draw?.length ?? 'none'}`,
+      );
     }
     return Float32Array.from(draw);
   }
@@ -62,7 +64,8 @@ class ReplayGenerator implements Generator {
 /** 'noise_0', 'noise_1', … of the case. */
 async function recordedNoise(context: CaseContext): Promise<DataArray[]> {
   const draws: DataArray[] = [];
-  for (let i = 0; context.test.inputs?.[`noise_${i}`]; i++) draws.push(await context.inputValues(`noise_${i}`));
+  for (let i = 0; context.test.inputs?.[`noise_${i}`]; i++)
+    draws.push(await context.inputValues(`noise_${i}`));
   return draws;
 }
 
@@ -70,13 +73,17 @@ export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   const p = test.params as unknown as PipelineParams;
   if (p.pipeline !== 'StableDiffusionPipeline') return 'unsupported';
-  const model = async (folder: string, className: string): Promise<unknown> => context.model(folder, className, test.weights);
+  const model = async (folder: string, className: string): Promise<unknown> =>
+    context.model(folder, className, test.weights);
   const pipe = new StableDiffusionPipeline({
     vae: (await model('vae', 'AutoencoderKL')) as AutoencoderKL,
     textEncoder: (await model('text_encoder', 'CLIPTextModel')) as CLIPTextModel,
     tokenizer: await clipTokenizerFromFiles(context.files, `models/${test.model}/tokenizer`),
     unet: (await model('unet', 'UNet2DConditionModel')) as UNet2DConditionModel,
-    scheduler: schedulerFromConfig({ ...p.scheduler_config, ...p.scheduler_overrides, _class_name: p.scheduler_class }, test.id),
+    scheduler: schedulerFromConfig(
+      { ...p.scheduler_config, ...p.scheduler_overrides, _class_name: p.scheduler_class },
+      test.id,
+    ),
   });
   pipe.setProgressBarConfig({ disable: true });
   const { prompt, ...rest } = p.call;

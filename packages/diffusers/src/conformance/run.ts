@@ -65,7 +65,11 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
     }
     return counts;
   } finally {
-    for (const model of models.values()) await model.then((m) => m.dispose(), () => {});
+    for (const model of models.values())
+      await model.then(
+        (m) => m.dispose(),
+        () => {},
+      );
   }
 }
 
@@ -84,6 +88,7 @@ async function runCase(
     device,
     tensors,
     files,
+    memory,
     async input(name) {
       const t = await tensors.tensor(test, entryOf(test, name), device);
       memory.adopt(t);
@@ -115,7 +120,11 @@ function entryOf(test: GoldenCase, name: string): NonNullable<GoldenCase['inputs
   return entry;
 }
 
-async function judge(test: GoldenCase, result: CaseResult, tensors: TensorFiles): Promise<'passed' | 'unsupported' | { failure: string }> {
+async function judge(
+  test: GoldenCase,
+  result: CaseResult,
+  tensors: TensorFiles,
+): Promise<'passed' | 'unsupported' | { failure: string }> {
   if (result === 'passed' || result === 'unsupported') return result;
   if ('failure' in result) return result;
   for (const [name, entry] of Object.entries(test.outputs ?? {})) {

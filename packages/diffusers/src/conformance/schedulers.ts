@@ -1,6 +1,6 @@
 // Cases of kinds scheduler_trace, scheduler_add_noise, scheduler_table, timestep_tables.
 
-import { mul, scope } from '@darkroom/core';
+import { mul } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { noiseTables } from '../schedulers/betas.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
@@ -47,7 +47,11 @@ export async function runSchedulerTrace(context: CaseContext): Promise<CaseResul
   const { test } = context;
   const p = test.params as unknown as TraceParams;
   const schedule = schedulerOf(context).schedule({ numInferenceSteps: p.num_inference_steps });
-  const [modelOutputs, noises, sample0] = [await context.input('model_outputs'), await context.input('noises'), await context.input('sample0')];
+  const [modelOutputs, noises, sample0] = [
+    await context.input('model_outputs'),
+    await context.input('noises'),
+    await context.input('sample0'),
+  ];
   const begin = p.start_index * schedule.order;
   const out = new Map<string, number[]>([
     ['timesteps', [...schedule.timesteps.slice(begin)]],
@@ -59,22 +63,28 @@ export async function runSchedulerTrace(context: CaseContext): Promise<CaseResul
     if (!t) throw new Error(`the scheduler gives no ${name}`);
     out.set(name, [...(out.get(name) ?? []), ...(await t.data())]);
   };
-  let sample = scope(() => startOf(context, p, schedule, sample0, noises, begin));
+  let sample = context.memory.run(() => startOf(context, p, schedule, sample0, noises, begin));
   let used = 0;
   for (let i = begin; i < schedule.timesteps.length; i++) {
-    const scaled = schedule.scaleModelInput(sample, i);
-    await put('scaled_inputs', scaled);
-    const stepped = schedule.step(nth(modelOutputs, i - begin), i, sample, {
-      ...stepOptions(p.step_kwargs),
-      noise: () => nth(noises, used++),
-    });
+    const current = sample;
+    await put(
+      'scaled_inputs',
+      context.memory.run(() => schedule.scaleModelInput(current, i)),
+    );
+    const stepped = context.memory.run(() =>
+      schedule.step(nth(modelOutputs, i - begin), i, sample, {
+        ...stepOptions(p.step_kwargs),
+        noise: () => nth(noises, used++),
+      }),
+    );
     sample = stepped.prevSample;
     await put('samples', sample);
     await put('pred_x0', stepped.predOriginalSample);
   }
   schedule.dispose();
   const expected = (test.params as { noises_used?: number }).noises_used;
-  if (expected !== undefined && used !== expected) return { failure: `drew noise ${used} times, the reference ${expected}` };
+  if (expected !== undefined && used !== expected)
+    return { failure: `drew noise ${used} times, the reference ${expected}` };
   return out;
 }
 
@@ -89,7 +99,12 @@ function startOf(
   if (begin > 0) {
     schedule.setBeginIndex(begin);
     const t = schedule.timesteps[begin]!;
-    return schedulerOf(context).addNoise(sample0, nth(noises, 127), Array.from({ length: sample0.shape[0]! }, () => t), schedule);
+    return schedulerOf(context).addNoise(
+      sample0,
+      nth(noises, 127),
+      Array.from({ length: sample0.shape[0]! }, () => t),
+      schedule,
+    );
   }
   return mul(sample0, schedule.initNoiseSigma);
 }
@@ -99,10 +114,13 @@ export async function runAddNoise(context: CaseContext): Promise<CaseResult> {
   const scheduler = schedulerOf(context);
   const [x, noise] = [await context.input('x'), await context.input('noise')];
   const timesteps = [...(await context.inputValues('timesteps'))];
-  const schedule = scheduler.schedule({ numInferenceSteps: (test.params as unknown as TraceParams).num_inference_steps });
+  const schedule = scheduler.schedule({
+    numInferenceSteps: (test.params as unknown as TraceParams).num_inference_steps,
+  });
   const out = new Map<string, ArrayLike<number>>();
-  out.set('noisy', await scheduler.addNoise(x, noise, timesteps, schedule).data());
-  if (test.outputs!['velocity']) out.set('velocity', await scheduler.getVelocity(x, noise, timesteps).data());
+  out.set('noisy', await context.memory.run(() => scheduler.addNoise(x, noise, timesteps, schedule)).data());
+  if (test.outputs!['velocity'])
+    out.set('velocity', await context.memory.run(() => scheduler.getVelocity(x, noise, timesteps)).data());
   schedule.dispose();
   return out;
 }
@@ -118,21 +136,41 @@ export async function runSchedulerTable(context: CaseContext): Promise<CaseResul
 
 /** 'Class|spacing|offsetK|nN' → the exact list, or { raises }. */
 export async function runTimestepTables(context: CaseContext): Promise<CaseResult> {
-  const tables = JSON.parse(await context.files.readText(context.test.file)) as Record<string, number[] | { raises: string }>;
+  const tables = JSON.parse(await context.files.readText(context.test.file)) as Record<
+    string,
+    number[] | { raises: string }
+  >;
   const wrong: string[] = [];
   for (const [key, want] of Object.entries(tables)) {
     const [className, spacing, offset, n] = key.split('|') as [string, string, string, string];
-    const got = timestepsOf(className, spacing, Number(offset.replace(/\D+/, '')), Number(n.replace(/\D+/, '')));
+    const got = timestepsOf(
+      className,
+      spacing,
+      Number(offset.replace(/\D+/, '')),
+      Number(n.replace(/\D+/, '')),
+    );
     const ok = Array.isArray(want)
-      ? Array.isArray(got) && got.length === want.length && got.every((v, i) => Math.fround(v) === Math.fround(want[i]!))
+      ? Array.isArray(got) &&
+        got.length === want.length &&
+        got.every((v, i) => Math.fround(v) === Math.fround(want[i]!))
       : !Array.isArray(got);
-    if (!ok) wrong.push(`${key}: ${JSON.stringify(got).slice(0, 120)}, reference ${JSON.stringify(want).slice(0, 120)}`);
+    if (!ok)
+      wrong.push(
+        `${key}: ${JSON.stringify(got).slice(0, 120)}, reference ${JSON.stringify(want).slice(0, 120)}`,
+      );
   }
   const count = Object.keys(tables).length;
-  return wrong.length === 0 ? 'passed' : { failure: `${wrong.length} of ${count} tables differ; ${wrong[0]}` };
+  return wrong.length === 0
+    ? 'passed'
+    : { failure: `${wrong.length} of ${count} tables differ; ${wrong[0]}` };
 }
 
-function timestepsOf(className: string, spacing: string, offset: number, n: number): readonly number[] | { raises: string } {
+function timestepsOf(
+  className: string,
+  spacing: string,
+  offset: number,
+  n: number,
+): readonly number[] | { raises: string } {
   const config = {
     _class_name: className,
     beta_start: 0.00085,

@@ -18,7 +18,8 @@ function folderOf(path: string): string {
   return path.split('/').slice(1).join('/');
 }
 
-const same = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((v, i) => v === b[i]);
+const same = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((v, i) => v === b[i]);
 
 export async function runTokenizer(context: CaseContext): Promise<CaseResult> {
   const files: ModelFiles = context.files;
@@ -31,8 +32,12 @@ export async function runTokenizer(context: CaseContext): Promise<CaseResult> {
     const got = tokenizer.encode(text);
     const full = tokenizer.encodeFull(text);
     if (!same(full, ids) || !same(got.ids, ids77) || !same(got.attentionMask, mask77)) {
-      wrong.push(`${path}: ${JSON.stringify(text)} gives ${full.slice(0, 12).join(' ')}, reference ${ids.slice(0, 12).join(' ')}`);
+      wrong.push(
+        `${path}: ${JSON.stringify(text)} gives ${full.slice(0, 12).join(' ')}, reference ${ids.slice(0, 12).join(' ')}`,
+      );
     }
   }
-  return wrong.length === 0 ? 'passed' : { failure: `${wrong.length} of ${cases.length} texts differ; ${wrong[0]}` };
+  return wrong.length === 0
+    ? 'passed'
+    : { failure: `${wrong.length} of ${cases.length} texts differ; ${wrong[0]}` };
 }

@@ -1,6 +1,6 @@
 // Timestep embeddings: sinusoidal features (always in float32) and the small network on them.
 
-import { add, cast, concat, Linear, map, Module, scope, tensor } from '@darkroom/core';
+import { add, cast, concat, full, Linear, map, Module, scope, tensor } from '@darkroom/core';
 import type { Activation, Device, Expr, Tensor } from '@darkroom/core';
 
 export interface TimestepOptions {
@@ -18,24 +18,24 @@ export interface TimestepOptions {
 export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptions = {}): Tensor {
   const { flipSinToCos = true, freqShift = 0, scale = 1, maxPeriod = 10000 } = options;
   const half = Math.floor(dim / 2);
-  const frequencies = Float32Array.from({ length: half }, (_, i) =>
-    Math.exp(Math.fround(Math.fround(-Math.log(maxPeriod) * i) / (half - freqShift))),
-  );
+  const f32 = (e: Expr): Expr => ['cast', 'float32', e];
+  const exponent = f32(['div', f32(['mul', Math.fround(-Math.log(maxPeriod)), ['index', 1]]), half - freqShift]);
+  const angle: Expr = ['mul', scale, f32(['mul', ['in', 0], f32(['exp', exponent])])];
   return scope(() => {
-    const angle: Expr = ['mul', scale, ['cast', 'float32', ['mul', ['in', 0], ['in', 1]]]];
     const [n] = t.shape as [number];
-    const inputs = [t.view([n, 1]), tensor(frequencies, { shape: [1, half], device: t.device })];
-    const [sin, cos] = [map(['sin', angle], inputs, { dtype: 'float32' }), map(['cos', angle], inputs, { dtype: 'float32' })];
+    const column = t.view([n, 1]);
+    const part = (e: Expr, width: number): Tensor => map(e, [column], { shape: [n, width], dtype: 'float32' });
+    const [sin, cos] = [part(['sin', angle], half), part(['cos', angle], half)];
     const parts = flipSinToCos ? [cos, sin] : [sin, cos];
-    if (dim % 2 === 1) parts.push(map(0, [t.view([n, 1])], { dtype: 'float32' }));
+    if (dim % 2 === 1) parts.push(part(0, 1));
     return concat(parts, 1);
   });
 }
 
 /** One value for all of a batch, or one for each, as a float32 tensor [batch]. */
-export function timestepTensor(t: number | readonly number[] | Tensor, batch: number, device: Device): Tensor {
-  if (typeof t === 'number') return tensor(Array.from({ length: batch }, () => t), { device });
-  if (!('layout' in t)) return timestepTensor(t.length === 1 ? t[0]! : tensor(t, { device }), batch, device);
+export function timestepTensor(t: number | readonly number[] | Tensor, batch: number, device: Device | undefined): Tensor {
+  if (typeof t === 'number') return full([batch], t, { device });
+  if (!('layout' in t)) return timestepTensor(t.length === 1 ? t[0]! : tensor(t, { device: device! }), batch, device);
   const wide = cast(t, 'float32');
   if (t.rank === 0 || (t.rank === 1 && t.shape[0] === 1 && batch > 1)) return wide.view([1]).expand([batch]);
   return wide;

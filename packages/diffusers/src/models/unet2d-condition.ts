@@ -147,7 +147,7 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
       ({ hidden } = out);
     }
     if (this.mid_block) hidden = this.mid_block.call(hidden, time, text);
-    for (const [i, block] of this.up_blocks.entries()) {
+    for (const block of this.up_blocks) {
       // The skip that the next level will join says the size to upsample to: latents need not divide evenly.
       const next = skips[skips.length - 1 - block.resnets.length];
       const size = next && ([next.shape[2]!, next.shape[3]!] as const);
@@ -176,7 +176,7 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
     const s = this.#settings;
     const [n] = sample.shape as [number];
     const sinusoid = { flipSinToCos: s.flipSinToCos, freqShift: s.freqShift };
-    const t = timestepTensor(timestep, n, sample.device);
+    const t = timestepTensor(timestep, n, sample.deviceOrNone);
     const features = cast(timestepEmbedding(t, s.channels[0]!, sinusoid), sample.dtype);
     let time = this.time_embedding.call(features, options.timestepCond);
     const classes = this.#classEmbedding(n, sample, options.classLabels, sinusoid);

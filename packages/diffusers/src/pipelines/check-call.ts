@@ -19,11 +19,13 @@ export interface CheckedCall {
 }
 
 function requirePositiveInteger(name: string, value: number): void {
-  if (!Number.isInteger(value) || value < 1) throw new ArgumentError(`${name}: must be an integer >= 1, got ${value}`);
+  if (!Number.isInteger(value) || value < 1)
+    throw new ArgumentError(`${name}: must be an integer >= 1, got ${value}`);
 }
 
 function requireFinite(name: string, value: number): void {
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw new ArgumentError(`${name}: must be a finite number, got ${value}`);
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new ArgumentError(`${name}: must be a finite number, got ${value}`);
 }
 
 export function checkCall(
@@ -31,9 +33,16 @@ export function checkCall(
   prompt: string | readonly string[] | undefined,
   options: StableDiffusionOptions,
 ): CheckedCall {
-  const { promptEmbeds, negativePromptEmbeds, guidanceScale = 7.5, guidanceRescale = 0, numImagesPerPrompt = 1 } = options;
+  const {
+    promptEmbeds,
+    negativePromptEmbeds,
+    guidanceScale = 7.5,
+    guidanceRescale = 0,
+    numImagesPerPrompt = 1,
+  } = options;
   const prompts = prompt === undefined ? undefined : typeof prompt === 'string' ? [prompt] : prompt;
-  if ((prompts === undefined) === (promptEmbeds === undefined)) throw new ArgumentError('prompt: give either a prompt or promptEmbeds');
+  if ((prompts === undefined) === (promptEmbeds === undefined))
+    throw new ArgumentError('prompt: give either a prompt or promptEmbeds');
   if (prompts?.length === 0 || prompts?.some((p) => typeof p !== 'string')) {
     throw new ArgumentError('prompt: must be a string or a list of at least one string');
   }
@@ -49,9 +58,15 @@ export function checkCall(
     throw new ArgumentError(`outputType: must be 'image', 'tensor' or 'latent', got '${outputType}'`);
   }
   if (promptEmbeds && promptEmbeds.rank !== 3) {
-    throw new ArgumentError(`promptEmbeds: must be [prompts, tokens, features], got ${formatShape(promptEmbeds.shape)}`);
+    throw new ArgumentError(
+      `promptEmbeds: must be [prompts, tokens, features], got ${formatShape(promptEmbeds.shape)}`,
+    );
   }
-  if (promptEmbeds && negativePromptEmbeds && formatShape(promptEmbeds.shape) !== formatShape(negativePromptEmbeds.shape)) {
+  if (
+    promptEmbeds &&
+    negativePromptEmbeds &&
+    formatShape(promptEmbeds.shape) !== formatShape(negativePromptEmbeds.shape)
+  ) {
     throw new ArgumentError(
       `negativePromptEmbeds: must be ${formatShape(promptEmbeds.shape)} like promptEmbeds, got ${formatShape(negativePromptEmbeds.shape)}`,
     );
@@ -75,19 +90,33 @@ export function checkCall(
     guidanceScale,
     guidanceRescale,
     latentShape,
-    schedule: timesteps ? { timesteps: [...timesteps] } : sigmas ? { sigmas: [...sigmas] } : { numInferenceSteps },
+    schedule: timesteps
+      ? { timesteps: [...timesteps] }
+      : sigmas
+        ? { sigmas: [...sigmas] }
+        : { numInferenceSteps },
   };
 }
 
-function checkSize(pipe: StableDiffusionPipeline, options: StableDiffusionOptions, images: number): readonly [number, number, number, number] {
+function checkSize(
+  pipe: StableDiffusionPipeline,
+  options: StableDiffusionOptions,
+  images: number,
+): readonly [number, number, number, number] {
   const scale = pipe.vaeScale;
   const sample = pipe.unet.config['sample_size'];
-  const [defaultHeight, defaultWidth] = Array.isArray(sample) ? (sample as [number, number]) : [sample as number, sample as number];
+  const [defaultHeight, defaultWidth] = Array.isArray(sample)
+    ? (sample as [number, number])
+    : [sample as number, sample as number];
   const height = options.height ?? (defaultHeight ?? 64) * scale;
   const width = options.width ?? (defaultWidth ?? 64) * scale;
-  for (const [name, size] of [['height', height], ['width', width]] as const) {
+  for (const [name, size] of [
+    ['height', height],
+    ['width', width],
+  ] as const) {
     requirePositiveInteger(name, size);
-    if (size % scale !== 0) throw new ArgumentError(`${name}: must be divisible by ${scale} (the VAE's scale), got ${size}`);
+    if (size % scale !== 0)
+      throw new ArgumentError(`${name}: must be divisible by ${scale} (the VAE's scale), got ${size}`);
   }
   return [images, pipe.unet.config['in_channels'] as number, height / scale, width / scale];
 }
@@ -99,7 +128,11 @@ function checkLatents(latents: Tensor, shape: readonly number[]): void {
 }
 
 function negatives(given: string | readonly string[] | undefined, count: number): readonly string[] {
-  if (given === undefined || typeof given === 'string') return Array.from({ length: count }, () => given ?? '');
-  if (given.length !== count) throw new ArgumentError(`negativePrompt: ${given.length} for ${count} prompts; give one, or one for each`);
+  if (given === undefined || typeof given === 'string')
+    return Array.from({ length: count }, () => given ?? '');
+  if (given.length !== count)
+    throw new ArgumentError(
+      `negativePrompt: ${given.length} for ${count} prompts; give one, or one for each`,
+    );
   return given;
 }

@@ -14,7 +14,10 @@ export interface PromptEmbeddings {
 function repeatRows(x: Tensor, times: number): Tensor {
   const [n, l, d] = x.shape as [number, number, number];
   if (times === 1) return x;
-  return concat(Array.from({ length: times }, () => x.view([n, 1, l, d])), 1).view([n * times, l, d]);
+  return concat(
+    Array.from({ length: times }, () => x.view([n, 1, l, d])),
+    1,
+  ).view([n * times, l, d]);
 }
 
 export async function encodePrompts(
@@ -23,7 +26,8 @@ export async function encodePrompts(
   options: StableDiffusionOptions,
 ): Promise<PromptEmbeddings> {
   const dtype = pipe.computeDtype;
-  const given = async (t: Tensor | undefined): Promise<Tensor | undefined> => t && toAsync(t, { device: pipe.device, dtype });
+  const given = async (t: Tensor | undefined): Promise<Tensor | undefined> =>
+    t && toAsync(t, { device: pipe.device, dtype });
   const [positive, negative] = [await given(options.promptEmbeds), await given(options.negativePromptEmbeds)];
   try {
     const embeds = scope(() => {
@@ -40,11 +44,18 @@ export async function encodePrompts(
 }
 
 /** [prompts, tokens, features]. clipSkip takes an earlier hidden state, then the final norm (positive prompt only). */
-function encode(pipe: StableDiffusionPipeline, prompts: readonly string[], dtype: DType, clipSkip: number | undefined): Tensor {
+function encode(
+  pipe: StableDiffusionPipeline,
+  prompts: readonly string[],
+  dtype: DType,
+  clipSkip: number | undefined,
+): Tensor {
   const ids = prompts.map((prompt) => {
     const encoded = pipe.tokenizer.encode(prompt);
     if (encoded.truncated !== undefined) {
-      log.warn(`prompt is longer than ${pipe.tokenizer.maxLength} tokens; this part is ignored: "${encoded.truncated}"`);
+      log.warn(
+        `prompt is longer than ${pipe.tokenizer.maxLength} tokens; this part is ignored: "${encoded.truncated}"`,
+      );
     }
     return encoded.ids;
   });

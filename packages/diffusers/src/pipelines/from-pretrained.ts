@@ -1,7 +1,7 @@
 // fromPretrained: a folder or hub id → components. model_index.json names class and library of each; every config
 // and weight file is checked before it is used, and an error leaves nothing on the device.
 
-import { ArgumentError, FormatError } from '@darkroom/core';
+import { ArgumentError, FormatError, isDType, isFloat } from '@darkroom/core';
 import type { AnyModule, Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
@@ -45,17 +45,28 @@ const modelKinds: Readonly<Record<string, ModelKind>> = {
   UNet2DConditionModel: { model: UNet2DConditionModel, stem: 'diffusion_pytorch_model' },
   AutoencoderKL: { model: AutoencoderKL, stem: 'diffusion_pytorch_model', convert: convertVaeKeys },
   CLIPTextModel: { model: CLIPTextModel, stem: 'model', convert: convertTextEncoderKeys },
-  CLIPTextModelWithProjection: { model: CLIPTextModelWithProjection, stem: 'model', convert: convertTextEncoderKeys },
+  CLIPTextModelWithProjection: {
+    model: CLIPTextModelWithProjection,
+    stem: 'model',
+    convert: convertTextEncoderKeys,
+  },
 };
 
 /** Names only ever loaded when the user brings them. */
 const leftOut = new Set(['safety_checker', 'feature_extractor', 'image_encoder']);
 
 /** Reads one model: its config, then its weights. */
-export async function loadModel(files: ModelFiles, folder: string, className: string, options: LoadOptions): Promise<AnyModule> {
+export async function loadModel(
+  files: ModelFiles,
+  folder: string,
+  className: string,
+  options: LoadOptions,
+): Promise<AnyModule> {
   const kind = modelKinds[className];
   if (!kind) {
-    throw new FormatError(`${files.describe()}: '${folder}' is a ${className}, known are ${Object.keys(modelKinds).join(', ')}`);
+    throw new FormatError(
+      `${files.describe()}: '${folder}' is a ${className}, known are ${Object.keys(modelKinds).join(', ')}`,
+    );
   }
   const prefix = folder ? `${folder}/` : '';
   const config = await readJson(files, `${prefix}config.json`);
@@ -76,10 +87,24 @@ export async function loadComponents(
   idOrDir: string,
   options: LoadOptions,
   given: Readonly<Record<string, unknown>>,
+  required: readonly string[],
 ): Promise<{ index: Config; components: Record<string, unknown>; files: ModelFiles }> {
-  if (!options.device) throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
+  const { dtype } = options;
+  if (dtype !== undefined && !(isDType(dtype) && isFloat(dtype))) {
+    throw new ArgumentError(
+      `fromPretrained: dtype must be float32, float16 or bfloat16, got '${String(dtype)}'`,
+    );
+  }
+  if (!options.device)
+    throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
   const files = await openModel(idOrDir, options);
   const index = await readJson(files, 'model_index.json');
+  for (const name of required) {
+    const entry = index[name];
+    const named = Array.isArray(entry) && typeof entry[1] === 'string';
+    if (!named && given[name] === undefined)
+      throw new FormatError(`${files.describe()}/model_index.json: names no '${name}'`);
+  }
   const components: Record<string, unknown> = {};
   const loadedHere: AnyModule[] = [];
   try {
@@ -91,9 +116,12 @@ export async function loadComponents(
       }
       const [library, className] = entry as unknown[];
       if (library === null || className === null || leftOut.has(name)) continue;
-      if (typeof className !== 'string') throw new FormatError(`${files.describe()}/model_index.json: '${name}' names no class`);
+      if (typeof className !== 'string')
+        throw new FormatError(`${files.describe()}/model_index.json: '${name}' names no class`);
       if (!/^[A-Za-z0-9_.-]+$/.test(name) || name.includes('..')) {
-        throw new FormatError(`${files.describe()}/model_index.json: component '${name}' is not a plain folder name`);
+        throw new FormatError(
+          `${files.describe()}/model_index.json: component '${name}' is not a plain folder name`,
+        );
       }
       components[name] = await loadComponent(files, name, className, options, loadedHere);
     }
@@ -114,7 +142,10 @@ async function loadComponent(
   if (/^CLIPTokenizer/.test(className)) return clipTokenizerFromFiles(files, name);
   if (/Scheduler$/.test(className)) {
     const config = await readJson(files, `${name}/scheduler_config.json`);
-    return schedulerFromConfig({ ...config, _class_name: className }, `${files.describe()}/${name}/scheduler_config.json`);
+    return schedulerFromConfig(
+      { ...config, _class_name: className },
+      `${files.describe()}/${name}/scheduler_config.json`,
+    );
   }
   const model = await loadModel(files, name, className, options);
   loadedHere.push(model);

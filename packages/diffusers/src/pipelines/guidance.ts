@@ -5,7 +5,9 @@ import type { Tensor } from '@darkroom/core';
 
 /** uncond + scale · (text - uncond); both [n, c, h, w]. */
 export function guide(uncond: Tensor, text: Tensor, scale: number): Tensor {
-  return map(['add', ['in', 0], ['mul', ['scalar', 0], ['sub', ['in', 1], ['in', 0]]]], [uncond, text], { scalars: [scale] });
+  return map(['add', ['in', 0], ['mul', ['scalar', 0], ['sub', ['in', 1], ['in', 0]]]], [uncond, text], {
+    scalars: [scale],
+  });
 }
 
 /**
@@ -16,7 +18,11 @@ export function rescaleGuidance(cfg: Tensor, text: Tensor, rescale: number): Ten
   return scope(() => {
     const ratio = map(['sqrt', ['div', ['in', 0], ['in', 1]]], [squares(text), squares(cfg)]); // n - 1 cancels
     return map(
-      ['add', ['mul', ['scalar', 0], ['mul', ['in', 0], ['in', 1]]], ['mul', ['sub', 1, ['scalar', 0]], ['in', 0]]],
+      [
+        'add',
+        ['mul', ['scalar', 0], ['mul', ['in', 0], ['in', 1]]],
+        ['mul', ['sub', 1, ['scalar', 0]], ['in', 0]],
+      ],
       [cfg, ratio],
       { scalars: [rescale], dtype: cfg.dtype },
     );

@@ -61,7 +61,8 @@ async function index(
       const name = convert(key);
       if (name === undefined) continue;
       const other = where.get(name);
-      if (other) throw new FormatError(`${file.name}: '${key}' gives '${name}', which ${other.file.name} gives too`);
+      if (other)
+        throw new FormatError(`${file.name}: '${key}' gives '${name}', which ${other.file.name} gives too`);
       const model = wanted.get(name);
       const is1x1 = model?.length === 2 && formatShape(entry.shape) === formatShape([...model, 1, 1]);
       where.set(name, { file, key, shape: is1x1 ? model : entry.shape });

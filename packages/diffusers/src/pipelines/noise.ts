@@ -11,11 +11,18 @@ interface Seeding {
 }
 
 /** One generator for the batch, or one for each image; and the seeds behind them. */
-export function generatorsFor(options: Seeding, images: number): { generators: readonly Generator[]; seeds: readonly (number | bigint)[] } {
+export function generatorsFor(
+  options: Seeding,
+  images: number,
+): { generators: readonly Generator[]; seeds: readonly (number | bigint)[] } {
   const { generator, seed } = options;
-  if (generator !== undefined && seed !== undefined) throw new ArgumentError('generate: give seed or generator, not both');
+  if (generator !== undefined && seed !== undefined)
+    throw new ArgumentError('generate: give seed or generator, not both');
   const check = (count: number, what: string): void => {
-    if (count !== images) throw new ArgumentError(`generate: ${count} ${what} for ${images} images; give one, or one for each image`);
+    if (count !== images)
+      throw new ArgumentError(
+        `generate: ${count} ${what} for ${images} images; give one, or one for each image`,
+      );
   };
   if (generator !== undefined) {
     if (!isList(generator)) return { generators: [generator], seeds: [] };
@@ -35,11 +42,19 @@ function isList<T>(value: T | readonly T[] | undefined): value is readonly T[] {
 }
 
 /** Standard normal values of `shape`: from one generator as a whole, or image by image from one generator each. */
-export function drawNoise(generators: readonly Generator[], shape: readonly number[], dtype: DType, device: Device): Tensor {
+export function drawNoise(
+  generators: readonly Generator[],
+  shape: readonly number[],
+  dtype: DType,
+  device: Device,
+): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
-  if (generators.length === 1) return tensor(generators[0]!.randn(count, dtype as FloatDType), { shape, dtype, device });
+  if (generators.length === 1)
+    return tensor(generators[0]!.randn(count, dtype as FloatDType), { shape, dtype, device });
   if (generators.length !== shape[0]) {
-    throw new ArgumentError(`noise: ${generators.length} generators for a batch of ${shape[0]} (${formatShape(shape)})`);
+    throw new ArgumentError(
+      `noise: ${generators.length} generators for a batch of ${shape[0]} (${formatShape(shape)})`,
+    );
   }
   const values = new Float32Array(count);
   const size = count / generators.length;

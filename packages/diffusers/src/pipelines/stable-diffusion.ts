@@ -1,7 +1,7 @@
 // Text to image with Stable Diffusion 1.x and 2.x. The loop is visible here; models, schedulers and loading are not.
 // Reference: diffusers' StableDiffusionPipeline. A safety checker is not part of it unless the user adds one.
 
-import { cast, concat, FormatError, keep, map, scope, Scope, tensor, toAsync } from '@darkroom/core';
+import { cast, concat, keep, map, scope, Scope, tensor, toAsync } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
@@ -91,12 +91,17 @@ export interface StableDiffusionOutput {
 
 /** Resolves in a later turn of the event loop, as soon as the platform can. */
 function macrotask(): Promise<void> {
-  return new Promise((resolve) => (typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve, 0)));
+  return new Promise((resolve) =>
+    typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve, 0),
+  );
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionPipeline {
-  (prompt: string | readonly string[] | undefined, options?: StableDiffusionOptions): Promise<StableDiffusionOutput>;
+  (
+    prompt: string | readonly string[] | undefined,
+    options?: StableDiffusionOptions,
+  ): Promise<StableDiffusionOutput>;
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
@@ -140,10 +145,12 @@ export class StableDiffusionPipeline extends Callable {
         return value === undefined ? [] : [[folder, value]];
       }),
     );
-    const { components, files, index } = await loadComponents(idOrDir, options, byFile);
-    for (const [name, folder] of Object.entries(componentFolders)) {
-      if (!components[folder]) throw new FormatError(`${files.describe()}/model_index.json: names no '${folder}' (${name})`);
-    }
+    const { components, index } = await loadComponents(
+      idOrDir,
+      options,
+      byFile,
+      Object.values(componentFolders),
+    );
     const pipe = new StableDiffusionPipeline(
       {
         vae: components['vae'] as VaeLike,
@@ -190,8 +197,11 @@ export class StableDiffusionPipeline extends Callable {
   }
 
   /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */
-  async to(target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' }): Promise<this> {
-    const options = typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
+  async to(
+    target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' },
+  ): Promise<this> {
+    const options =
+      typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
     for (const module of Object.values(this.modules)) await module.to(options);
     if (options.dtype) this.computeDtype = options.dtype;
     return this;
@@ -205,12 +215,18 @@ export class StableDiffusionPipeline extends Callable {
     this.dispose();
   }
 
-  protected override invoke(prompt?: string | readonly string[], options: StableDiffusionOptions = {}): Promise<StableDiffusionOutput> {
+  protected override invoke(
+    prompt?: string | readonly string[],
+    options: StableDiffusionOptions = {},
+  ): Promise<StableDiffusionOutput> {
     return this.generate(prompt, options);
   }
 
   /** The call itself; `pipe(prompt, options)` is the same. */
-  async generate(prompt: string | readonly string[] | undefined, options: StableDiffusionOptions = {}): Promise<StableDiffusionOutput> {
+  async generate(
+    prompt: string | readonly string[] | undefined,
+    options: StableDiffusionOptions = {},
+  ): Promise<StableDiffusionOutput> {
     const call = checkCall(this, prompt, options);
     options.signal?.throwIfAborted();
     this.interrupt = false;
@@ -238,7 +254,9 @@ export class StableDiffusionPipeline extends Callable {
     given: Tensor | undefined,
   ): Promise<Tensor> {
     const { device, computeDtype: dtype } = this;
-    const start = given ? await toAsync(given, { device, dtype }) : drawNoise(generators, shape, dtype, device);
+    const start = given
+      ? await toAsync(given, { device, dtype })
+      : drawNoise(generators, shape, dtype, device);
     const scaled = map(['mul', ['in', 0], ['scalar', 0]], [start], { scalars: [schedule.initNoiseSigma] });
     start.dispose();
     return keep(scaled);
@@ -264,7 +282,10 @@ export class StableDiffusionPipeline extends Callable {
         tensors.latents = keep(next);
         if (options.callbackOnStepEnd) {
           const wanted = options.callbackOnStepEndTensors ?? ['latents'];
-          const shown: StepTensors = { latents: tensors.latents, ...(wanted.includes('promptEmbeds') && { promptEmbeds: embeds }) };
+          const shown: StepTensors = {
+            latents: tensors.latents,
+            ...(wanted.includes('promptEmbeds') && { promptEmbeds: embeds }),
+          };
           const changed = await options.callbackOnStepEnd(this, i, timestep, shown);
           if (changed?.latents && changed.latents !== tensors.latents) {
             tensors.latents.dispose();
@@ -300,7 +321,12 @@ export class StableDiffusionPipeline extends Callable {
     const doubled = call.guided ? concat([latents, latents], 0) : latents;
     const input = schedule.scaleModelInput(doubled, i);
     const timestepCond = this.#guidanceEmbedding(call);
-    const { sample } = this.unet.call(input, schedule.timesteps[i]!, embeds, timestepCond ? { timestepCond } : {});
+    const { sample } = this.unet.call(
+      input,
+      schedule.timesteps[i]!,
+      embeds,
+      timestepCond ? { timestepCond } : {},
+    );
     let noise = sample;
     if (call.guided) {
       const [uncond, text] = sample.chunk(2, 0) as [Tensor, Tensor];
@@ -308,7 +334,11 @@ export class StableDiffusionPipeline extends Callable {
       if (call.guidanceRescale > 0) noise = rescaleGuidance(noise, text, call.guidanceRescale);
     }
     const draw = (): Tensor => drawNoise(generators, latents.shape, latents.dtype, this.device);
-    const { prevSample } = schedule.step(noise, i, latents, { eta: options.eta ?? 0, noise: draw, predOriginalSample: false });
+    const { prevSample } = schedule.step(noise, i, latents, {
+      eta: options.eta ?? 0,
+      noise: draw,
+      predOriginalSample: false,
+    });
     return cast(prevSample, this.computeDtype);
   }
 
@@ -328,20 +358,28 @@ export class StableDiffusionPipeline extends Callable {
     return tensor(rows, { shape: [call.images, size], device: this.device, dtype: this.computeDtype });
   }
 
-  async #finish(latents: Tensor, options: StableDiffusionOptions, seeds: readonly (number | bigint)[]): Promise<StableDiffusionOutput> {
+  async #finish(
+    latents: Tensor,
+    options: StableDiffusionOptions,
+    seeds: readonly (number | bigint)[],
+  ): Promise<StableDiffusionOutput> {
     if (options.outputType === 'latent') return { images: [], tensor: keep(latents), seeds };
     const pixels = scope(() => {
       const z = map(['div', ['in', 0], ['scalar', 0]], [latents], { scalars: [this.vae.scalingFactor] });
       const image = this.vae.decode(z);
       // [-1, 1] → [0, 1], clamped; NaN stays NaN so that it is reported, not painted.
-      return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], { dtype: 'float32' });
+      return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], {
+        dtype: 'float32',
+      });
     });
     if (options.outputType === 'tensor') return { images: [], tensor: keep(pixels), seeds };
     try {
       const [n, c, h, w] = pixels.shape as [number, number, number, number];
       const data = (await pixels.data()) as Float32Array;
       const size = c * h * w;
-      const images = Array.from({ length: n }, (_, i) => Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w));
+      const images = Array.from({ length: n }, (_, i) =>
+        Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),
+      );
       return { images, seeds };
     } finally {
       pixels.dispose();

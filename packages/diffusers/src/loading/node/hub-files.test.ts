@@ -216,6 +216,25 @@ test('a token that is no header value is refused without being shown', async () 
   expect(error.message).not.toContain('hf_sec');
 });
 
+test('place, address and token come from the environment', async () => {
+  const names = ['HF_HUB_CACHE', 'HF_ENDPOINT', 'HF_TOKEN'] as const;
+  const before = names.map((name) => process.env[name]);
+  [process.env['HF_HUB_CACHE'], process.env['HF_ENDPOINT'], process.env['HF_TOKEN']] = [
+    cacheDir,
+    endpoint,
+    'hf_fromenv',
+  ];
+  try {
+    await (await openModel('org/tiny', { revision: 'refs/pr/1' })).readText('model_index.json');
+  } finally {
+    names.forEach((name, i) =>
+      before[i] === undefined ? delete process.env[name] : (process.env[name] = before[i]),
+    );
+  }
+  expect(hub.requests.every((r) => r.token === 'Bearer hf_fromenv')).toBe(true);
+  expect(await readFile(join(root(), 'refs', 'refs', 'pr', '1'), 'utf8')).toBe(commit);
+});
+
 test('neither folder nor id, and bad revisions', async () => {
   await expect(openModel('../nowhere')).rejects.toThrow(
     "model: '../nowhere' is not a folder here, nor a hub id",

@@ -216,7 +216,9 @@ class HubFiles implements ModelFiles {
       if (etag !== null && bytes !== null)
         return { name, url, etag: cleanEtag(etag, name), bytes: Number(bytes) };
       if (status < 300 || location === null) break;
-      at = new URL(location, at).href;
+      const next = new URL(location, at);
+      if (next.origin !== new URL(url).origin) break; // a store's own etag says nothing about the file
+      at = next.href;
     }
     throw new DarkroomError(`${name}: the hub gave neither hash nor size`);
   }

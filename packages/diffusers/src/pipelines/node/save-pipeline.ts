@@ -39,9 +39,21 @@ async function saveModel(model: AnyModule & { config: object }, folder: string, 
 export async function savePipeline(pipe: StableDiffusionPipeline, folder: string): Promise<void> {
   const scheduler = pipe.scheduler.config['_class_name'] as string;
   await mkdir(folder, { recursive: true });
-  await saveModel(pipe.unet as unknown as AnyModule & { config: object }, join(folder, 'unet'), 'diffusion_pytorch_model');
-  await saveModel(pipe.vae as unknown as AnyModule & { config: object }, join(folder, 'vae'), 'diffusion_pytorch_model');
-  await saveModel(pipe.textEncoder as unknown as AnyModule & { config: object }, join(folder, 'text_encoder'), 'model');
+  await saveModel(
+    pipe.unet as unknown as AnyModule & { config: object },
+    join(folder, 'unet'),
+    'diffusion_pytorch_model',
+  );
+  await saveModel(
+    pipe.vae as unknown as AnyModule & { config: object },
+    join(folder, 'vae'),
+    'diffusion_pytorch_model',
+  );
+  await saveModel(
+    pipe.textEncoder as unknown as AnyModule & { config: object },
+    join(folder, 'text_encoder'),
+    'model',
+  );
   await mkdir(join(folder, 'scheduler'), { recursive: true });
   await saveJson(join(folder, 'scheduler', 'scheduler_config.json'), pipe.scheduler.config);
   await mkdir(join(folder, 'tokenizer'), { recursive: true });

@@ -1,0 +1,119 @@
+// The darkroom command as a user runs it: built, in its own process.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Image } from '../image/image.ts';
+import { root, temporaryFolder } from '../node/testing.ts';
+
+const main = join(root, 'packages/diffusers/dist/cli/main.js');
+let folder: ReturnType<typeof temporaryFolder>;
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+function darkroom(...args: string[]): { status: number | null; out: string; err: string } {
+  const done = spawnSync(process.execPath, [main, ...args], { cwd: folder.path, encoding: 'utf8' });
+  return { status: done.status, out: done.stdout, err: done.stderr };
+}
+
+describe('generate', () => {
+  test('writes a picture and says where, with what, how fast', () => {
+    const { status, err, out } = darkroom(
+      'generate',
+      'a fox',
+      '-o',
+      'fox.png',
+      '--steps',
+      '3',
+      '--seed',
+      '1',
+    );
+    expect(err).toMatch(
+      /wrote fox\.png \(64x64\)\ndevice cpu \(WebAssembly SIMD.*\), seed 1, \d steps, [\d.]+ s a step, [\d.]+ s in all, peak memory \d+ MiB\n/,
+    );
+    expect([status, out]).toEqual([0, '']);
+    expect(Image.fromPng(readFileSync(join(folder.path, 'fox.png'))).width).toBe(64);
+  });
+
+  test('several images are numbered; quiet says nothing', () => {
+    const { status, err } = darkroom(
+      'generate',
+      'a fox',
+      '-o',
+      'fox.png',
+      '-n',
+      '2',
+      '-c',
+      '2',
+      '-s',
+      '1',
+      '-q',
+    );
+    expect([status, err]).toEqual([0, '']);
+    expect(readdirSync(folder.path).sort()).toEqual(['fox-1.png', 'fox-2.png']);
+  });
+
+  test('without a prompt it says how to use it', () => {
+    const { status, err } = darkroom('generate');
+    expect(status).toBe(2);
+    expect(err).toContain('npm start -- "a fox on a blue background" -o fox.png');
+  });
+
+  const bad: readonly [string[], number, string][] = [
+    [['--steps', 'x'], 2, "must be an integer, got 'x'"],
+    [['--steps', '-3'], 1, 'numInferenceSteps: must be an integer >= 1, got -3'],
+    [['--width', '65'], 1, 'width: must be divisible by 4'],
+    [['--device', 'abacus'], 1, "device: must be one of auto, cpu, got 'abacus'"],
+    [['--seed', '-1'], 2, 'must be an integer from 0 to 2^64 - 1'],
+    [['--dtype', 'int4'], 1, 'int4'],
+    [['--model', './nowhere'], 1, 'nowhere'],
+    [['--scheduler', 'Magic'], 1, 'Magic'],
+    [['-o', 'fox.jpg'], 1, 'only PNG is written'],
+    [['--colour'], 2, 'unknown option'],
+  ];
+  test.each(bad)('%j is one clear error and leaves no file', (args, code, message) => {
+    const { status, err } = darkroom('generate', 'a fox', ...args);
+    expect(err).toContain(message);
+    expect(err).not.toContain('    at ');
+    expect(status).toBe(code);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test('Ctrl-C stops within a step and leaves no half-written file', async () => {
+    const child = spawn(process.execPath, [main, 'generate', 'a fox', '-o', 'fox.png', '--steps', '900'], {
+      cwd: folder.path,
+    });
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    const start = performance.now();
+    child.kill('SIGINT');
+    const status = await new Promise((resolve) => child.once('exit', resolve));
+    expect(status).toBe(130);
+    expect(performance.now() - start).toBeLessThan(3000);
+    expect(existsSync(join(folder.path, 'fox.png'))).toBe(false);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+});
+
+test('devices lists the CPU and what is missing', () => {
+  const { status, out } = darkroom('devices');
+  expect(status).toBe(0);
+  expect(out).toMatch(/^cpu +WebAssembly SIMD.*\n[\s\S]*webgpu[\s\S]*cuda/);
+});
+
+test('conformance counts, and fails when there is nothing to count', () => {
+  const goldens = join(root, 'fixtures/goldens');
+  const some = darkroom('conformance', goldens, '--device', 'cpu', '--filter', 'op/silu');
+  expect([some.status, some.out]).toEqual([0, '6 passed, 0 failed, 0 unsupported\n']);
+  expect(darkroom('conformance', goldens, '--filter', 'nothing').status).toBe(1);
+  expect(darkroom('conformance', join(folder.path, 'none')).status).toBe(1);
+});
+
+test('help shows examples; an unknown command is an error', () => {
+  const { status, out } = darkroom('--help');
+  expect(status).toBe(0);
+  expect(out).toContain('darkroom generate "a fox on a blue background" -o fox.png');
+  expect(darkroom('paint').status).toBe(2);
+});

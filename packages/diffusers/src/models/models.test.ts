@@ -1,0 +1,83 @@
+// Models from their configs: the real families have the published numbers of parameters, the middle of a trace in
+// channels last copies nothing, and a config survives.
+
+import { describe, expect, test } from 'vitest';
+import { Tensor, trace } from '@darkroom/core';
+import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
+import { CLIPTextModel, convertTextEncoderKeys } from './clip-text.ts';
+import { UNet2DConditionModel } from './unet2d-condition.ts';
+
+const down3 = ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'];
+const up3 = ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'];
+const sd15 = { block_out_channels: [320, 640, 1280, 1280], down_block_types: down3, up_block_types: up3, cross_attention_dim: 768, attention_head_dim: 8 };
+const sd21 = { ...sd15, cross_attention_dim: 1024, attention_head_dim: [5, 10, 20, 20], use_linear_projection: true, upcast_attention: true };
+const sdxl = {
+  block_out_channels: [320, 640, 1280],
+  down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
+  up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
+  cross_attention_dim: 2048,
+  attention_head_dim: [5, 10, 20],
+  transformer_layers_per_block: [1, 2, 10],
+  use_linear_projection: true,
+  addition_embed_type: 'text_time',
+  addition_time_embed_dim: 256,
+  projection_class_embeddings_input_dim: 2816,
+};
+const vae = {
+  block_out_channels: [128, 256, 512, 512],
+  down_block_types: Array.from({ length: 4 }, () => 'DownEncoderBlock2D'),
+  up_block_types: Array.from({ length: 4 }, () => 'UpDecoderBlock2D'),
+  layers_per_block: 2,
+};
+const clip = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
+
+const count = (model: { namedParameters(): Iterable<[string, Tensor]> }): number => [...model.namedParameters()].reduce((n, [, p]) => n + p.elements, 0);
+
+test.each([
+  ['SD 1.5 UNet', () => UNet2DConditionModel.fromConfig(sd15), 859_520_964],
+  ['SD 2.1 UNet', () => UNet2DConditionModel.fromConfig(sd21), 865_910_724],
+  ['SDXL UNet', () => UNet2DConditionModel.fromConfig(sdxl), 2_567_463_684],
+  ['VAE', () => AutoencoderKL.fromConfig(vae), 83_653_863],
+  ['CLIP ViT-L/14 text', () => CLIPTextModel.fromConfig(clip), 123_060_480],
+] as const)('%s has its published number of parameters', (_, make, parameters) => {
+  expect(count(make())).toBe(parameters);
+});
+
+describe('the SD 1.5 UNet traces without a device', () => {
+  const unet = UNet2DConditionModel.fromConfig({ ...sd15, block_out_channels: [32, 64], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'], up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'] });
+  const run = (sample: Tensor): ReturnType<typeof trace>['graph'] => {
+    const t = Tensor.abstract('float32', [2]);
+    const inputs = { sample, t, text: Tensor.abstract('float32', [2, 77, 768]) };
+    return trace((x) => unet.call(x['sample']!, x['t']!, x['text']!).sample, inputs, unet.stateDict()).graph;
+  };
+
+  test('and in channels last no op of a transformer block is a copy', () => {
+    const nhwc = Tensor.abstract('float32', [2, 8, 8, 4]).permute(0, 3, 1, 2);
+    const graph = run(nhwc);
+    const blocks = graph.nodes.filter((n) => n.module.includes('attentions'));
+    expect(blocks.length).toBeGreaterThan(20);
+    expect(blocks.filter((n) => n.op.kind === 'copy').map((n) => n.module)).toEqual([]);
+    expect(graph.nodes.find((n) => n.op.kind === 'conv2d')!.module).toBe('unet.conv_in');
+  });
+});
+
+test('configs keep what they do not know', () => {
+  const config = { ...sd15, future_option: [1, 2], _name: 'x' };
+  expect(UNet2DConditionModel.fromConfig(config).config).toBe(config);
+});
+
+test('old key names are converted', () => {
+  expect(convertVaeKeys('decoder.mid_block.attentions.0.proj_attn.bias')).toBe('decoder.mid_block.attentions.0.to_out.0.bias');
+  expect(convertVaeKeys('encoder.mid_block.attentions.0.query.weight')).toBe('encoder.mid_block.attentions.0.to_q.weight');
+  expect(convertVaeKeys('encoder.conv_in.weight')).toBe('encoder.conv_in.weight');
+  expect(convertTextEncoderKeys('text_model.embeddings.position_ids')).toBeUndefined();
+  expect(convertTextEncoderKeys('encoder.layers.0.mlp.fc1.bias')).toBe('text_model.encoder.layers.0.mlp.fc1.bias');
+});
+
+test('errors of a forward name the rule and both shapes', () => {
+  const unet = UNet2DConditionModel.fromConfig(sd15);
+  const sample = Tensor.abstract('float32', [1, 9, 8, 8]);
+  const text = Tensor.abstract('float32', [1, 77, 768]);
+  expect(() => unet.call(sample, 1, text)).toThrow('[unet] sample must be [n,4,h,w], got [1,9,8,8]');
+  expect(() => unet.call(Tensor.abstract('float32', [2, 4, 8, 8]), 1, text)).toThrow('encoder hidden states must be [2,tokens,768], got [1,77,768]');
+});
