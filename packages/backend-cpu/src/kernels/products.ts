@@ -4,8 +4,10 @@ import { layoutOf, reshapeLayout } from '@darkroom/core';
 import type { ArgSpec, AttentionOp, Conv2dOp, Expr, MatmulOp } from '@darkroom/core';
 import { prepareAttention } from '../simd/attention.ts';
 import { prepareConv } from '../simd/convolution.ts';
+import type { ConvSpec } from '../simd/convolution.ts';
 import type { Engine } from '../simd/engine.ts';
 import { prepareMap, supportedExpr } from '../simd/map.ts';
+import { prepareWinograd, winogradFits } from '../simd/winograd.ts';
 import { prepareProduct, tiles } from '../simd/product.ts';
 import type { ProductSpec } from '../simd/product.ts';
 import type { Tile } from '../simd/micro.ts';
@@ -116,23 +118,33 @@ function offsets(shape: readonly number[], strides: readonly number[]): number[]
 
 type Four = readonly [number, number, number, number];
 
+const winograd = 'simd/winograd';
+
+function convSpec(op: Conv2dOp, args: readonly ArgSpec[]): ConvSpec {
+  const of = (a: ArgSpec): ConvSpec['x'] => ({
+    dtype: a.dtype,
+    shape: a.layout.shape as unknown as Four,
+    strides: a.layout.strides,
+  });
+  return { ...op, x: of(args[0]!), weight: of(args[1]!), y: of(args.at(-1)!) };
+}
+
 export const conv2dFactory: Factory<Conv2dOp> = {
   choices(op, args) {
     const ids = productChoices(op.epilogue, args);
+    if (ids.length === 0) return ids;
     // Register blocks that do not cross image rows are packed by vectors: prefer a width that divides the row.
     const width = args.at(-1)!.layout.shape[3]!;
     const divides = (id: string): boolean => width % tileOf(id).nr === 0;
-    return ids.toSorted((a, b) => Number(divides(b)) - Number(divides(a)));
+    const direct = ids.toSorted((a, b) => Number(divides(b)) - Number(divides(a)));
+    return winogradFits(convSpec(op, args)) ? [winograd, ...direct] : direct;
   },
   prepare(engine, op, args, choice) {
-    const [x, weight] = args as readonly [ArgSpec, ArgSpec];
-    const y = args.at(-1)!;
-    const of = (a: ArgSpec): { dtype: ArgSpec['dtype']; shape: Four; strides: readonly number[] } => ({
-      dtype: a.dtype,
-      shape: a.layout.shape as unknown as Four,
-      strides: a.layout.strides,
-    });
-    const conv = prepareConv(engine, { ...op, x: of(x), weight: of(weight), y: of(y) }, tileOf(choice));
+    const spec = convSpec(op, args);
+    const conv =
+      choice === winograd
+        ? prepareWinograd(engine, spec, tiles[0]!)
+        : prepareConv(engine, spec, tileOf(choice));
     return withEpilogue(engine, op.epilogue, args, (a, b, c) => conv.run(a, b, c));
   },
 };
