@@ -13,6 +13,7 @@ import type {
   KernelOp,
   Queue,
   Slice,
+  TuneStore,
 } from '@darkroom/core';
 import { factoryOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
@@ -132,8 +133,15 @@ class CpuBackend implements Backend {
   }
 }
 
+/** Keeps what tuning found as one JSON file per device fingerprint in `folder` (Node only). */
+export async function fileTuneStore(folder: string): Promise<TuneStore> {
+  return (await import('./node/tune-files.ts')).tuneFiles(folder);
+}
+
 /** Opens the CPU. Each call is a device of its own: memory, threads, kernel cache. */
 export async function cpu(options: CpuOptions = {}): Promise<Device> {
   const engine = await Engine.create(options);
-  return new Device(new CpuBackend(engine, options.kernels === 'reference'), options);
+  const device = new Device(new CpuBackend(engine, options.kernels === 'reference'), options);
+  await device.tuner.load();
+  return device;
 }

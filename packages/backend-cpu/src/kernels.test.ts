@@ -1,11 +1,14 @@
 // The property-tested kernel suite on the CPU: fast kernels against the reference, eager against traced.
 
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definitionOf, Device, dispatch, embedding, matmul, Scope, tensor, zeros } from '@darkroom/core';
 import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
-import { cpu } from './index.ts';
+import { cpu, fileTuneStore } from './index.ts';
 
 let device: Device;
 let oracle: Device;
@@ -108,8 +111,10 @@ test('ids outside a table are an error that names both', async () => {
   expect(() => embedding(table, ids)).toThrow("gather: id 5 is outside the table's 5 rows");
 });
 
-test('tuning offers two register blocks for products and takes one of them', async () => {
-  const tuned = await cpu({ threads: 1, autotune: 'full' });
+test('tuning measures the register blocks of a product, takes one, and finds it again in its file', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'darkroom-tune-'));
+  const tuneStore = await fileTuneStore(folder);
+  const tuned = await cpu({ threads: 1, autotune: 'full', tuneStore });
   const decisions: string[] = [];
   tuned.tuner.onDecision = (d) => decisions.push(d.winner);
   const a = zeros([64, 64], { device: tuned });
@@ -119,4 +124,17 @@ test('tuning offers two register blocks for products and takes one of them', asy
   matmul(a, a);
   expect(tuned.tuner.pending).toBe(0);
   tuned[Symbol.dispose]();
+
+  const later = await cpu({ threads: 1, autotune: 'full', tuneStore });
+  const b = zeros([64, 64], { device: later });
+  matmul(b, b);
+  expect(later.tuner.pending).toBe(0);
+  later[Symbol.dispose]();
+  const [file] = readdirSync(folder);
+  writeFileSync(join(folder, file!), '{"broken');
+  const untuned = await cpu({ threads: 1, autotune: 'full', tuneStore });
+  matmul(zeros([64, 64], { device: untuned }), zeros([64, 64], { device: untuned }));
+  expect(untuned.tuner.pending).toBe(1); // a damaged cache is an empty one
+  untuned[Symbol.dispose]();
+  rmSync(folder, { recursive: true });
 });

@@ -74,7 +74,7 @@ export class Engine {
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const isNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
     const platform = isNode ? await import('./node/threads.ts') : undefined;
-    platform?.enableRelaxedSimd();
+    if (!hasRelaxedSimd()) platform?.enableRelaxedSimd();
     const shared = typeof SharedArrayBuffer !== 'undefined';
     const cores = platform?.coreCount() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
     const threads = shared ? Math.max(1, Math.min(maxThreads, Math.floor(options.threads ?? cores))) : 1;

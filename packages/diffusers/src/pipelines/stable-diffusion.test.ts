@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { randomNormal } from '@darkroom/core';
+import { parseGraph, randomNormal, runGraph, serializeGraph, toFormat, trace } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
 import { emoji, temporaryFolder } from '../node/testing.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
+import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
 let device: Device;
@@ -237,6 +238,29 @@ describe('moving', () => {
     const blue = corners(images[0]!);
     expect(blue[2]! - blue[0]!).toBeGreaterThan(60);
   });
+});
+
+test('a traced UNet gives the bits of the eager one, in both formats, and survives its file', async () => {
+  const unet = pipe.unet as UNet2DConditionModel;
+  for (const format of ['contiguous', 'channelsLast'] as const) {
+    await unet.to({ memoryFormat: format });
+    const noise = randomNormal([2, 4, 16, 16], { device, seed: 1 });
+    const sample = toFormat(noise, format);
+    const text = randomNormal([2, 77, 128], { device, seed: 2 });
+    const params = unet.stateDict();
+    const { graph, constants } = trace(
+      (x) => unet.call(x['sample']!, 321, x['text']!).sample,
+      { sample, text },
+      params,
+    );
+    expect(constants.size).toBe(0);
+    const read = parseGraph(serializeGraph(graph), 'unet.graph.json');
+    const replayed = runGraph(read, { sample, text }, { params, device });
+    const eager = unet.call(sample, 321, text).sample;
+    expect(await replayed['output']!.data()).toEqual(await eager.data());
+    for (const t of [noise, sample, text, eager, replayed['output']!]) t.dispose();
+  }
+  await unet.to({ memoryFormat: 'contiguous' });
 });
 
 describe('bad arguments give one clear error, before anything runs', () => {
