@@ -1,8 +1,10 @@
 // Lifetimes: scopes, views, the allocator, leaks. On the NULL backend, which accounts memory and computes nothing.
 
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, expect, test } from 'vitest';
 import { nullBackend } from './backends/null.ts';
-import { debug } from './debug.ts';
+import { debug, log } from './debug.ts';
 import { Device } from './device.ts';
 import { OutOfMemoryError, UseAfterDisposeError } from './errors.ts';
 import { add, silu } from './ops/pointwise.ts';
@@ -103,5 +105,27 @@ test('an explicit scope lives across awaits', async () => {
   await Promise.resolve();
   expect(device.memory().live).toBe(256);
   s[Symbol.dispose]();
+  expect(device.memory().live).toBe(0);
+});
+
+test('in development a tensor collected without dispose is reported, and its memory comes back at the next op', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const device = new Device(nullBackend());
+  const reports: string[] = [];
+  const { warn } = log;
+  log.warn = (message) => void reports.push(message);
+  debug.leaks = true;
+  const lose = (): void => void zeros([3, 5], { device });
+  lose();
+  for (let turn = 0; turn < 50 && reports.length === 0; turn++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  debug.leaks = false;
+  log.warn = warn;
+  expect(reports.join()).toMatch(/leaked float32\[3,5\] created at .*memory\.test/);
+  expect(device.memory().live).toBe(256);
+  zeros([1], { device }).dispose();
   expect(device.memory().live).toBe(0);
 });

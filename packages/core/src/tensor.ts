@@ -242,6 +242,6 @@ export class Tensor<D extends DType = DType> implements Owned {
 
 function callSite(): string {
   const lines = new DarkroomError('').stack?.split('\n') ?? [];
-  const outside = lines.slice(3).find((line) => !/[\\/]core[\\/](src|dist)[\\/]/.test(line));
+  const outside = lines.slice(3).find((line) => !/[\\/]core[\\/](src|dist)[\\/](?!.*[.]test[.])/.test(line));
   return (outside ?? lines.at(-1) ?? '').trim().replace(/^at /, '');
 }

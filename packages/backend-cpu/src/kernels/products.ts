@@ -1,6 +1,6 @@
 // matmul, conv2d and attention on the SIMD products. Epilogues run as one pointwise pass over the fresh result.
 
-import { layoutOf, reshapeLayout } from '@darkroom/core';
+import { isFloat, layoutOf, reshapeLayout } from '@darkroom/core';
 import type { ArgSpec, AttentionOp, Conv2dOp, Expr, MatmulOp } from '@darkroom/core';
 import { prepareAttention } from '../simd/attention.ts';
 import { prepareConv } from '../simd/convolution.ts';
@@ -14,8 +14,7 @@ import type { Tile } from '../simd/micro.ts';
 import { broadcast, isDense, operand, withDense } from './kernel.ts';
 import type { Factory, Run } from './kernel.ts';
 
-const isFloat = (a: ArgSpec): boolean =>
-  a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
+const floats = (args: readonly ArgSpec[]): boolean => args.every((a) => isFloat(a.dtype));
 const tileId = (t: Tile): string => `simd/${t.mr}x${t.nr}`;
 const tileOf = (choice: string): Tile => tiles.find((t) => tileId(t) === choice)!;
 
@@ -48,7 +47,7 @@ function withEpilogue(
 }
 
 function productChoices(expr: Expr | undefined, args: readonly ArgSpec[]): readonly string[] {
-  const fits = args.every(isFloat) && args.length <= 8 && (expr === undefined || supportedExpr(expr));
+  const fits = floats(args) && args.length <= 8 && (expr === undefined || supportedExpr(expr));
   return fits && args.at(-1)!.layout.shape.length <= 5 ? tiles.map(tileId) : [];
 }
 
@@ -150,7 +149,7 @@ export const conv2dFactory: Factory<Conv2dOp> = {
 };
 
 export const attentionFactory: Factory<AttentionOp> = {
-  choices: (_, args) => (args.every(isFloat) ? ['simd/online'] : []),
+  choices: (_, args) => (floats(args) ? ['simd/online'] : []),
   prepare(engine, op, args) {
     const out = args.length - 1;
     // q, k, v and the output need neighbours along d in float32; the mask any strides in float32.

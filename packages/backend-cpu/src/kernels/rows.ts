@@ -1,16 +1,15 @@
 // softmax and the norms on the row kernels; what is not dense float32 is brought there for the run.
 
-import { memoryFormatOf } from '@darkroom/core';
+import { isFloat, memoryFormatOf } from '@darkroom/core';
 import type { ArgSpec, GroupNormOp, LayerNormOp, RmsNormOp, SoftmaxOp } from '@darkroom/core';
-import { prepareGroupNorm, prepareGroupNormLast, prepareLastAxisNorm, prepareSoftmax } from '../simd/rows.ts';
+import { prepareGroupNorm, prepareGroupNormLast } from '../simd/group-norm.ts';
+import { prepareLastAxisNorm, prepareSoftmax } from '../simd/rows.ts';
 import { isDense, withDense } from './kernel.ts';
 import type { Factory } from './kernel.ts';
 
-const isFloat = (a: ArgSpec): boolean =>
-  a.dtype === 'float32' || a.dtype === 'float16' || a.dtype === 'bfloat16';
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const floats = (args: readonly ArgSpec[]): boolean =>
-  args.every(isFloat) && args.every((a) => a.layout.shape.length <= 5);
+  args.every((a) => isFloat(a.dtype)) && args.every((a) => a.layout.shape.length <= 5);
 const notDense = (args: readonly ArgSpec[]): boolean[] => args.map((a) => !isDense(a));
 
 export const softmaxFactory: Factory<SoftmaxOp> = {

@@ -4,6 +4,7 @@
 import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
 import { addMicroKernel, addPack } from './micro.ts';
+import { acrossLanes } from './row-loop.ts';
 import { exp } from './vector-math.ts';
 
 /** Strides in elements; `batches` are element offsets [q, k, v, mask, out] of each head. */
@@ -435,8 +436,7 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
       f.get(p).get(s).mem('v128.store').get(top).get(s).op('f32x4.max').set(top);
       f.bump(p, 16);
     });
-    f.get(top).get(top).get(top).shuffle32(2, 3, 0, 1).op('f32x4.max').set(top);
-    f.get(top).get(top).get(top).shuffle32(1, 0, 3, 2).op('f32x4.max').set(top);
+    acrossLanes(f, top, 'f32x4.max');
     f.get(highest).get(statistic).op('i32.add').get(top).laneMem('v128.store32_lane', 0);
     // All masked so far: subtract 0, so that e^-inf gives 0 and not NaN.
     f.f32x4(0).get(top).get(top).f32x4(-Infinity).op('f32x4.eq').op('v128.bitselect').set(top);
@@ -449,8 +449,7 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
       f.set(s).get(p).get(s).mem('v128.store').get(sum).get(s).op('f32x4.add').set(sum);
       f.bump(p, 16);
     });
-    f.get(sum).get(sum).get(sum).shuffle32(2, 3, 0, 1).op('f32x4.add').set(sum);
-    f.get(sum).get(sum).get(sum).shuffle32(1, 0, 3, 2).op('f32x4.add').set(sum);
+    acrossLanes(f, sum, 'f32x4.add');
     f.get(total).get(statistic).op('i32.add');
     f.get(total)
       .get(statistic)

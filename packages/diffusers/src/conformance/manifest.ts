@@ -86,6 +86,8 @@ export class TensorFiles {
         return new Float32Array(bytes);
       case 'F16':
         return decode(new Uint8Array(bytes), 'float16');
+      case 'BF16':
+        return decode(new Uint8Array(bytes), 'bfloat16');
       case 'F64':
         return Float32Array.from(new Float64Array(bytes));
       case 'I32':

@@ -4,7 +4,7 @@ import { mul } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { noiseTables } from '../schedulers/betas.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
-import type { Scheduler, StepOptions } from '../schedulers/scheduler.ts';
+import type { ScheduleOptions, Scheduler, StepOptions } from '../schedulers/scheduler.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
 interface TraceParams {
@@ -12,6 +12,9 @@ interface TraceParams {
   readonly num_inference_steps: number;
   readonly step_kwargs: Readonly<Record<string, unknown>>;
   readonly start_index: number;
+  /** Custom schedules, in place of a number of steps. */
+  readonly timesteps?: readonly number[];
+  readonly sigmas?: readonly number[];
 }
 
 /** The reference's names of step arguments. */
@@ -35,6 +38,11 @@ function stepOptions(kwargs: Readonly<Record<string, unknown>>): StepOptions {
   return options;
 }
 
+function scheduleOptions(p: TraceParams): ScheduleOptions {
+  if (p.timesteps) return { timesteps: p.timesteps };
+  return p.sigmas ? { sigmas: p.sigmas } : { numInferenceSteps: p.num_inference_steps };
+}
+
 function schedulerOf(context: CaseContext): Scheduler {
   const { config } = context.test.params as unknown as TraceParams;
   return schedulerFromConfig({ ...config, _class_name: context.test.scheduler! }, context.test.id);
@@ -46,7 +54,7 @@ const nth = (stack: Tensor, i: number): Tensor => stack.slice(0, i, i + 1).view(
 export async function runSchedulerTrace(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   const p = test.params as unknown as TraceParams;
-  const schedule = schedulerOf(context).schedule({ numInferenceSteps: p.num_inference_steps });
+  const schedule = schedulerOf(context).schedule(scheduleOptions(p));
   const [modelOutputs, noises, sample0] = [
     await context.input('model_outputs'),
     await context.input('noises'),

@@ -2,7 +2,7 @@
 // channels last copies nothing, and a config survives.
 
 import { describe, expect, test } from 'vitest';
-import { Tensor, trace } from '@darkroom/core';
+import { full, keep, Tensor, trace } from '@darkroom/core';
 import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
 import { CLIPTextModel, convertTextEncoderKeys } from './clip-text.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
@@ -58,6 +58,48 @@ describe('the SD 1.5 UNet traces without a device', () => {
     expect(blocks.length).toBeGreaterThan(20);
     expect(blocks.filter((n) => n.op.kind === 'copy').map((n) => n.module)).toEqual([]);
     expect(graph.nodes.find((n) => n.op.kind === 'conv2d')!.module).toBe('unet.conv_in');
+  });
+});
+
+describe('options of the families, traced for their shapes', () => {
+  const base = { block_out_channels: [32, 64], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'], up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'], cross_attention_dim: 48, attention_head_dim: 4 };
+  const cases: readonly [string, object, object][] = [
+    ['scale and shift', { resnet_time_scale_shift: 'scale_shift' }, {}],
+    ['time activated once', { resnet_skip_time_act: true, time_embedding_act_fn: 'silu' }, {}],
+    ['activation after the time embedding', { timestep_post_act: 'silu' }, {}],
+    ['class table', { num_class_embeds: 10 }, { classLabels: [3, 4] }],
+    ['class timestep', { class_embed_type: 'timestep' }, { classLabels: [3, 4] }],
+    ['class concat', { num_class_embeds: 10, class_embeddings_concat: true }, { classLabels: [3, 4] }],
+    ['guidance embedding', { time_cond_proj_dim: 24 }, { timestepCond: true }],
+    ['text_time', { addition_embed_type: 'text_time', addition_time_embed_dim: 8, projection_class_embeddings_input_dim: 68 }, { addedCond: true }],
+    ['encoder projection', { encoder_hid_dim: 40, encoder_hid_dim_type: 'text_proj' }, { width: 40 }],
+    ['centred input', { center_input_sample: true }, {}],
+    ['only cross attention', { only_cross_attention: true }, {}],
+    ['no middle', { mid_block_type: null }, {}],
+    ['plain middle', { mid_block_type: 'UNetMidBlock2D' }, {}],
+    ['layers by block', { layers_per_block: [1, 3], transformer_layers_per_block: [2, 1] }, {}],
+    ['output scale', { resnet_out_scale_factor: 1.4, mid_block_scale_factor: 1.4 }, {}],
+  ];
+  test.each(cases)('%s', async (_, config, given) => {
+    const { cpu } = await import('@darkroom/backend-cpu');
+    const device = await cpu({ threads: 1 });
+    const unet = UNet2DConditionModel.fromConfig({ ...base, ...config });
+    for (const [, module] of unet.namedModules()) {
+      for (const [key, p] of [...module.ownParameters()]) module.setParameter(key, keep(full(p.shape, 0.01, { device })));
+    }
+    const want = given as { classLabels?: number[]; timestepCond?: boolean; addedCond?: boolean; width?: number };
+    const input = (shape: number[]): Tensor => full(shape, 0.5, { device });
+    const options = {
+      ...(want.classLabels && { classLabels: want.classLabels }),
+      ...(want.timestepCond && { timestepCond: input([2, 24]) }),
+      ...(want.addedCond && { addedCond: { textEmbeds: input([2, 20]), timeIds: input([2, 6]) } }),
+    };
+    const out = unet.call(input([2, 4, 9, 7]), 500, input([2, 5, want.width ?? 48]), options).sample;
+    expect(out.shape).toEqual([2, 4, 9, 7]);
+    expect((await out.data()).every(Number.isFinite)).toBe(true);
+    if (want.classLabels) expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs classLabels');
+    if (want.addedCond) expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs addedCond');
+    device[Symbol.dispose]();
   });
 });
 
