@@ -5,7 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { definitionOf, Device, dispatch, embedding, matmul, Scope, tensor, zeros } from '@darkroom/core';
+import {
+  add,
+  custom,
+  definitionOf,
+  Device,
+  dispatch,
+  embedding,
+  matmul,
+  Scope,
+  tensor,
+  zeros,
+} from '@darkroom/core';
 import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import { cpu, fileTuneStore } from './index.ts';
@@ -103,6 +114,15 @@ test('results do not depend on the number of threads, and memory returns to wher
   }
   one[Symbol.dispose]();
   three[Symbol.dispose]();
+});
+
+test('a custom op runs its definition, or says that the device cannot run it', async () => {
+  const x = tensor([1, -2], { device });
+  const op = { name: 'twice', output: { shape: [2], dtype: 'float32' }, sources: { cuda: '…' } } as const;
+  expect([...(await custom(op, [x], ([t]) => add(t!, t!)).data())]).toEqual([2, -4]);
+  expect(() => custom(op, [x])).toThrow(
+    'custom: cpu cannot run it on (float32[2]) and it has no decomposition',
+  );
 });
 
 test('ids outside a table are an error that names both', async () => {

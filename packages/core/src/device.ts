@@ -5,11 +5,19 @@ import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
 import type { Backend, Buffer, Caps, Kernel } from './backend.ts';
 import { DeviceError } from './errors.ts';
-import type { Precision } from './op.ts';
+import type { MemoryFormat } from './layout.ts';
+import type { Precision, Spec } from './op.ts';
 import { Profile } from './profile.ts';
 import type { Storage } from './storage.ts';
 import { Tuner } from './tune/tuner.ts';
 import type { TuneMode, TuneStore } from './tune/tuner.ts';
+
+/** What dispatch keeps for a key: the result's spec, and the kernel unless the op decomposes here. */
+export interface KernelEntry {
+  readonly spec: Spec;
+  readonly kernel: Kernel | undefined;
+  readonly needs: readonly (MemoryFormat | undefined)[] | undefined;
+}
 
 export interface DeviceOptions {
   /** 'off': first choice; 'cached' (default): what earlier tuning found; 'full': also note what device.tune() shall measure. */
@@ -23,11 +31,8 @@ export class Device {
   readonly precision: { matmul: Precision; conv2d: Precision } = { matmul: 'float32', conv2d: 'tf32' };
   readonly tuner: Tuner;
   readonly profile: Profile = new Profile();
-  /** For dispatch: prepared kernels by op and argument specs; undefined = the op decomposes here. */
-  readonly kernels: Map<
-    string,
-    { kernel: Kernel; needs: readonly (string | undefined)[] | undefined } | undefined
-  > = new Map();
+  /** For dispatch: by op and argument specs. */
+  readonly kernels: Map<string, KernelEntry> = new Map();
   readonly #allocator: Allocator;
   #disposed = false;
 

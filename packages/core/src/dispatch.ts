@@ -3,11 +3,11 @@
 
 import type { ArgSpec, Slice } from './backend.ts';
 import { debug } from './debug.ts';
-import type { Device } from './device.ts';
+import type { Device, KernelEntry } from './device.ts';
 import { dtypes } from './dtype.ts';
 import { DarkroomError, DeviceError, formatShape, ShapeError, UnsupportedOpError } from './errors.ts';
 import { isChannelsLast, isContiguous, span } from './layout.ts';
-import type { MemoryFormat } from './layout.ts';
+import type { Layout, MemoryFormat } from './layout.ts';
 import { currentModule } from './module-path.ts';
 import type { Cost, KernelOp, Spec } from './op.ts';
 import { opKey, opScalars } from './op.ts';
@@ -40,44 +40,51 @@ export function dispatch<O extends KernelOp>(
   options: DispatchOptions = {},
 ): Tensor {
   const device = commonDevice(op, inputs, options.device);
-  const specs = inputs.map((x) => x.spec);
-  const spec = definition.infer(op, specs);
   const { out } = options;
-  if (out) checkOut(op, spec, out);
-
   const recorder = activeRecorder();
   if (recorder) {
+    const spec = inferChecked(definition, op, inputs, out);
     const result = out ?? new Tensor(spec.dtype, spec.layout, undefined, device);
     recorder.op(op, inputs, result, currentModule());
     return result;
   }
   releaseCollected();
   for (const x of inputs) x.storage(op.kind); // throws for abstract or disposed inputs
-  if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
-
-  const target: Spec = out ? out.spec : spec;
-  const key = kernelKey(op, specs, target);
-  let entry = device.kernels.get(key);
-  if (entry === undefined && !device.kernels.has(key)) {
-    entry = prepare(device, op, [...specs, target], key);
-  }
-  if (!entry) return decompose(definition, op, inputs, device, out);
-  if (entry.needs?.some((need, i) => need && !inFormat(specs[i]!, need as MemoryFormat))) {
+  const key = kernelKey(op, inputs, out);
+  // A known key was inferred and checked before: shapes, dtypes and attributes are all part of it.
+  const entry = device?.kernels.get(key) ?? prepare(definition, op, inputs, device, out, key);
+  const on = device!;
+  if (!entry.kernel) return decompose(definition, op, inputs, on, out);
+  if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
     return relaid(definition, op, inputs, entry.needs, options);
   }
 
-  const result = out ?? allocate(device, spec);
+  const result = out ?? allocate(on, entry.spec);
   const slices: Slice[] = [];
   for (const x of inputs) slices.push(sliceOf(x, op.kind));
   slices.push(sliceOf(result, op.kind));
-  const { profile } = device;
+  const { profile } = on;
   if (profile.enabled) {
     const start = performance.now();
-    device.backend.run(entry.kernel, slices, opScalars(op));
+    on.backend.run(entry.kernel, slices, opScalars(op));
     profile.add(entry.kernel.label, performance.now() - start);
-  } else device.backend.run(entry.kernel, slices, opScalars(op));
+  } else on.backend.run(entry.kernel, slices, opScalars(op));
   if (debug.checkFinite) requireFinite(op, result);
   return result;
+}
+
+function inferChecked<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  out: Tensor | undefined,
+): Spec {
+  const spec = definition.infer(
+    op,
+    inputs.map((x) => x.spec),
+  );
+  if (out) checkOut(op, spec, out);
+  return spec;
 }
 
 function commonDevice(
@@ -108,38 +115,60 @@ function checkOut(op: KernelOp, spec: Spec, out: Tensor): void {
   }
 }
 
+/** What a layout costs to work out, kept beside it: layouts of parameters and of cached results are long-lived. */
+interface LayoutFacts {
+  readonly key: string;
+  readonly span: number;
+}
+const layoutFacts = new WeakMap<Layout, LayoutFacts>();
+function factsOf(layout: Layout): LayoutFacts {
+  let facts = layoutFacts.get(layout);
+  if (!facts) {
+    facts = { key: `${layout.shape}|${layout.strides}`, span: span(layout) };
+    layoutFacts.set(layout, facts);
+  }
+  return facts;
+}
+
 /** New memory for `spec` on the device; joins the current scope. */
 export function allocate(device: Device, spec: Spec): Tensor {
-  const bytes = span(spec.layout) * dtypes[spec.dtype].bytes;
+  const bytes = factsOf(spec.layout).span * dtypes[spec.dtype].bytes;
   return new Tensor(spec.dtype, spec.layout, new Storage(device, bytes, device.allocate(bytes)));
 }
 
 function sliceOf(x: Tensor, user: string): Slice {
-  const storage = x.storage(user);
+  const { buffer } = x.storage(user);
   const size = dtypes[x.dtype].bytes;
-  return { buffer: storage.buffer, offset: x.layout.offset * size, bytes: span(x.layout) * size };
+  return { buffer, offset: x.layout.offset * size, bytes: factsOf(x.layout).span * size };
 }
 
-function kernelKey(op: KernelOp, specs: readonly Spec[], output: Spec): string {
+function kernelKey(op: KernelOp, inputs: readonly Tensor[], out: Tensor | undefined): string {
   let key = opKey(op);
-  for (const s of specs) key += `;${s.dtype}|${s.layout.shape}|${s.layout.strides}`;
-  return `${key};${output.dtype}|${output.layout.strides}`;
+  for (const x of inputs) key += `;${x.dtype}|${factsOf(x.layout).key}`;
+  return out ? `${key}>${out.dtype}|${factsOf(out.layout).key}` : key;
 }
 
-function prepare(
-  device: Device,
-  op: KernelOp,
-  specs: readonly Spec[],
+function prepare<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  device: Device | undefined,
+  out: Tensor | undefined,
   key: string,
-): ReturnType<Device['kernels']['get']> {
-  const args: ArgSpec[] = specs.map(({ dtype, layout }) => ({ dtype, layout: { ...layout, offset: 0 } }));
+): KernelEntry {
+  const spec = inferChecked(definition, op, inputs, out);
+  if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
+  const args = [...inputs.map((x) => x.spec), out?.spec ?? spec].map(({ dtype, layout }): ArgSpec => ({
+    dtype,
+    layout: { ...layout, offset: 0 },
+  }));
   const choices = device.backend.choices(op, args);
-  if (choices.length === 0) {
-    device.kernels.set(key, undefined);
-    return undefined;
-  }
-  const choice = device.tuner.pick(op, args, choices);
-  const entry = { kernel: device.backend.prepare(op, args, choice), needs: choice.needs };
+  const choice = choices.length > 0 ? device.tuner.pick(op, args, choices) : undefined;
+  const entry: KernelEntry = {
+    spec,
+    kernel: choice && device.backend.prepare(op, args, choice),
+    needs: choice?.needs,
+  };
   device.kernels.set(key, entry);
   return entry;
 }
@@ -180,19 +209,19 @@ function relaid<O extends KernelOp>(
   definition: OpDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
-  needs: readonly (string | undefined)[],
+  needs: readonly (MemoryFormat | undefined)[],
   options: DispatchOptions,
 ): Tensor {
   return scope(() => {
     const converted = inputs.map((x, i) =>
-      needs[i] && !inFormat(x.spec, needs[i] as MemoryFormat) ? relayoutTo(x, needs[i] as MemoryFormat) : x,
+      needs[i] && !inFormat(x, needs[i]) ? relayoutTo(x, needs[i]) : x,
     );
     return dispatch(definition, op, converted, options);
   });
 }
 
-function inFormat(spec: Spec, format: MemoryFormat): boolean {
-  return format === 'channelsLast' ? isChannelsLast(spec.layout) : isContiguous(spec.layout);
+function inFormat(x: Tensor, format: MemoryFormat): boolean {
+  return format === 'channelsLast' ? isChannelsLast(x.layout) : isContiguous(x.layout);
 }
 
 function requireFinite(op: KernelOp, result: Tensor): void {

@@ -173,7 +173,7 @@ export interface Cost {
 export function opKey(op: KernelOp): string {
   switch (op.kind) {
     case 'map':
-      return `map ${op.dtype} ${op.shape ?? ''} ${JSON.stringify(op.expr)}`;
+      return `map ${op.dtype} ${op.shape ?? ''} ${op.scalars?.length ?? 0} ${JSON.stringify(op.expr)}`;
     case 'fill':
       return `fill ${op.dtype} ${op.shape}`;
     case 'random':

@@ -19,8 +19,8 @@ const pageBytes = 65536;
 const maxPages = 65536;
 /** Runs below this many flops (or bytes) stay on the calling thread: waking a worker costs tens of microseconds. */
 export const parallelThreshold = 400_000;
-/** Turns of a short spin before the caller sleeps; a worker usually ends within microseconds of the caller. */
-const spins = 2000;
+/** Turns of a short spin (some tens of microseconds) before a thread sleeps: kernels follow each other closely. */
+const spins = 4000;
 
 /** A compiled module: exports `tile(args, index, scratch)`. */
 export interface Code {
@@ -84,7 +84,7 @@ export class Engine {
     const start = platform?.startWorker ?? startWebWorker;
     const workers = await Promise.all(
       Array.from({ length: threads - 1 }, (_, i) =>
-        start(workerSource, { memory, index: i + 1, c: control, argsAt }),
+        start(workerSource, { memory, index: i + 1, c: control, argsAt, spins }),
       ),
     );
     return new Engine(memory, shared, (options.relaxed ?? true) && hasRelaxedSimd(), workers);

@@ -46,13 +46,26 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
     });
     // One k a turn: V8 moves the loads of a turn before its arithmetic, so unrolling would spill the accumulators.
     const end = f.local('i32');
-    f.get(depth).i32(4 * mr).op('i32.mul').get(ap).op('i32.add').set(end);
+    f.get(depth)
+      .i32(4 * mr)
+      .op('i32.mul')
+      .get(ap)
+      .op('i32.add')
+      .set(end);
     f.while(
       () => void f.get(ap).get(end).op('i32.ne'),
       () => {
-        b.forEach((v, j) => void f.get(bp).mem('v128.load', 16 * j).set(v));
+        b.forEach(
+          (v, j) =>
+            void f
+              .get(bp)
+              .mem('v128.load', 16 * j)
+              .set(v),
+        );
         acc.forEach((row, i) => {
-          f.get(ap).mem('v128.load32_splat', 4 * i).set(a);
+          f.get(ap)
+            .mem('v128.load32_splat', 4 * i)
+            .set(a);
           row.forEach((v, j) => multiplyAdd(f, relaxed, a, b[j]!, v));
         });
         f.bump(ap, 4 * mr).bump(bp, 4 * nr);

@@ -32,7 +32,7 @@ describe('generate', () => {
       '1',
     );
     expect(err).toMatch(
-      /wrote fox\.png \(64x64\)\ndevice cpu \(WebAssembly SIMD.*\), seed 1, \d steps, [\d.]+ s a step, [\d.]+ s in all, peak memory \d+ MiB\n/,
+      /wrote fox\.png \(64x64\)\ndevice cpu \(WebAssembly SIMD.*\), seed 1, \d steps, [\d.]+ s a step, [\d.]+ s in all, peak memory \d+ MiB in tensors, \d+ MiB in the process\n/,
     );
     expect([status, out]).toEqual([0, '']);
     expect(Image.fromPng(readFileSync(join(folder.path, 'fox.png'))).width).toBe(64);

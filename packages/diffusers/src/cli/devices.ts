@@ -8,9 +8,9 @@ export function devicesCommand(): Command {
     const device = await cpu();
     const lines = [
       `cpu     ${device.caps.fingerprint}`,
-      '        float32, float16, bfloat16 storage; float32 arithmetic; no picture needs more than this',
-      'webgpu  not part of this version: it comes as @darkroom/backend-webgpu',
-      'cuda    not part of this version: it comes as @darkroom/backend-cuda',
+      '        stores float32, float16 and bfloat16; computes in float32; works everywhere, nothing to install',
+      'webgpu  missing: this version has no WebGPU backend',
+      'cuda    missing: this version has no CUDA backend',
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
     device[Symbol.dispose]();

@@ -134,10 +134,12 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       await image.save(path);
       say(`wrote ${path} (${image.width}x${image.height})`);
     }
-    const peak = (device.memory().peak / 2 ** 20).toFixed(0);
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+    const resident = process.resourceUsage().maxRSS * 1024;
     say(
       `device ${device.name} (${device.caps.fingerprint}), seed ${seeds.join(', ')}, ${steps} steps, ` +
-        `${(seconds / Math.max(1, steps)).toFixed(3)} s a step, ${seconds.toFixed(2)} s in all, peak memory ${peak} MiB`,
+        `${(seconds / Math.max(1, steps)).toFixed(3)} s a step, ${seconds.toFixed(2)} s in all, ` +
+        `peak memory ${mib(device.memory().peak)} in tensors, ${mib(resident)} in the process`,
     );
     pipe.dispose();
   } finally {

@@ -72,9 +72,6 @@ export function checkCall(
     );
   }
   const guided = guidanceScale > 1 && typeof pipe.unet.config['time_cond_proj_dim'] !== 'number';
-  if (guided && promptEmbeds && !negativePromptEmbeds && options.negativePrompt === undefined) {
-    // An empty negative prompt is encoded, as for text prompts.
-  }
   const latentShape = checkSize(pipe, options, images);
   if (options.latents) checkLatents(options.latents, latentShape);
   const { timesteps, sigmas, numInferenceSteps = 50 } = options;
