@@ -106,4 +106,7 @@ common(
   finish(options, fingerprint, 'sd15', result);
 });
 
+// A reader that closes early (`| head`) ends us quietly.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
 await program.parseAsync();

@@ -6,7 +6,16 @@ import type { FunctionBuilder, Local } from '../simd/emitter.ts';
 /** Columns of one tile: strips of it share the cache lines of each row. */
 export const tileColumns = 64;
 
-export const columnWord = { x: 0, y: 1, length: 2, inner: 3, columnTiles: 4, rowStride: 5, outerStride: 6 } as const;
+export const columnWord = {
+  x: 0,
+  y: 1,
+  length: 2,
+  inner: 3,
+  columnTiles: 4,
+  rowStride: 5,
+  outerStride: 6,
+  group: 7,
+} as const;
 
 /** What a body sees of its strip. */
 export interface Strip {
@@ -32,23 +41,37 @@ export function columnArgs(s: {
   readonly outerStride: number;
 }): Float64Array {
   const columnTiles = Math.ceil(s.inner / tileColumns);
-  return new Float64Array([0, 0, s.length, s.inner, columnTiles, 4 * s.rowStride, 4 * s.outerStride]);
+  return new Float64Array([0, 0, s.length, s.inner, columnTiles, 4 * s.rowStride, 4 * s.outerStride, 0]);
 }
 
 export function forStrips(f: FunctionBuilder, body: (strip: Strip) => void): void {
   const [args, index] = f.params as [Local, Local, Local];
   const arg = (w: keyof typeof columnWord): void => void f.get(args).mem('i32.load', 4 * columnWord[w]);
   const i32 = (): Local => f.local('i32');
-  const [outer, column, columnEnd, whole, x, end, stride, base] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [outer, column, columnEnd, whole, x, end, stride, base] = [
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+    i32(),
+  ];
   f.get(index);
   arg('columnTiles');
   f.op('i32.div_u').set(outer).get(index);
   arg('columnTiles');
   f.op('i32.rem_u');
-  f.i32(4 * tileColumns).op('i32.mul').set(column);
+  f.i32(4 * tileColumns)
+    .op('i32.mul')
+    .set(column);
   arg('inner');
   f.i32(4).op('i32.mul').set(whole);
-  f.get(column).i32(4 * tileColumns).op('i32.add').set(columnEnd);
+  f.get(column)
+    .i32(4 * tileColumns)
+    .op('i32.add')
+    .set(columnEnd);
   f.get(columnEnd).get(whole).get(columnEnd).get(whole).op('i32.lt_u').op('select').set(columnEnd);
   arg('rowStride');
   f.set(stride);
@@ -74,7 +97,10 @@ export function forStrips(f: FunctionBuilder, body: (strip: Strip) => void): voi
           load: (at, v) => void f.get(at).mem(bytes === 4 ? 'v128.load32_splat' : 'v128.load', 16 * v),
           store(at, value, v) {
             if (bytes === 4) f.get(at).get(value).laneMem('v128.store32_lane', 0);
-            else f.get(at).get(value).mem('v128.store', 16 * v);
+            else
+              f.get(at)
+                .get(value)
+                .mem('v128.store', 16 * v);
           },
         });
         f.bump(column, bytes);

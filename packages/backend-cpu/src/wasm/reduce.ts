@@ -28,8 +28,8 @@ type Fn = 'sum' | 'max' | 'min';
 const combine = { sum: 'f32x4.add', max: 'f32x4.max', min: 'f32x4.min' } as const;
 const neutral: Readonly<Record<Fn, number>> = { sum: 0, max: -Infinity, min: Infinity };
 
-/** Rows (or vectors of a row) summed before they are added to the total. */
-const group = 64;
+/** Turns summed before they are added to the total: both sums then have about √turns terms. */
+const groupOf = (turns: number): number => Math.max(64, Math.ceil(Math.sqrt(turns)));
 
 interface Form {
   readonly outer: number;
@@ -58,8 +58,15 @@ function formOf({ shape, axes, x }: ReduceSpec): Form | undefined {
   const outer = merged[0]?.reduced === false ? merged.shift()! : none;
   const along = merged[0]?.reduced === true ? merged.shift()! : { ...none, stride: 1 };
   const inner = merged.shift() ?? none;
-  if (merged.length > 0 || inner.stride !== 1 || (inner.size === 1 && along.stride !== 1)) return undefined;
-  return { outer: outer.size, reduced: along.size, inner: inner.size, outerStride: outer.stride, reducedStride: along.stride };
+  const dense = inner.size === 1 ? along.stride === 1 : !inner.reduced && inner.stride === 1;
+  if (merged.length > 0 || !dense) return undefined;
+  return {
+    outer: outer.size,
+    reduced: along.size,
+    inner: inner.size,
+    outerStride: outer.stride,
+    reducedStride: along.stride,
+  };
 }
 
 export function prepareReduce(engine: Engine, spec: ReduceSpec): PreparedReduce | undefined {
@@ -74,20 +81,27 @@ export function prepareReduce(engine: Engine, spec: ReduceSpec): PreparedReduce 
   const total = product(shape);
   const bringStrides = shape.map(() => 0);
   let step = 1;
-  const order = shape.map((_, axis) => axis).sort((a, b) => Number(axes.includes(a)) - Number(axes.includes(b)) || a - b);
+  const order = shape
+    .map((_, axis) => axis)
+    .sort((a, b) => Number(axes.includes(a)) - Number(axes.includes(b)) || a - b);
   for (const axis of order.toReversed()) {
     bringStrides[axis] = step;
     step *= shape[axis]!;
   }
   const dense: MapOperand = { dtype: 'float32', strides: bringStrides };
-  const bring = seen ? undefined : prepareMap(engine, { expr: pre ?? ['in', 0], shape, inputs: [x], output: dense });
+  const bring = seen
+    ? undefined
+    : prepareMap(engine, { expr: pre ?? ['in', 0], shape, inputs: [x], output: dense });
   if (!seen && !bring) return undefined;
   const reduced = total / count;
   const form = seen ?? { outer: count, reduced, inner: 1, outerStride: reduced, reducedStride: 1 };
 
   // Results are dense in the order of the kept axes.
   const results = resultStrides(kept);
-  const direct = post === undefined && y.dtype === 'float32' && kept.every((d, i) => d === 1 || y.strides[i] === results[i]);
+  const direct =
+    post === undefined &&
+    y.dtype === 'float32' &&
+    kept.every((d, i) => d === 1 || y.strides[i] === results[i]);
   const yStrides = y.strides.map((s, i) => (kept[i] === 1 ? 0 : s));
   const finish = direct
     ? undefined
@@ -128,7 +142,15 @@ function prepareAlong(engine: Engine, fn: Fn, form: Form): (x: number, y: number
     module.add(['i32', 'i32', 'i32'], (f) => emitAlong(f, fn), 'tile');
   });
   const perTile = Math.max(1, Math.floor(16384 / Math.max(1, form.reduced)));
-  const args = new Float64Array([0, 0, form.outer, form.reduced, form.outerStride * 4, perTile]);
+  const args = new Float64Array([
+    0,
+    0,
+    form.outer,
+    form.reduced,
+    form.outerStride * 4,
+    perTile,
+    64 * groupOf(form.reduced / 16),
+  ]);
   const tiles = Math.ceil(form.outer / perTile);
   return (x, y) => {
     args[0] = x;
@@ -164,12 +186,14 @@ function emitAlong(f: FunctionBuilder, fn: Fn): void {
     arg(3);
     f.i32(4).op('i32.mul').op('i32.add').set(end);
     f.f32x4(neutral[fn]).set(total);
-    // Groups of 64 turns of four vectors; the last group ends with the row.
+    // Groups of turns of four vectors; the last group ends with the row.
     f.while(
       () => void f.get(p).i32(64).op('i32.add').get(end).op('i32.le_u'),
       () => {
         for (const part of parts) f.f32x4(neutral[fn]).set(part);
-        f.get(p).i32(64 * group).op('i32.add').set(stop);
+        f.get(p);
+        arg(6);
+        f.op('i32.add').set(stop);
         f.get(stop).get(end).get(stop).get(end).op('i32.lt_u').op('select').set(stop);
         f.while(
           () => void f.get(p).i32(64).op('i32.add').get(stop).op('i32.le_u'),
@@ -203,7 +227,13 @@ function prepareAcross(engine: Engine, fn: Fn, form: Form): (x: number, y: numbe
     module.add(['i32', 'i32', 'i32'], (f) => emitAcross(f, fn), 'tile');
   });
   const { outer, reduced, inner } = form;
-  const args = columnArgs({ length: reduced, inner, rowStride: form.reducedStride, outerStride: form.outerStride });
+  const args = columnArgs({
+    length: reduced,
+    inner,
+    rowStride: form.reducedStride,
+    outerStride: form.outerStride,
+  });
+  args[columnWord.group] = groupOf(reduced);
   const tiles = outer * args[columnWord.columnTiles]!;
   return (x, y) => {
     args[columnWord.x] = x;
@@ -224,7 +254,13 @@ function emitAcross(f: FunctionBuilder, fn: Fn): void {
       () => void f.get(p).get(end).op('i32.lt_u'),
       () => {
         for (const t of part) f.f32x4(neutral[fn]).set(t);
-        f.get(stride).i32(group).op('i32.mul').get(p).op('i32.add').set(stop);
+        f.get(stride)
+          .get(args)
+          .mem('i32.load', 4 * columnWord.group)
+          .op('i32.mul')
+          .get(p)
+          .op('i32.add')
+          .set(stop);
         f.get(stop).get(end).get(stop).get(end).op('i32.lt_u').op('select').set(stop);
         f.while(
           () => void f.get(p).get(stop).op('i32.ne'),
@@ -240,8 +276,18 @@ function emitAcross(f: FunctionBuilder, fn: Fn): void {
         total.forEach((t, v) => void f.get(t).get(part[v]!).op(combine[fn]).set(t));
       },
     );
-    f.get(args).mem('i32.load', 4 * columnWord.y).get(column).op('i32.add').get(outer);
-    f.get(args).mem('i32.load', 4 * columnWord.inner).i32(4).op('i32.mul').op('i32.mul').op('i32.add').set(to);
+    f.get(args)
+      .mem('i32.load', 4 * columnWord.y)
+      .get(column)
+      .op('i32.add')
+      .get(outer);
+    f.get(args)
+      .mem('i32.load', 4 * columnWord.inner)
+      .i32(4)
+      .op('i32.mul')
+      .op('i32.mul')
+      .op('i32.add')
+      .set(to);
     total.forEach((t, v) => store(to, t, v));
   });
 }

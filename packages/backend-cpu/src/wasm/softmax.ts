@@ -12,7 +12,12 @@ export interface PreparedSoftmax {
 }
 
 /** x and y are [outer, length, inner], dense; softmax runs along `length`. */
-export function prepareSoftmaxAcross(engine: Engine, outer: number, length: number, inner: number): PreparedSoftmax {
+export function prepareSoftmaxAcross(
+  engine: Engine,
+  outer: number,
+  length: number,
+  inner: number,
+): PreparedSoftmax {
   if (outer * length * inner === 0) return { run() {} };
   const code = engine.code('softmax/across', (module) => {
     module.add(
@@ -21,7 +26,12 @@ export function prepareSoftmaxAcross(engine: Engine, outer: number, length: numb
         const [p, q, toY] = [f.local('i32'), f.local('i32'), f.local('i32')];
         const v = f.local('v128');
         const [args] = f.params as [Local, Local, Local];
-        f.get(args).mem('i32.load', 4 * columnWord.y).get(args).mem('i32.load', 4 * columnWord.x).op('i32.sub').set(toY);
+        f.get(args)
+          .mem('i32.load', 4 * columnWord.y)
+          .get(args)
+          .mem('i32.load', 4 * columnWord.x)
+          .op('i32.sub')
+          .set(toY);
         forStrips(f, ({ vectors, x, end, stride, load, store }) => {
           const highest = Array.from({ length: vectors }, () => f.local('v128'));
           const total = Array.from({ length: vectors }, () => f.local('v128'));

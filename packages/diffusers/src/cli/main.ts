@@ -27,6 +27,9 @@ Examples:
 
 for (const command of program.commands) command.exitOverride();
 
+// A reader that closes early (`| head`) ends us quietly.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
 async function main(): Promise<number> {
   try {
     await program.parseAsync();
