@@ -44,32 +44,33 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
         f.bump(p, ldc);
       }
     });
-    const step = (u: number): void => {
-      b.forEach((v, j) =>
-        f
-          .get(bp)
-          .mem('v128.load', 4 * nr * u + 16 * j)
-          .set(v),
-      );
-      acc.forEach((row, i) => {
-        f.get(ap)
-          .mem('v128.load32_splat', 4 * (mr * u + i))
-          .set(a);
-        row.forEach((v, j) => multiplyAdd(f, relaxed, a, b[j]!, v));
-      });
-    };
-    const unroll = 4;
-    for (const turns of [unroll, 1]) {
-      f.while(
-        () => void f.get(depth).i32(turns).op('i32.ge_u'),
-        () => {
-          for (let u = 0; u < turns; u++) step(u);
-          f.bump(ap, 4 * mr * turns)
-            .bump(bp, 4 * nr * turns)
-            .bump(depth, -turns);
-        },
-      );
-    }
+    // One k a turn: V8 moves the loads of a turn before its arithmetic, so unrolling would spill the accumulators.
+    const end = f.local('i32');
+    f.get(depth)
+      .i32(4 * mr)
+      .op('i32.mul')
+      .get(ap)
+      .op('i32.add')
+      .set(end);
+    f.while(
+      () => void f.get(ap).get(end).op('i32.ne'),
+      () => {
+        b.forEach(
+          (v, j) =>
+            void f
+              .get(bp)
+              .mem('v128.load', 16 * j)
+              .set(v),
+        );
+        acc.forEach((row, i) => {
+          f.get(ap)
+            .mem('v128.load32_splat', 4 * i)
+            .set(a);
+          row.forEach((v, j) => multiplyAdd(f, relaxed, a, b[j]!, v));
+        });
+        f.bump(ap, 4 * mr).bump(bp, 4 * nr);
+      },
+    );
     f.get(c).set(p);
     for (const row of acc) {
       row.forEach((v, j) =>
@@ -85,7 +86,7 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
 
 /**
  * Adds (source, lane stride, k stride, lanes, depth, panel): packs `lanes` <= width lanes; strides in bytes.
- * Returns the function's index.
+ * Any width >= 4: the last group of four overlaps the one before it. Returns the function's index.
  */
 export function addPack(module: ModuleBuilder, dtype: DType, width: number): number {
   const size = sizeOf[dtype];
@@ -101,35 +102,37 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
     const [p, q, k, l] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
     const v = Array.from({ length: 4 }, () => f.local('v128'));
     const full = (): void => void f.get(lanes).i32(width).op('i32.eq');
+    /** First lane of each group of four. */
+    const groups = Array.from({ length: Math.ceil(width / 4) }, (_, g) => Math.min(4 * g, width - 4));
     /** Lanes are neighbours: a copy of vectors. */
     const copyLanes = (): void => {
       f.i32(0).set(k);
       f.for(k, depth, 1, () => {
-        for (let j = 0; j < width / 4; j++) {
-          loadVector(f, dtype, src, 4 * size * j);
+        for (const first of groups) {
+          loadVector(f, dtype, src, size * first);
           f.set(v[0]!)
             .get(dst)
             .get(v[0]!)
-            .mem('v128.store', 16 * j);
+            .mem('v128.store', 4 * first);
         }
         f.bump(src, kStride).bump(dst, 4 * width);
       });
     };
     /** k are neighbours: four lanes at a time, transposed in registers four k at a time. */
     const transpose = (): void => {
-      for (let group = 0; group < width / 4; group++) {
+      for (const first of groups) {
         const rows = Array.from({ length: 4 }, () => f.local('i32'));
         rows.forEach((r, i) =>
           f
             .get(src)
             .get(laneStride)
-            .i32(4 * group + i)
+            .i32(first + i)
             .op('i32.mul')
             .op('i32.add')
             .set(r),
         );
         f.get(dst)
-          .i32(16 * group)
+          .i32(4 * first)
           .op('i32.add')
           .set(p)
           .i32(0)
@@ -208,14 +211,13 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
     const gather = (): void => {
       f.i32(0).set(k);
       f.for(k, depth, 1, () => {
-        f.get(src).set(p);
-        for (let j = 0; j < width / 4; j++) {
+        for (const first of groups) {
+          f.get(laneStride).i32(first).op('i32.mul').get(src).op('i32.add').set(p);
           loadStrided(f, dtype, p, laneStride);
           f.set(v[0]!)
             .get(dst)
             .get(v[0]!)
-            .mem('v128.store', 16 * j);
-          f.get(p).get(laneStride).i32(2).op('i32.shl').op('i32.add').set(p);
+            .mem('v128.store', 4 * first);
         }
         f.bump(src, kStride).bump(dst, 4 * width);
       });

@@ -12,8 +12,8 @@ import type { Tile } from './micro.ts';
 
 /** Register blocks worth trying; the first is the default. */
 export const tiles: readonly Tile[] = [
-  { mr: 4, nr: 12, kc: 512, mc: 64 },
-  { mr: 4, nr: 8, kc: 384, mc: 96 },
+  { mr: 6, nr: 8, kc: 512, mc: 48 },
+  { mr: 4, nr: 8, kc: 512, mc: 48 },
 ];
 
 /** Strides in elements; C is float32. `batches` are element offsets [a, b, c]. */
