@@ -1,11 +1,21 @@
-// Attention with online softmax (Milakov & Gimelshein 2018; Dao et al. 2022): a block of queries walks over blocks
-// of keys, so the score matrix never exists. float32; elements along the head dimension are neighbours.
+// Attention with online softmax (Milakov & Gimelshein 2018; Dao et al. 2022), so the score matrix never exists.
+// Scores are computed transposed, keys down and eight queries across: maxima and sums then run down the lanes, and
+// the probabilities already lie as a packed panel of the second product. Any float dtype; any stride along the head
+// dimension of q, k and v.
 
+import type { DType } from '@darkroom/core';
+import { sizeOf, storeOne, storeVector } from './elements.ts';
 import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
 import { addMicroKernel, addPack } from './micro.ts';
-import { acrossLanes } from './row-loop.ts';
-import { exp } from './vector-math.ts';
+
+type Kind = 'none' | 'causal' | 'additive';
+interface Each<T> {
+  readonly q: T;
+  readonly k: T;
+  readonly v: T;
+  readonly out: T;
+}
 
 /** Strides in elements; `batches` are element offsets [q, k, v, mask, out] of each head. */
 export interface AttentionSpec {
@@ -13,7 +23,11 @@ export interface AttentionSpec {
   readonly keys: number;
   readonly size: number;
   readonly scale: number;
-  readonly rows: { readonly q: number; readonly k: number; readonly v: number; readonly out: number };
+  readonly rows: Each<number>;
+  /** Strides along the head dimension; default 1. The output's is always 1. */
+  readonly steps?: Omit<Each<number>, 'out'>;
+  /** Default float32. The mask is float32. */
+  readonly dtypes?: Each<DType>;
   readonly mask: 'none' | 'causal' | { readonly row: number; readonly column: number };
   readonly batches: readonly (readonly [number, number, number, number, number])[];
 }
@@ -22,45 +36,53 @@ export interface PreparedAttention {
   run(q: number, k: number, v: number, mask: number, out: number): void;
 }
 
-const tile = { mr: 4, nr: 8, kc: 0, mc: 0 };
-const queryBlock = 64;
-const keyBlock = 64;
+const tile = { mr: 6, nr: 8, kc: 0, mc: 0 };
+/** Bytes of a row of scores: eight queries. */
+const panel = 4 * tile.nr;
+/** A multiple of mr. */
+const keyBlock = 96;
 const word = {
-  q: 0, k: 1, v: 2, mask: 3, out: 4, queries: 5, keys: 6, size: 7, qRow: 8, kRow: 9, vRow: 10, outRow: 11, maskRow: 12, maskColumn: 13,
-  scale: 14, batches: 15, blocks: 16, padded: 17,
+  q: 0, k: 1, v: 2, mask: 3, out: 4, queries: 5, keys: 6, size: 7, qRow: 8, kRow: 9, vRow: 10, outRow: 11, maskRow: 12,
+  maskColumn: 13, scale: 14, batches: 15, blocks: 16, padded: 17, block: 18, qStep: 19, kStep: 20, vStep: 21,
 } as const; // prettier-ignore
+
+const up = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 export function prepareAttention(engine: Engine, s: AttentionSpec): PreparedAttention {
   const { queries, keys, size, rows, mask, batches } = s;
   if (queries === 0 || size === 0 || batches.length === 0) return { run() {} };
-  const kind = typeof mask === 'object' ? 'additive' : mask;
-  const code = engine.code(`attention ${kind} ${engine.relaxed}`, (module) => {
-    const micro = addMicroKernel(module, tile, engine.relaxed);
-    const packRows = addPack(module, 'float32', tile.mr);
-    const packColumns = addPack(module, 'float32', tile.nr);
-    module.add(
-      ['i32', 'i32', 'i32'],
-      (f) => emitAttention(f, kind, { micro, packRows, packColumns }),
-      'tile',
-    );
+  const kind: Kind = typeof mask === 'object' ? 'additive' : mask;
+  const dtypes = s.dtypes ?? { q: 'float32', k: 'float32', v: 'float32', out: 'float32' };
+  const steps = s.steps ?? { q: 1, k: 1, v: 1 };
+  const key = `attention/transposed ${kind} ${Object.values(dtypes).join()} ${engine.relaxed}`;
+  const code = engine.code(key, (module) => {
+    const parts: Parts = {
+      micro: addMicroKernel(module, tile, engine.relaxed),
+      packQ: addPack(module, dtypes.q, tile.nr),
+      packK: addPack(module, dtypes.k, tile.mr),
+      packV: addPack(module, dtypes.v, tile.mr),
+    };
+    const build = (f: FunctionBuilder): void => emitAttention(f, kind, parts, dtypes.out, engine.relaxed);
+    module.add(['i32', 'i32', 'i32'], build, 'tile');
   });
-  const padded = Math.ceil(size / 8) * 8;
+  const padded = up(size, tile.mr);
+  // Many queries share a packing of the keys; q and its sums should stay in the second-level cache, threads be busy.
+  const share = engine.threads === 1 ? queries : Math.ceil((queries * batches.length) / (4 * engine.threads));
+  const cached = Math.min(256, Math.max(64, Math.floor(65536 / size)));
+  const block = up(Math.min(queries, cached, Math.max(share, 32)), tile.nr);
   engine.reserveScratch(
-    4 *
-      (queryBlock * size +
-        keyBlock * padded * 2 +
-        queryBlock * keyBlock * 2 +
-        queryBlock * padded +
-        2 * queryBlock) +
-      1024,
+    keyBlock * panel + 8 * block + 4 * tile.nr * up(size, 4) + 4 * (block + keyBlock) * (size + padded) + 64,
   );
-  const blocks = Math.ceil(queries / queryBlock);
-  const table = engine.table(batches.flatMap((offsets) => offsets.map((o) => o * 4)));
-  const scale = new Int32Array(new Float32Array([s.scale]).buffer)[0]!;
+  const blocks = Math.ceil(queries / block);
+  const bytes = [dtypes.q, dtypes.k, dtypes.v, 'float32' as const, dtypes.out].map((d) => sizeOf[d]);
+  const table = engine.table(batches.flatMap((offsets) => offsets.map((o, i) => o * bytes[i]!)));
+  // In powers of two rather than e: the scores are scaled once anyway.
+  const scale = new Int32Array(new Float32Array([s.scale * Math.LOG2E]).buffer)[0]!;
   const [maskRow, maskColumn] = typeof mask === 'object' ? [mask.row, mask.column] : [0, 0];
+  const [bq, bk, bv, , bo] = bytes as [number, number, number, number, number];
   const args = new Float64Array([
-    0, 0, 0, 0, 0, queries, keys, size, rows.q * 4, rows.k * 4, rows.v * 4, rows.out * 4, maskRow * 4, maskColumn * 4,
-    scale, table, blocks, padded,
+    0, 0, 0, 0, 0, queries, keys, size, rows.q * bq, rows.k * bk, rows.v * bv, rows.out * bo, maskRow * 4,
+    maskColumn * 4, scale, table, blocks, padded, block, steps.q * bq, steps.k * bk, steps.v * bv,
   ]); // prettier-ignore
   const work = 4 * queries * keys * size * batches.length;
   return {
@@ -71,30 +93,21 @@ export function prepareAttention(engine: Engine, s: AttentionSpec): PreparedAtte
   };
 }
 
+/** Function indices. */
 interface Parts {
   readonly micro: number;
-  readonly packRows: number;
-  readonly packColumns: number;
+  readonly packQ: number;
+  readonly packK: number;
+  readonly packV: number;
 }
 
-function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive', parts: Parts): void {
+function emitAttention(f: FunctionBuilder, kind: Kind, parts: Parts, outType: DType, relaxed: boolean): void {
   const [args, index, scratch] = f.params as [Local, Local, Local];
   const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
   const i32 = (): Local => f.local('i32');
-  const v128 = (): Local => f.local('v128');
-  const [q, k, v, mask, out, batch, first, rows, columns, key] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
-  const [qPack, kPack, vPack, scores, pPack, acc, highest, total] = [
+  const [q, k, v, mask, out, batch] = [i32(), i32(), i32(), i32(), i32(), i32()];
+  const [first, rows, key, end, columns, size, padded] = [i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [scores, highest, total, lines, qPack, acc, kPack, vPack] = [
     i32(),
     i32(),
     i32(),
@@ -104,19 +117,26 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
     i32(),
     i32(),
   ];
-  const [i, j, p, panel, left, depth, padded, accRow] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
-  const scale = v128();
+  const [p, i, at, sums, statistic] = [i32(), i32(), i32(), i32(), i32()];
+  /** to = base + factors multiplied */
+  const place = (to: Local, base: Local, ...factors: readonly (Local | number)[]): void => {
+    const push = (x: Local | number): void => void (typeof x === 'number' ? f.i32(x) : f.get(x));
+    factors.forEach((x, n) => (push(x), n > 0 && f.op('i32.mul')));
+    f.get(base).op('i32.add').set(to);
+  };
+  /** Pushes min(step, whole - from). */
+  const least = (whole: Local, from: Local, step: Local | number): void => {
+    const push = (): void => void (typeof step === 'number' ? f.i32(step) : f.get(step));
+    f.get(whole).get(from).op('i32.sub').set(at);
+    f.get(at);
+    push();
+    f.get(at);
+    push();
+    f.op('i32.lt_u').op('select');
+  };
+  const blockSize = i32();
 
-  // Which head, which block of queries.
+  // Which head, which block of queries; where the parts of scratch begin.
   arg('batches');
   f.get(index);
   arg('blocks');
@@ -129,129 +149,65 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
       .op('i32.add')
       .set(local);
   });
-  f.get(index);
+  arg('block');
+  f.set(blockSize).get(index);
   arg('blocks');
-  f.op('i32.rem_u').i32(queryBlock).op('i32.mul').set(first);
+  f.op('i32.rem_u').get(blockSize).op('i32.mul').set(first);
   arg('queries');
-  f.get(first)
-    .op('i32.sub')
-    .tee(rows)
-    .i32(queryBlock)
-    .get(rows)
-    .i32(queryBlock)
-    .op('i32.lt_u')
-    .op('select')
-    .set(rows);
+  f.set(end);
+  least(end, first, blockSize);
+  f.set(rows);
   arg('size');
-  f.set(depth);
+  f.set(size);
   arg('padded');
-  f.set(padded);
+  f.set(padded).get(scratch).set(scores);
+  place(highest, scores, keyBlock * panel);
+  place(total, highest, blockSize, 4);
+  place(lines, total, blockSize, 4);
+  f.get(size)
+    .i32(3)
+    .op('i32.add')
+    .i32(-4)
+    .op('i32.and')
+    .i32(panel)
+    .op('i32.mul')
+    .get(lines)
+    .op('i32.add')
+    .set(qPack);
+  place(acc, qPack, blockSize, size, 4);
+  place(kPack, acc, blockSize, padded, 4);
+  place(vPack, kPack, size, 4 * keyBlock);
+
+  // Queries: packed, then scaled. Sums, maxima and totals: cleared.
+  const source = i32();
+  f.i32(0).set(p);
+  f.for(p, rows, tile.nr, () => {
+    f.get(q).get(first).get(p).op('i32.add');
+    arg('qRow');
+    f.op('i32.mul').op('i32.add');
+    arg('qRow');
+    arg('qStep');
+    least(rows, p, tile.nr);
+    f.get(size);
+    place(source, qPack, p, size, 4);
+    f.get(source).call(parts.packQ);
+  });
+  const scale = f.local('v128');
   arg('scale');
   f.op('f32.reinterpret_i32').op('f32x4.splat').set(scale);
-  const advance = (base: Local, local: Local, push: () => void): void => {
-    f.get(base);
-    push();
-    f.op('i32.add').set(local);
-  };
-  f.get(scratch).set(scores);
-  advance(scores, pPack, () => void f.i32(4 * queryBlock * keyBlock));
-  advance(pPack, highest, () => void f.i32(4 * queryBlock * keyBlock));
-  advance(highest, total, () => void f.i32(4 * queryBlock));
-  advance(total, qPack, () => void f.i32(4 * queryBlock));
-  advance(
-    qPack,
-    kPack,
-    () =>
-      void f
-        .get(depth)
-        .i32(4 * queryBlock)
-        .op('i32.mul'),
-  );
-  advance(
-    kPack,
-    vPack,
-    () =>
-      void f
-        .get(padded)
-        .i32(4 * keyBlock)
-        .op('i32.mul'),
-  );
-  advance(
-    vPack,
-    acc,
-    () =>
-      void f
-        .get(padded)
-        .i32(4 * keyBlock)
-        .op('i32.mul'),
-  );
-  f.get(padded).i32(2).op('i32.shl').set(accRow);
-
-  const minimum = (a: () => void, b: number): void => {
-    a();
-    f.set(left).get(left).i32(b).get(left).i32(b).op('i32.lt_u').op('select').set(left);
-  };
-  /** Packs `lanes` rows at `from` (row stride bytes from an argument) with `depthLocal` neighbours each. */
-  const packAll = (
-    pack: number,
-    width: number,
-    from: () => void,
-    count: Local,
-    rowStride: () => void,
-    kStride: () => void,
-    lanesDepth: Local,
-    to: Local,
-    laneStep: () => void,
-  ): void => {
-    f.get(to).set(panel).i32(0).set(i);
-    f.for(i, count, width, () => {
-      from();
-      f.get(i);
-      laneStep();
-      f.op('i32.mul').op('i32.add');
-      rowStride();
-      kStride();
-      minimum(() => void f.get(count).get(i).op('i32.sub'), width);
-      f.get(left).get(lanesDepth).get(panel).call(pack);
-      f.get(panel)
-        .get(lanesDepth)
-        .i32(4 * width)
-        .op('i32.mul')
-        .op('i32.add')
-        .set(panel);
-    });
-  };
-
-  packAll(
-    parts.packRows,
-    4,
-    () => {
-      f.get(q).get(first);
-      arg('qRow');
-      f.op('i32.mul').op('i32.add');
-    },
-    rows,
-    () => arg('qRow'),
-    () => void f.i32(4),
-    depth,
-    qPack,
-    () => arg('qRow'),
-  );
-  f.get(acc).i32(0).get(accRow).i32(queryBlock).op('i32.mul').fill();
-  f.get(total)
-    .i32(0)
-    .i32(4 * queryBlock)
-    .fill();
-  f.i32(0).set(i);
+  place(source, qPack, p, size, 4); // p: rows, rounded up
+  f.get(qPack).set(i);
   f.for(
     i,
-    queryBlock,
-    1,
-    () => void f.get(highest).get(i).i32(2).op('i32.shl').op('i32.add').f32(-Infinity).mem('f32.store'),
+    source,
+    16,
+    () => void f.get(i).get(i).mem('v128.load').get(scale).op('f32x4.mul').mem('v128.store'),
   );
+  f.get(acc).i32(0).get(p).get(padded).op('i32.mul').i32(4).op('i32.mul').fill();
+  f.get(total).i32(0).get(p).i32(4).op('i32.mul').fill();
+  f.get(highest).set(i);
+  f.for(i, total, 16, () => void f.get(i).f32x4(-Infinity).mem('v128.store'));
 
-  f.i32(0).set(key);
-  const end = i32();
   arg('keys');
   f.set(end);
   if (kind === 'causal') {
@@ -259,240 +215,384 @@ function emitAttention(f: FunctionBuilder, kind: 'none' | 'causal' | 'additive',
     f.get(first)
       .get(rows)
       .op('i32.add')
-      .tee(left)
+      .tee(at)
       .get(end)
-      .get(left)
+      .get(at)
       .get(end)
       .op('i32.lt_u')
       .op('select')
       .set(end);
   }
+  f.i32(0).set(key);
   f.for(key, end, keyBlock, () => {
-    minimum(() => void f.get(end).get(key).op('i32.sub'), keyBlock);
-    f.get(left).set(columns);
-    packAll(
-      parts.packColumns,
-      8,
-      () => {
-        f.get(k).get(key);
-        arg('kRow');
-        f.op('i32.mul').op('i32.add');
-      },
-      columns,
-      () => arg('kRow'),
-      () => void f.i32(4),
-      depth,
-      kPack,
-      () => arg('kRow'),
-    );
-    multiply(f, parts.micro, {
-      rows,
-      columns,
-      depth,
-      a: qPack,
-      b: kPack,
-      c: scores,
-      ldc: () => void f.i32(4 * keyBlock),
-      accumulate: 0,
+    least(end, key, keyBlock);
+    f.set(columns).i32(0).set(i);
+    f.for(i, columns, tile.mr, () => {
+      f.get(k).get(key).get(i).op('i32.add');
+      arg('kRow');
+      f.op('i32.mul').op('i32.add');
+      arg('kRow');
+      arg('kStep');
+      least(columns, i, tile.mr);
+      place(source, kPack, i, size, 4);
+      f.get(size).get(source).call(parts.packK);
     });
     f.i32(0).set(i);
-    f.for(i, rows, 1, () => softmaxRow());
-    packAll(
-      parts.packRows,
-      4,
-      () => void f.get(scores),
-      rows,
-      () => void f.i32(4 * keyBlock),
-      () => void f.i32(4),
-      columns,
-      pPack,
-      () => void f.i32(4 * keyBlock),
-    );
-    packAll(
-      parts.packColumns,
-      8,
-      () => {
-        f.get(v).get(key);
-        arg('vRow');
-        f.op('i32.mul').op('i32.add');
-      },
-      depth,
-      () => void f.i32(4),
-      () => arg('vRow'),
-      columns,
-      vPack,
-      () => void f.i32(4),
-    );
-    multiply(f, parts.micro, {
-      rows,
-      columns: depth,
-      depth: columns,
-      a: pPack,
-      b: vPack,
-      c: acc,
-      ldc: () => void f.get(accRow),
-      accumulate: 1,
+    f.for(i, size, tile.mr, () => {
+      f.get(v).get(key);
+      arg('vRow');
+      f.op('i32.mul').op('i32.add').get(i);
+      arg('vStep');
+      f.op('i32.mul').op('i32.add');
+      arg('vStep');
+      arg('vRow');
+      least(size, i, tile.mr);
+      place(source, vPack, i, columns, 4);
+      f.get(columns).get(source).call(parts.packV);
     });
-  });
-
-  // out = acc / total
-  f.i32(0).set(i);
-  f.for(i, rows, 1, () => {
-    const [from, to, sum] = [i32(), i32(), f.local('f32')];
-    f.get(total).get(i).i32(2).op('i32.shl').op('i32.add').mem('f32.load').set(sum);
-    f.get(acc).get(i).get(accRow).op('i32.mul').op('i32.add').set(from);
-    f.get(out).get(first).get(i).op('i32.add');
-    arg('outRow');
-    f.op('i32.mul').op('i32.add').set(to).i32(0).set(j);
-    f.for(j, depth, 1, () => {
-      f.get(to).get(from).mem('f32.load').get(sum).op('f32.div').mem('f32.store');
-      f.bump(to, 4).bump(from, 4);
-    });
-  });
-
-  /** Scales and masks row i of the scores, exponentiates it against the running maximum, rescales what is summed. */
-  function softmaxRow(): void {
-    const [row, statistic, s, top, old, alpha, sum, at] = [
-      i32(),
-      i32(),
-      v128(),
-      v128(),
-      v128(),
-      v128(),
-      v128(),
-      i32(),
-    ];
-    f.get(scores)
-      .get(i)
-      .i32(4 * keyBlock)
-      .op('i32.mul')
-      .op('i32.add')
-      .set(row);
-    f.get(i).i32(2).op('i32.shl').set(statistic);
-    f.get(highest).get(statistic).op('i32.add').mem('v128.load32_splat').tee(old).set(top);
-    // Columns past the end hold whatever the padded product gave: they become -infinity.
-    f.i32(0).set(j).get(row).set(p);
-    if (kind === 'additive') {
-      f.get(mask).get(first).get(i).op('i32.add');
-      arg('maskRow');
-      f.op('i32.mul').op('i32.add').get(key);
-      arg('maskColumn');
-      f.op('i32.mul').op('i32.add').set(at);
-    }
-    f.for(j, keyBlock, 4, () => {
-      f.get(p).mem('v128.load').get(scale).op('f32x4.mul').set(s);
-      if (kind === 'additive') {
-        for (let l = 0; l < 4; l++) {
-          f.get(j)
-            .i32(l)
-            .op('i32.add')
-            .get(columns)
-            .op('i32.lt_u')
-            .if(() => {
-              f.get(s)
-                .get(s)
-                .lane('f32x4.extract_lane', l)
-                .get(at)
-                .mem('f32.load')
-                .op('f32.add')
-                .lane('f32x4.replace_lane', l)
-                .set(s);
-            });
-          f.get(at);
-          arg('maskColumn');
-          f.op('i32.add').set(at);
-        }
-      }
-      // Visible: j + lane < columns, and for causal also key + j + lane <= query.
-      const ramp = (): void =>
-        void f
-          .get(j)
-          .op('i32x4.splat')
-          .i32x4(0)
-          .i32(1)
-          .lane('i32x4.replace_lane', 1)
-          .i32(2)
-          .lane('i32x4.replace_lane', 2)
-          .i32(3)
-          .lane('i32x4.replace_lane', 3)
-          .op('i32x4.add');
-      f.get(s).f32x4(-Infinity);
-      ramp();
-      f.get(columns).op('i32x4.splat').op('i32x4.lt_s');
+    f.i32(0).set(p);
+    f.for(p, rows, tile.nr, () => {
       if (kind === 'causal') {
-        ramp();
-        f.get(first)
-          .get(i)
-          .op('i32.add')
-          .get(key)
-          .op('i32.sub')
-          .i32(1)
-          .op('i32.add')
-          .op('i32x4.splat')
-          .op('i32x4.lt_s')
-          .op('v128.and');
+        f.get(key).get(first).get(p).op('i32.add').i32(tile.nr).op('i32.add').op('i32.lt_u').if(onePanel);
+      } else onePanel();
+    });
+  });
+
+  f.i32(0).set(p);
+  f.for(p, rows, tile.nr, writePanel);
+
+  /** Eight queries against this block of keys. */
+  function onePanel(): void {
+    const [a, b] = [i32(), i32()];
+    place(b, qPack, p, size, 4);
+    f.i32(0).set(i).get(kPack).set(a);
+    f.for(i, columns, tile.mr, () => {
+      f.get(a).get(b).get(size);
+      place(source, scores, i, panel);
+      f.get(source).i32(panel).i32(0).call(parts.micro);
+      f.get(size)
+        .i32(4 * tile.mr)
+        .op('i32.mul')
+        .get(a)
+        .op('i32.add')
+        .set(a);
+    });
+    place(statistic, highest, p, 4);
+    place(sums, acc, p, padded, 4);
+    if (kind === 'causal') {
+      // Only where the last key lies after the first query.
+      f.get(key)
+        .get(columns)
+        .op('i32.add')
+        .get(first)
+        .get(p)
+        .op('i32.add')
+        .i32(1)
+        .op('i32.add')
+        .op('i32.gt_u')
+        .if(hideLaterKeys);
+    }
+    if (kind === 'additive') addMask();
+    softmaxPanel();
+    f.i32(0).set(i).get(vPack).set(a);
+    f.for(i, size, tile.mr, () => {
+      f.get(a).get(scores).get(columns);
+      place(source, sums, i, panel);
+      f.get(source).i32(panel).i32(1).call(parts.micro);
+      f.get(columns)
+        .i32(4 * tile.mr)
+        .op('i32.mul')
+        .get(a)
+        .op('i32.add')
+        .set(a);
+    });
+  }
+
+  function eachKey(body: (offset: number) => void, unroll = 1): void {
+    const stop = i32();
+    f.get(scores).set(at);
+    place(stop, scores, columns, panel);
+    for (const turns of unroll > 1 ? [unroll, 1] : [1]) {
+      f.while(
+        () =>
+          void f
+            .get(at)
+            .i32(turns * panel)
+            .op('i32.add')
+            .get(stop)
+            .op('i32.le_u'),
+        () => {
+          for (let u = 0; u < turns; u++) body(u * panel);
+          f.bump(at, turns * panel);
+        },
+      );
+    }
+  }
+
+  function hideLaterKeys(): void {
+    const [n0, n1, here] = [f.local('v128'), f.local('v128'), f.local('v128')];
+    [n0, n1].forEach((n, half) => {
+      f.get(first)
+        .get(p)
+        .op('i32.add')
+        .op('i32x4.splat')
+        .i32x4(4 * half)
+        .op('i32x4.add');
+      f.i32x4(0);
+      for (let l = 1; l < 4; l++) f.i32(l).lane('i32x4.replace_lane', l);
+      f.op('i32x4.add').set(n);
+    });
+    f.get(key).op('i32x4.splat').set(here);
+    eachKey(() => {
+      [n0, n1].forEach((n, half) => {
+        f.get(at)
+          .f32x4(-Infinity)
+          .get(at)
+          .mem('v128.load', 16 * half);
+        f.get(here)
+          .get(n)
+          .op('i32x4.gt_s')
+          .op('v128.bitselect')
+          .mem('v128.store', 16 * half);
+      });
+      f.get(here).i32x4(1).op('i32x4.add').set(here);
+    });
+  }
+
+  function addMask(): void {
+    const lanes = Array.from({ length: tile.nr }, () => i32());
+    const [last, m] = [i32(), f.local('v128')];
+    f.get(rows).i32(1).op('i32.sub').set(last);
+    // Lanes without a query read the last row.
+    lanes.forEach((lane, l) => {
+      f.get(p).i32(l).op('i32.add').tee(at).get(last).get(at).get(last).op('i32.lt_u').op('select');
+      f.get(first).op('i32.add');
+      arg('maskRow');
+      f.op('i32.mul').get(key);
+      arg('maskColumn');
+      f.op('i32.mul').op('i32.add').get(mask).op('i32.add').set(lane);
+    });
+    const step = i32();
+    arg('maskColumn');
+    f.set(step);
+    eachKey(() => {
+      for (const half of [0, 1]) {
+        f.get(lanes[4 * half]!)
+          .mem('v128.load32_zero')
+          .set(m);
+        for (let l = 1; l < 4; l++)
+          f.get(lanes[4 * half + l]!)
+            .get(m)
+            .laneMem('v128.load32_lane', l)
+            .set(m);
+        f.get(at)
+          .get(at)
+          .mem('v128.load', 16 * half)
+          .get(m)
+          .f32x4(Math.LOG2E)
+          .op('f32x4.mul')
+          .op('f32x4.add');
+        f.mem('v128.store', 16 * half);
       }
-      f.op('v128.bitselect').set(s);
-      f.get(p).get(s).mem('v128.store').get(top).get(s).op('f32x4.max').set(top);
-      f.bump(p, 16);
+      for (const lane of lanes) f.bump(lane, step);
     });
-    acrossLanes(f, top, 'f32x4.max');
-    f.get(highest).get(statistic).op('i32.add').get(top).laneMem('v128.store32_lane', 0);
-    // All masked so far: subtract 0, so that e^-inf gives 0 and not NaN.
-    f.f32x4(0).get(top).get(top).f32x4(-Infinity).op('f32x4.eq').op('v128.bitselect').set(top);
-    f.get(old).get(top).op('f32x4.sub').set(s);
-    exp(f, s);
-    f.set(alpha).f32x4(0).set(sum).i32(0).set(j).get(row).set(p);
-    f.for(j, keyBlock, 4, () => {
-      f.get(p).mem('v128.load').get(top).op('f32x4.sub').set(s);
-      exp(f, s);
-      f.set(s).get(p).get(s).mem('v128.store').get(sum).get(s).op('f32x4.add').set(sum);
-      f.bump(p, 16);
+  }
+
+  /** Scores → 2^(score - maximum), with what was summed so far brought to the new maximum. */
+  function softmaxPanel(): void {
+    const halves = [0, 1].map(() => ({
+      top: f.local('v128'),
+      also: f.local('v128'),
+      old: f.local('v128'),
+      base: f.local('v128'),
+      alpha: f.local('v128'),
+      sum: f.local('v128'),
+      x: f.local('v128'),
+    }));
+    const constants = exp2Constants(f);
+    halves.forEach(
+      (h, n) =>
+        void f
+          .get(statistic)
+          .mem('v128.load', 16 * n)
+          .tee(h.old)
+          .tee(h.top)
+          .set(h.also),
+    );
+    eachKey((offset) => {
+      halves.forEach((h, n) => {
+        const top = offset === 0 ? h.top : h.also;
+        f.get(top)
+          .get(at)
+          .mem('v128.load', offset + 16 * n)
+          .op('f32x4.pmax')
+          .set(top);
+      });
+    }, 2);
+    halves.forEach((h, n) => {
+      f.get(statistic)
+        .get(h.top)
+        .get(h.also)
+        .op('f32x4.pmax')
+        .tee(h.top)
+        .mem('v128.store', 16 * n);
+      // All masked so far: subtract 0, so that 2^-inf gives 0 and not NaN.
+      f.f32x4(0).get(h.top).get(h.top).f32x4(-Infinity).op('f32x4.eq').op('v128.bitselect').set(h.base);
+      f.get(h.old).get(h.base).op('f32x4.sub').set(h.x);
+      exp2(f, h.x, constants, relaxed);
+      f.set(h.alpha).f32x4(0).set(h.sum);
     });
-    acrossLanes(f, sum, 'f32x4.add');
-    f.get(total).get(statistic).op('i32.add');
-    f.get(total)
-      .get(statistic)
-      .op('i32.add')
-      .mem('f32.load')
-      .get(alpha)
-      .lane('f32x4.extract_lane', 0)
-      .op('f32.mul');
-    f.get(sum).lane('f32x4.extract_lane', 0).op('f32.add').mem('f32.store');
-    f.get(acc).get(i).get(accRow).op('i32.mul').op('i32.add').set(p).i32(0).set(j);
-    f.for(j, accRow, 16, () => {
-      f.get(p).get(p).mem('v128.load').get(alpha).op('f32x4.mul').mem('v128.store');
-      f.bump(p, 16);
+    eachKey(() => {
+      halves.forEach((h, n) => {
+        f.get(at)
+          .mem('v128.load', 16 * n)
+          .get(h.base)
+          .op('f32x4.sub')
+          .set(h.x);
+        exp2(f, h.x, constants, relaxed);
+        f.set(h.x)
+          .get(at)
+          .get(h.x)
+          .mem('v128.store', 16 * n)
+          .get(h.sum)
+          .get(h.x)
+          .op('f32x4.add')
+          .set(h.sum);
+      });
+    });
+    place(source, total, p, 4);
+    halves.forEach((h, n) => {
+      f.get(source)
+        .get(source)
+        .mem('v128.load', 16 * n)
+        .get(h.alpha)
+        .op('f32x4.mul')
+        .get(h.sum)
+        .op('f32x4.add');
+      f.mem('v128.store', 16 * n);
+    });
+    const [h0, h1] = halves as [(typeof halves)[0], (typeof halves)[0]];
+    f.get(h0.alpha)
+      .f32x4(1)
+      .op('f32x4.ne')
+      .get(h1.alpha)
+      .f32x4(1)
+      .op('f32x4.ne')
+      .op('v128.or')
+      .op('v128.any_true')
+      .if(() => {
+        const stop = i32();
+        f.get(sums).set(at);
+        place(stop, sums, padded, panel);
+        f.for(at, stop, panel, () => {
+          halves.forEach((h, n) => {
+            f.get(at)
+              .get(at)
+              .mem('v128.load', 16 * n)
+              .get(h.alpha)
+              .op('f32x4.mul')
+              .mem('v128.store', 16 * n);
+          });
+        });
+      });
+  }
+
+  /** out = acc / total for the queries of panel p: turned into lines first, then stored in the output's dtype. */
+  function writePanel(): void {
+    const [lineBytes, row, to, stop, value] = [i32(), i32(), i32(), i32(), f.local('v128')];
+    const totals = [f.local('v128'), f.local('v128')];
+    const lanes = Array.from({ length: tile.nr }, () => i32());
+    f.get(size).i32(3).op('i32.add').i32(-4).op('i32.and').i32(4).op('i32.mul').set(lineBytes);
+    place(source, total, p, 4);
+    totals.forEach(
+      (t, n) =>
+        void f
+          .get(source)
+          .mem('v128.load', 16 * n)
+          .set(t),
+    );
+    lanes.forEach((lane, l) => place(lane, lines, lineBytes, l));
+    place(sums, acc, p, padded, 4);
+    place(stop, sums, size, panel);
+    f.for(sums, stop, panel, () => {
+      totals.forEach((t, n) => {
+        f.get(sums)
+          .mem('v128.load', 16 * n)
+          .get(t)
+          .op('f32x4.div')
+          .set(value);
+        for (let l = 0; l < 4; l++)
+          f.get(lanes[4 * n + l]!)
+            .get(value)
+            .laneMem('v128.store32_lane', l);
+      });
+      for (const lane of lanes) f.bump(lane, 4);
+    });
+    f.get(lines).set(source);
+    least(rows, p, tile.nr);
+    f.get(p).op('i32.add').set(stop).get(p).set(row);
+    f.for(row, stop, 1, () => {
+      f.get(out).get(first).get(row).op('i32.add');
+      arg('outRow');
+      f.op('i32.mul').op('i32.add').set(to).get(source).set(at).i32(4).set(i);
+      f.while(
+        () => void f.get(i).get(size).op('i32.le_u'),
+        () => {
+          f.get(at).mem('v128.load').set(value);
+          storeVector(f, outType, to, value);
+          f.bump(at, 16)
+            .bump(to, 4 * sizeOf[outType])
+            .bump(i, 4);
+        },
+      );
+      f.bump(i, -4);
+      f.for(i, size, 1, () => {
+        f.get(at).mem('v128.load32_splat').set(value);
+        storeOne(f, outType, to, value);
+        f.bump(at, 4).bump(to, sizeOf[outType]);
+      });
+      f.bump(source, lineBytes);
     });
   }
 }
 
-interface Multiply {
-  readonly rows: Local;
-  readonly columns: Local;
-  readonly depth: Local;
-  readonly a: Local;
-  readonly b: Local;
-  readonly c: Local;
-  readonly ldc: () => void;
-  readonly accumulate: 0 | 1;
+interface Exp2Constants {
+  readonly lowest: Local;
+  readonly magic: Local;
+  readonly bias: Local;
+  readonly coefficients: readonly Local[];
 }
 
-/** c (+)= A·B on packed panels, in whole 4 × 8 blocks. */
-function multiply(f: FunctionBuilder, micro: number, m: Multiply): void {
-  const [i, j, ap, bp, at] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
-  f.i32(0).set(j).get(m.b).set(bp);
-  f.for(j, m.columns, 8, () => {
-    f.i32(0).set(i).get(m.a).set(ap);
-    f.for(i, m.rows, 4, () => {
-      f.get(m.c).get(i);
-      m.ldc();
-      f.op('i32.mul').op('i32.add').get(j).i32(2).op('i32.shl').op('i32.add').set(at);
-      f.get(ap).get(bp).get(m.depth).get(at);
-      m.ldc();
-      f.i32(m.accumulate).call(micro);
-      f.get(ap).get(m.depth).i32(16).op('i32.mul').op('i32.add').set(ap);
-    });
-    f.get(bp).get(m.depth).i32(32).op('i32.mul').op('i32.add').set(bp);
-  });
+/** In locals, so that loops do not build them again each turn. */
+function exp2Constants(f: FunctionBuilder): Exp2Constants {
+  const constant = (push: () => void): Local => {
+    const c = f.local('v128');
+    push();
+    f.set(c);
+    return c;
+  };
+  // (2^r - 1) / r on [-1/2, 1/2], interpolated at Chebyshev nodes: relative error below 3e-8.
+  const coefficients = [
+    0.000154531629, 0.00133908634, 0.00961808256, 0.0555035711, 0.240226508, 0.693147188, 1,
+  ];
+  return {
+    lowest: constant(() => f.f32x4(-127)),
+    magic: constant(() => f.f32x4(1.5 * 2 ** 23)),
+    bias: constant(() => f.i32x4(127 << 23)),
+    coefficients: coefficients.map((c) => constant(() => f.f32x4(c))),
+  };
+}
+
+/** 2^x for x <= 0, left on the stack: results below 2^-126 are 0, -infinity too; NaN stays NaN. Overwrites x. */
+function exp2(f: FunctionBuilder, x: Local, c: Exp2Constants, relaxed: boolean): void {
+  const [t, sum] = [f.local('v128'), f.local('v128')];
+  // Adding 1.5·2^23 leaves round(x) in the low bits of the sum.
+  f.get(x).get(c.lowest).op('f32x4.pmax').tee(x).get(c.magic).op('f32x4.add').set(t);
+  f.get(x).get(t).get(c.magic).op('f32x4.sub').op('f32x4.sub').set(x);
+  f.get(c.coefficients[0]!).set(sum);
+  for (const coefficient of c.coefficients.slice(1)) {
+    if (relaxed) f.get(sum).get(x).get(coefficient).op('f32x4.relaxed_madd').set(sum);
+    else f.get(sum).get(x).op('f32x4.mul').get(coefficient).op('f32x4.add').set(sum);
+  }
+  f.get(sum).get(t).i32(23).op('i32x4.shl').get(c.bias).op('i32x4.add').op('f32x4.mul');
 }
