@@ -120,11 +120,17 @@ interface LayoutFacts {
   readonly key: string;
   readonly span: number;
 }
+/** Faster than Array.join for a few small integers, and this is the hot path of views. */
+function joined(sizes: readonly number[]): string {
+  let text = '';
+  for (let i = 0; i < sizes.length; i++) text += `${sizes[i]},`;
+  return text;
+}
 const layoutFacts = new WeakMap<Layout, LayoutFacts>();
 function factsOf(layout: Layout): LayoutFacts {
   let facts = layoutFacts.get(layout);
   if (!facts) {
-    facts = { key: `${layout.shape}|${layout.strides}`, span: span(layout) };
+    facts = { key: `${joined(layout.shape)}|${joined(layout.strides)}`, span: span(layout) };
     layoutFacts.set(layout, facts);
   }
   return facts;

@@ -16,7 +16,8 @@ export function currentScope(): Scope | undefined {
 }
 
 export class Scope {
-  readonly #owned = new Set<Owned>();
+  /** What was adopted; an item counts only while its `owner` is this scope (forgetting leaves it in the list). */
+  readonly #adopted: Owned[] = [];
 
   /** Runs `body` with this scope as the current one; what it makes stays until the scope ends. */
   run<T>(body: () => T): T {
@@ -26,12 +27,11 @@ export class Scope {
   adopt(item: Owned): void {
     item.owner?.forget(item);
     item.owner = this;
-    this.#owned.add(item);
+    this.#adopted.push(item);
   }
 
   forget(item: Owned): void {
-    this.#owned.delete(item);
-    item.owner = undefined;
+    if (item.owner === this) item.owner = undefined;
   }
 
   /** Detaches everything found in `value` (tensors, arrays, maps, plain records) and returns it. */
@@ -44,11 +44,12 @@ export class Scope {
 
   /** Disposes all that is still owned. */
   dispose(): void {
-    for (const item of this.#owned) {
+    for (const item of this.#adopted) {
+      if (item.owner !== this) continue;
       item.owner = undefined;
       item.dispose();
     }
-    this.#owned.clear();
+    this.#adopted.length = 0;
   }
 
   [Symbol.dispose](): void {
