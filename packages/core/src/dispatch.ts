@@ -93,8 +93,8 @@ function commonDevice(
   given: Device | undefined,
 ): Device | undefined {
   let device = given;
-  for (const [i, x] of inputs.entries()) {
-    const d = x.deviceOrNone;
+  for (let i = 0; i < inputs.length; i++) {
+    const d = inputs[i]!.deviceOrNone;
     if (!d) continue;
     device ??= d;
     if (d !== device) {

@@ -40,6 +40,17 @@ test('a returned tensor passes to the enclosing scope; keep takes it out of all'
   saved!.dispose();
 });
 
+test("a tensor of the caller that passes through inner scopes stays the caller's", () => {
+  const device = new Device(nullBackend());
+  const mine = zeros([64], { device });
+  scope(() => {
+    const same = scope(() => mine);
+    expect(same).toBe(mine);
+  });
+  expect(mine.isDisposed).toBe(false);
+  mine.dispose();
+});
+
 test('a scope that throws frees everything', () => {
   const device = new Device(nullBackend());
   expect(() =>

@@ -24,8 +24,8 @@ export class Scope {
     return within(this, body);
   }
 
+  /** Takes an item over, from another scope or from nobody. */
   adopt(item: Owned): void {
-    item.owner?.forget(item);
     item.owner = this;
     this.#adopted.push(item);
   }
@@ -45,9 +45,7 @@ export class Scope {
   /** Disposes all that is still owned. */
   dispose(): void {
     for (const item of this.#adopted) {
-      if (item.owner !== this) continue;
-      item.owner = undefined;
-      item.dispose();
+      if (item.owner === this) item.dispose();
     }
     this.#adopted.length = 0;
   }
@@ -78,8 +76,12 @@ export function scope<T>(body: () => T): T {
         'scope: body returned a promise; scopes are synchronous (use `new Scope()` across await)',
       );
     }
-    inner.keep(result);
-    if (outer) forEachOwned(result, (item) => item.owner ?? outer.adopt(item));
+    // Only what was made inside changes hands: a tensor of the caller that passes through stays the caller's.
+    forEachOwned(result, (item) => {
+      if (item.owner !== inner) return;
+      if (outer) outer.adopt(item);
+      else inner.forget(item);
+    });
     return result;
   } finally {
     inner.dispose();

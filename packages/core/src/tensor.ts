@@ -31,7 +31,9 @@ export function releaseCollected(): void {
 export class Tensor<D extends DType = DType> implements Owned {
   readonly dtype: D;
   readonly layout: Layout;
-  owner: Scope | undefined = undefined;
+  #owner: Scope | undefined = undefined;
+  #watched = false;
+  readonly #madeAt: string;
   #storage: Storage | undefined;
   #disposed = false;
   readonly #device: Device | undefined;
@@ -42,11 +44,33 @@ export class Tensor<D extends DType = DType> implements Owned {
     this.layout = layout;
     this.#storage = storage;
     this.#device = storage?.device ?? device;
-    currentScope()?.adopt(this);
-    if (storage) {
-      const note = `${dtype}${formatShape(layout.shape)}${debug.leaks ? ` created at ${callSite()}` : ''}`;
-      registry.register(this, { storage, note }, this);
-    }
+    this.#madeAt = debug.leaks ? ` created at ${callSite()}` : '';
+    const scope = currentScope();
+    if (scope) scope.adopt(this);
+    else this.#watch();
+  }
+
+  /** The scope that will dispose it; undefined: the caller does, and its collection is watched for. */
+  get owner(): Scope | undefined {
+    return this.#owner;
+  }
+  set owner(scope: Scope | undefined) {
+    this.#owner = scope;
+    if (scope) this.#unwatch();
+    else if (!this.#disposed) this.#watch();
+  }
+
+  /** A scope holds its tensors, so only those without one can be collected: the rest need no finalizer. */
+  #watch(): void {
+    if (this.#watched || !this.#storage) return;
+    this.#watched = true;
+    const note = `${this.dtype}${formatShape(this.shape)}${this.#madeAt}`;
+    registry.register(this, { storage: this.#storage, note }, this);
+  }
+  #unwatch(): void {
+    if (!this.#watched) return;
+    this.#watched = false;
+    registry.unregister(this);
   }
 
   /** A shape and dtype with no memory behind it. */
@@ -222,12 +246,10 @@ export class Tensor<D extends DType = DType> implements Owned {
       return;
     }
     this.#disposed = true;
-    this.owner?.forget(this);
-    if (this.#storage) {
-      registry.unregister(this);
-      this.#storage.release();
-      this.#storage = undefined;
-    }
+    this.#owner = undefined;
+    this.#unwatch();
+    this.#storage?.release();
+    this.#storage = undefined;
   }
 
   [Symbol.dispose](): void {
