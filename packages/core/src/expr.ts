@@ -41,8 +41,13 @@ const nullary = new Set<string>(nullaryFns);
 
 /** A short text that is equal for equal expressions; part of kernel keys. */
 export function exprKey(e: Expr): string {
-  return JSON.stringify(e);
+  if (typeof e === 'number') return JSON.stringify(e);
+  let key = keys.get(e);
+  if (key === undefined) keys.set(e, (key = JSON.stringify(e)));
+  return key;
 }
+/** Expressions are immutable, and those of epilogues are shared: their texts are worth keeping. */
+const keys = new WeakMap<object, string>();
 
 /** Sub-expressions, in argument order. */
 export function children(e: Expr): readonly Expr[] {

@@ -2,6 +2,7 @@
 // Views (reshape, permute, expand, slice) change only a Layout; backends never see them.
 
 import type { DType } from './dtype.ts';
+import { exprKey } from './expr.ts';
 import type { Expr } from './expr.ts';
 import type { Layout, MemoryFormat } from './layout.ts';
 
@@ -168,12 +169,19 @@ export interface Cost {
 
 /**
  * A text equal for ops that may share a kernel (given equal input specs): all attributes but those that only carry
- * run-time values. On the hot path, so JSON.stringify without a replacer.
+ * run-time values. On the hot path: JSON.stringify only for the rarer kinds.
  */
 export function opKey(op: KernelOp): string {
   switch (op.kind) {
     case 'map':
-      return `map ${op.dtype} ${op.shape ?? ''} ${op.scalars?.length ?? 0} ${JSON.stringify(op.expr)}`;
+      return `map ${op.dtype} ${op.shape ?? ''} ${op.scalars?.length ?? 0} ${exprKey(op.expr)}`;
+    case 'matmul':
+      return `matmul ${op.precision ?? ''} ${op.epilogue === undefined ? '' : exprKey(op.epilogue)}`;
+    case 'conv2d':
+      return (
+        `conv2d ${op.stride} ${op.padding} ${op.dilation} ${op.groups} ${op.precision ?? ''} ` +
+        (op.epilogue === undefined ? '' : exprKey(op.epilogue))
+      );
     case 'fill':
       return `fill ${op.dtype} ${op.shape}`;
     case 'random':

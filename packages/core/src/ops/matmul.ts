@@ -56,12 +56,21 @@ export interface Epilogue {
 
 /** The expression and extra inputs of scale·acc + bias + residual, then the activation; undefined when there is nothing. */
 export function epilogueOf(e: Epilogue): { expr: Expr | undefined; extra: Tensor[] } {
-  const extra: Tensor[] = [];
+  const extra = [e.bias, e.residual].filter((t) => t !== undefined);
+  const key = `${e.scale ?? 1} ${extra.length} ${e.activation ?? ''}`;
+  if (!epilogues.has(key)) epilogues.set(key, epilogueExpr(e, extra.length));
+  return { expr: epilogues.get(key), extra };
+}
+
+/** The few epilogues that models use, one object each, so that their keys are worked out once. */
+const epilogues = new Map<string, Expr | undefined>();
+
+function epilogueExpr(e: Epilogue, extras: number): Expr | undefined {
   let expr: Expr = ['in', 0];
   if (e.scale !== undefined && e.scale !== 1) expr = ['mul', expr, e.scale];
-  for (const t of [e.bias, e.residual]) if (t) expr = ['add', expr, ['in', extra.push(t)]];
+  for (let i = 1; i <= extras; i++) expr = ['add', expr, ['in', i]];
   if (e.activation) expr = activations[e.activation](expr);
-  return { expr: typeof expr !== 'number' && expr[0] === 'in' ? undefined : expr, extra };
+  return typeof expr !== 'number' && expr[0] === 'in' ? undefined : expr;
 }
 
 /** Only the non-default precision is written down, so that plans stay short. */
