@@ -7,7 +7,6 @@ import { DTypeError, formatShape, ShapeError } from '../errors.ts';
 import type { Expr } from '../expr.ts';
 import { elementCount, expandLayout, layoutOf, memoryFormatOf } from '../layout.ts';
 import type { Conv2dOp } from '../op.ts';
-import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 import { map } from './map.ts';
 import { epilogueOf, precisionAttribute } from './matmul.ts';
@@ -73,11 +72,14 @@ function sides(p: NonNullable<Conv2dOptions['padding']>): readonly [number, numb
 
 /** x [n, c, h, w], weight [o, c/groups, kh, kw], bias [o] → [n, o, h', w'] in x's memory format. */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
-  return scope(() => {
-    const { bias } = options;
-    const { expr, extra } = epilogueOf({ ...options, bias: bias?.rank === 1 ? bias.view([-1, 1, 1]) : bias });
+  const { bias } = options;
+  const seen = bias?.rank === 1 ? bias.view([-1, 1, 1]) : bias;
+  try {
+    const { expr, extra } = epilogueOf({ ...options, bias: seen });
     return dispatch(conv2dDefinition, conv2dOp(x, options, expr), [x, weight, ...extra]);
-  });
+  } finally {
+    if (seen !== bias) seen?.dispose();
+  }
 }
 
 function conv2dOp(x: Tensor, options: Conv2dOptions, expr: Expr | undefined): Conv2dOp {

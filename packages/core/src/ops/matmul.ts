@@ -7,7 +7,6 @@ import { DTypeError, formatShape, ShapeError } from '../errors.ts';
 import type { Expr } from '../expr.ts';
 import { broadcastShapes, elementCount, expandLayout, layoutOf } from '../layout.ts';
 import type { MatmulOp, Precision } from '../op.ts';
-import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 import { map } from './map.ts';
 import { activations } from './pointwise.ts';
@@ -97,5 +96,11 @@ export function linear(x: Tensor, weight: Tensor, epilogue: Epilogue = {}): Tens
         `(input ${formatShape(x.shape)}, weight ${formatShape(weight.shape)})`,
     );
   }
-  return scope(() => matmul(x.rank === 1 ? x.view([1, -1]) : x, weight.transpose(), epilogue));
+  const [input, transposed] = [x.rank === 1 ? x.view([1, -1]) : x, weight.transpose()];
+  try {
+    return matmul(input, transposed, epilogue);
+  } finally {
+    transposed.dispose();
+    if (input !== x) input.dispose();
+  }
 }

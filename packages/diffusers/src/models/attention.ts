@@ -62,7 +62,11 @@ export class Attention extends Module<[x: Tensor, context?: Tensor | undefined],
       const heads = t.view([b, t.shape[1]!, this.heads, this.headDim]).permute(0, 2, 1, 3);
       return this.upcast ? cast(heads, 'float32') : heads;
     };
-    const [q, k, v] = [split(this.to_q.call(x)), split(this.to_k.call(context)), split(this.to_v.call(context))];
+    const [q, k, v] = [
+      split(this.to_q.call(x)),
+      split(this.to_k.call(context)),
+      split(this.to_v.call(context)),
+    ];
     const merged = this.strategy.run(q, k, v, { scale: 1 / Math.sqrt(this.headDim) });
     const tokens = reshape(merged.permute(0, 2, 1, 3), [b, l, this.heads * this.headDim]);
     return this.to_out[0].call(cast(tokens, x.dtype));

@@ -26,7 +26,8 @@ function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
   const c = new ConfigReader(config, source);
   const channels = c.integers('block_out_channels', [64]);
   const groups = c.integer('norm_num_groups', 32);
-  for (const ch of channels) if (ch % groups !== 0) c.fail('norm_num_groups', `must divide the channels of each block (${ch})`);
+  for (const ch of channels)
+    if (ch % groups !== 0) c.fail('norm_num_groups', `must divide the channels of each block (${ch})`);
   c.choices('down_block_types', ['DownEncoderBlock2D'], channels.length);
   c.choices('up_block_types', ['UpDecoderBlock2D'], channels.length);
   c.choice('act_fn', ['silu', 'swish'], 'silu');
@@ -51,9 +52,18 @@ class VaeMidBlock extends Module<[x: Tensor], Tensor> {
   constructor(channels: number, groups: number, attention: boolean) {
     super();
     if (attention) {
-      this.attentions = [new ImageAttention({ queryDim: channels, heads: 1, headDim: channels, bias: true, groupNorm: { groups, eps } })];
+      this.attentions = [
+        new ImageAttention({
+          queryDim: channels,
+          heads: 1,
+          headDim: channels,
+          bias: true,
+          groupNorm: { groups, eps },
+        }),
+      ];
     }
-    const resnet = (): ResnetBlock2D => new ResnetBlock2D({ inChannels: channels, outChannels: channels, groups, eps });
+    const resnet = (): ResnetBlock2D =>
+      new ResnetBlock2D({ inChannels: channels, outChannels: channels, groups, eps });
     this.resnets = [resnet(), resnet()];
   }
 
@@ -68,22 +78,32 @@ class VaeBlock extends Module<[x: Tensor], Tensor> {
   downsamplers?: Downsample2D[];
   upsamplers?: Upsample2D[];
 
-  constructor(inChannels: number, outChannels: number, layers: number, groups: number, resample: 'down' | 'up' | 'none') {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    layers: number,
+    groups: number,
+    resample: 'down' | 'up' | 'none',
+  ) {
     super();
     this.resnets = Array.from(
       { length: layers },
-      (_, i) => new ResnetBlock2D({ inChannels: i === 0 ? inChannels : outChannels, outChannels, groups, eps }),
+      (_, i) =>
+        new ResnetBlock2D({ inChannels: i === 0 ? inChannels : outChannels, outChannels, groups, eps }),
     );
     if (resample === 'down') this.downsamplers = [new Downsample2D(outChannels, 0)];
     if (resample === 'up') this.upsamplers = [new Upsample2D(outChannels)];
   }
 
   override forward(x: Tensor): Tensor {
-    return [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])].reduce<Tensor>((h, module) => {
-      const next = (module as Module<[x: Tensor], Tensor>).call(h);
-      if (h !== x) h.dispose();
-      return next;
-    }, x);
+    return [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])].reduce<Tensor>(
+      (h, module) => {
+        const next = (module as Module<[x: Tensor], Tensor>).call(h);
+        if (h !== x) h.dispose();
+        return next;
+      },
+      x,
+    );
   }
 }
 
@@ -100,7 +120,14 @@ class Encoder extends Module<[x: Tensor], Tensor> {
     const last = channels.at(-1)!;
     this.conv_in = new Conv2d(s.inChannels, channels[0]!, 3, { padding: 1 });
     this.down_blocks = channels.map(
-      (c, i) => new VaeBlock(channels[Math.max(0, i - 1)]!, c, s.layers, s.groups, i < channels.length - 1 ? 'down' : 'none'),
+      (c, i) =>
+        new VaeBlock(
+          channels[Math.max(0, i - 1)]!,
+          c,
+          s.layers,
+          s.groups,
+          i < channels.length - 1 ? 'down' : 'none',
+        ),
     );
     this.mid_block = new VaeMidBlock(last, s.groups, s.midAttention);
     this.conv_norm_out = new GroupNorm(s.groups, last, eps);
@@ -108,7 +135,9 @@ class Encoder extends Module<[x: Tensor], Tensor> {
   }
 
   override forward(x: Tensor): Tensor {
-    return chain(x, [this.conv_in, ...this.down_blocks, this.mid_block], (h) => this.conv_out.call(this.conv_norm_out.call(h, 'silu')));
+    return chain(x, [this.conv_in, ...this.down_blocks, this.mid_block], (h) =>
+      this.conv_out.call(this.conv_norm_out.call(h, 'silu')),
+    );
   }
 }
 
@@ -125,19 +154,32 @@ class Decoder extends Module<[z: Tensor], Tensor> {
     this.conv_in = new Conv2d(s.latentChannels, channels[0]!, 3, { padding: 1 });
     this.mid_block = new VaeMidBlock(channels[0]!, s.groups, s.midAttention);
     this.up_blocks = channels.map(
-      (c, i) => new VaeBlock(channels[Math.max(0, i - 1)]!, c, s.layers + 1, s.groups, i < channels.length - 1 ? 'up' : 'none'),
+      (c, i) =>
+        new VaeBlock(
+          channels[Math.max(0, i - 1)]!,
+          c,
+          s.layers + 1,
+          s.groups,
+          i < channels.length - 1 ? 'up' : 'none',
+        ),
     );
     this.conv_norm_out = new GroupNorm(s.groups, channels.at(-1)!, eps);
     this.conv_out = new Conv2d(channels.at(-1)!, s.outChannels, 3, { padding: 1 });
   }
 
   override forward(z: Tensor): Tensor {
-    return chain(z, [this.conv_in, this.mid_block, ...this.up_blocks], (h) => this.conv_out.call(this.conv_norm_out.call(h, 'silu')));
+    return chain(z, [this.conv_in, this.mid_block, ...this.up_blocks], (h) =>
+      this.conv_out.call(this.conv_norm_out.call(h, 'silu')),
+    );
   }
 }
 
 /** Calls modules in turn, freeing each result as soon as the next is there. */
-function chain(x: Tensor, modules: readonly { call(x: Tensor): Tensor }[], last: (h: Tensor) => Tensor): Tensor {
+function chain(
+  x: Tensor,
+  modules: readonly { call(x: Tensor): Tensor }[],
+  last: (h: Tensor) => Tensor,
+): Tensor {
   let h = x;
   for (const module of modules) {
     const next = module.call(h);
@@ -212,9 +254,17 @@ export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
   }
 }
 
-const oldNames: Readonly<Record<string, string>> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' };
+const oldNames: Readonly<Record<string, string>> = {
+  query: 'to_q',
+  key: 'to_k',
+  value: 'to_v',
+  proj_attn: 'to_out.0',
+};
 
 /** Checkpoint key → ours: attention layers were once named query, key, value, proj_attn. */
 export function convertVaeKeys(key: string): string {
-  return key.replace(/(\.attentions\.\d+\.)(query|key|value|proj_attn)\./, (_, at: string, name: string) => `${at}${oldNames[name]!}.`);
+  return key.replace(
+    /(\.attentions\.\d+\.)(query|key|value|proj_attn)\./,
+    (_, at: string, name: string) => `${at}${oldNames[name]!}.`,
+  );
 }

@@ -1,6 +1,19 @@
 // CLIP's text encoder, with and without the projection head. Reference: transformers' CLIPTextModel.
 
-import { add, ArgumentError, attention, cast, concat, Embedding, LayerNorm, Linear, Module, reshape, scope, tensor } from '@darkroom/core';
+import {
+  add,
+  ArgumentError,
+  attention,
+  cast,
+  concat,
+  Embedding,
+  LayerNorm,
+  Linear,
+  Module,
+  reshape,
+  scope,
+  tensor,
+} from '@darkroom/core';
 import type { Activation, DType, Tensor } from '@darkroom/core';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
@@ -65,7 +78,12 @@ class ClipAttention extends Module<[x: Tensor], Tensor> {
   override forward(x: Tensor): Tensor {
     const [b, l, size] = x.shape as [number, number, number];
     const split = (t: Tensor): Tensor => t.view([b, l, this.#heads, size / this.#heads]).permute(0, 2, 1, 3);
-    const out = attention(split(this.q_proj.call(x)), split(this.k_proj.call(x)), split(this.v_proj.call(x)), { causal: true });
+    const out = attention(
+      split(this.q_proj.call(x)),
+      split(this.k_proj.call(x)),
+      split(this.v_proj.call(x)),
+      { causal: true },
+    );
     return this.out_proj.call(reshape(out.permute(0, 2, 1, 3), [b, l, size]));
   }
 }
@@ -135,7 +153,10 @@ class ClipEncoder extends Module<[x: Tensor], Tensor[]> {
   }
 }
 
-class ClipTextTransformer extends Module<[ids: Tensor, dtype: DType, skip: number], { states: Tensor[]; last: Tensor }> {
+class ClipTextTransformer extends Module<
+  [ids: Tensor, dtype: DType, skip: number],
+  { states: Tensor[]; last: Tensor }
+> {
   embeddings: ClipEmbeddings;
   encoder: ClipEncoder;
   final_layer_norm: LayerNorm;
@@ -196,16 +217,24 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
     const skip = options.clipSkip ?? 0;
     const length = ids[0]?.length ?? 0;
     if (length === 0 || length > positions || ids.some((row) => row.length !== length)) {
-      throw new ArgumentError(`ids must be lists of one length from 1 to ${positions}, got ${ids.map((r) => r.length).join(', ')}`);
+      throw new ArgumentError(
+        `ids must be lists of one length from 1 to ${positions}, got ${ids.map((r) => r.length).join(', ')}`,
+      );
     }
     const bad = ids.flat().find((id) => !(id >= 0 && id < vocabulary));
     if (bad !== undefined) throw new ArgumentError(`id ${bad} is outside the vocabulary of ${vocabulary}`);
-    if (skip > layers) throw new ArgumentError(`clipSkip must be at most ${layers} (the layers of this model), got ${skip}`);
+    if (skip > layers)
+      throw new ArgumentError(`clipSkip must be at most ${layers} (the layers of this model), got ${skip}`);
     const device = this.device!;
     return scope(() => {
       const tokens = tensor(ids.flat(), { shape: [ids.length, length], dtype: 'int32', device });
       const { states, last } = this.text_model.call(tokens, options.dtype ?? this.dtype, skip);
-      const rows = ids.map((row, b) => last.slice(0, b, b + 1).slice(1, this.#pooledAt(row), this.#pooledAt(row) + 1).view([1, size]));
+      const rows = ids.map((row, b) =>
+        last
+          .slice(0, b, b + 1)
+          .slice(1, this.#pooledAt(row), this.#pooledAt(row) + 1)
+          .view([1, size]),
+      );
       const poolerOutput = concat(rows, 0);
       return { lastHiddenState: last, poolerOutput, hiddenStates: states };
     });

@@ -53,7 +53,8 @@ export class ConfigReader {
   choices<T extends string>(key: string, allowed: readonly T[], length: number): readonly T[] {
     const value = this.raw(key);
     if (!Array.isArray(value) || value.length !== length) this.fail(key, `must be a list of ${length}`);
-    for (const v of value) if (!allowed.includes(v as T)) this.fail(key, `must hold only ${allowed.join(', ')}`);
+    for (const v of value)
+      if (!allowed.includes(v as T)) this.fail(key, `must hold only ${allowed.join(', ')}`);
     return value as T[];
   }
   integers(key: string, fallback?: readonly number[]): readonly number[] {
@@ -74,7 +75,8 @@ export class ConfigReader {
   booleansPerBlock(key: string, blocks: number): readonly boolean[] {
     const value = this.raw(key) ?? false;
     const list = Array.isArray(value) ? (value as unknown[]) : Array.from({ length: blocks }, () => value);
-    if (list.length !== blocks || !list.every((v) => typeof v === 'boolean')) this.fail(key, `must be true, false, or a list of ${blocks}`);
+    if (list.length !== blocks || !list.every((v) => typeof v === 'boolean'))
+      this.fail(key, `must be true, false, or a list of ${blocks}`);
     return list as boolean[];
   }
   /** Refuses options of other model families instead of ignoring them. */

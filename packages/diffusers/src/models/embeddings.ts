@@ -19,12 +19,17 @@ export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptio
   const { flipSinToCos = true, freqShift = 0, scale = 1, maxPeriod = 10000 } = options;
   const half = Math.floor(dim / 2);
   const f32 = (e: Expr): Expr => ['cast', 'float32', e];
-  const exponent = f32(['div', f32(['mul', Math.fround(-Math.log(maxPeriod)), ['index', 1]]), half - freqShift]);
+  const exponent = f32([
+    'div',
+    f32(['mul', Math.fround(-Math.log(maxPeriod)), ['index', 1]]),
+    half - freqShift,
+  ]);
   const angle: Expr = ['mul', scale, f32(['mul', ['in', 0], f32(['exp', exponent])])];
   return scope(() => {
     const [n] = t.shape as [number];
     const column = t.view([n, 1]);
-    const part = (e: Expr, width: number): Tensor => map(e, [column], { shape: [n, width], dtype: 'float32' });
+    const part = (e: Expr, width: number): Tensor =>
+      map(e, [column], { shape: [n, width], dtype: 'float32' });
     const [sin, cos] = [part(['sin', angle], half), part(['cos', angle], half)];
     const parts = flipSinToCos ? [cos, sin] : [sin, cos];
     if (dim % 2 === 1) parts.push(part(0, 1));
@@ -33,9 +38,14 @@ export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptio
 }
 
 /** One value for all of a batch, or one for each, as a float32 tensor [batch]. */
-export function timestepTensor(t: number | readonly number[] | Tensor, batch: number, device: Device | undefined): Tensor {
+export function timestepTensor(
+  t: number | readonly number[] | Tensor,
+  batch: number,
+  device: Device | undefined,
+): Tensor {
   if (typeof t === 'number') return full([batch], t, { device });
-  if (!('layout' in t)) return timestepTensor(t.length === 1 ? t[0]! : tensor(t, { device: device! }), batch, device);
+  if (!('layout' in t))
+    return timestepTensor(t.length === 1 ? t[0]! : tensor(t, { device: device! }), batch, device);
   const wide = cast(t, 'float32');
   if (t.rank === 0 || (t.rank === 1 && t.shape[0] === 1 && batch > 1)) return wide.view([1]).expand([batch]);
   return wide;
@@ -52,11 +62,17 @@ export class TimestepEmbedding extends Module<[x: Tensor, condition?: Tensor | u
   constructor(
     inputs: number,
     size: number,
-    options: { activation?: Activation; outputs?: number; conditionSize?: number | undefined; post?: Activation | undefined } = {},
+    options: {
+      activation?: Activation;
+      outputs?: number;
+      conditionSize?: number | undefined;
+      post?: Activation | undefined;
+    } = {},
   ) {
     super();
     this.linear_1 = new Linear(inputs, size);
-    if (options.conditionSize !== undefined) this.cond_proj = new Linear(options.conditionSize, inputs, { bias: false });
+    if (options.conditionSize !== undefined)
+      this.cond_proj = new Linear(options.conditionSize, inputs, { bias: false });
     this.linear_2 = new Linear(size, options.outputs ?? size);
     this.#activation = options.activation ?? 'silu';
     this.#post = options.post;
@@ -64,7 +80,8 @@ export class TimestepEmbedding extends Module<[x: Tensor, condition?: Tensor | u
 
   override forward(x: Tensor, condition?: Tensor): Tensor {
     const input = condition && this.cond_proj ? add(x, this.cond_proj.call(condition)) : x;
-    return this.linear_2.call(this.linear_1.call(input, { activation: this.#activation }), { activation: this.#post });
+    return this.linear_2.call(this.linear_1.call(input, { activation: this.#activation }), {
+      activation: this.#post,
+    });
   }
 }
-

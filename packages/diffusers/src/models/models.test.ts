@@ -9,8 +9,20 @@ import { UNet2DConditionModel } from './unet2d-condition.ts';
 
 const down3 = ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'];
 const up3 = ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'];
-const sd15 = { block_out_channels: [320, 640, 1280, 1280], down_block_types: down3, up_block_types: up3, cross_attention_dim: 768, attention_head_dim: 8 };
-const sd21 = { ...sd15, cross_attention_dim: 1024, attention_head_dim: [5, 10, 20, 20], use_linear_projection: true, upcast_attention: true };
+const sd15 = {
+  block_out_channels: [320, 640, 1280, 1280],
+  down_block_types: down3,
+  up_block_types: up3,
+  cross_attention_dim: 768,
+  attention_head_dim: 8,
+};
+const sd21 = {
+  ...sd15,
+  cross_attention_dim: 1024,
+  attention_head_dim: [5, 10, 20, 20],
+  use_linear_projection: true,
+  upcast_attention: true,
+};
 const sdxl = {
   block_out_channels: [320, 640, 1280],
   down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
@@ -31,7 +43,8 @@ const vae = {
 };
 const clip = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
 
-const count = (model: { namedParameters(): Iterable<[string, Tensor]> }): number => [...model.namedParameters()].reduce((n, [, p]) => n + p.elements, 0);
+const count = (model: { namedParameters(): Iterable<[string, Tensor]> }): number =>
+  [...model.namedParameters()].reduce((n, [, p]) => n + p.elements, 0);
 
 test.each([
   ['SD 1.5 UNet', () => UNet2DConditionModel.fromConfig(sd15), 859_520_964],
@@ -44,7 +57,12 @@ test.each([
 });
 
 describe('the SD 1.5 UNet traces without a device', () => {
-  const unet = UNet2DConditionModel.fromConfig({ ...sd15, block_out_channels: [32, 64], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'], up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'] });
+  const unet = UNet2DConditionModel.fromConfig({
+    ...sd15,
+    block_out_channels: [32, 64],
+    down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
+    up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'],
+  });
   const run = (sample: Tensor): ReturnType<typeof trace>['graph'] => {
     const t = Tensor.abstract('float32', [2]);
     const inputs = { sample, t, text: Tensor.abstract('float32', [2, 77, 768]) };
@@ -62,7 +80,13 @@ describe('the SD 1.5 UNet traces without a device', () => {
 });
 
 describe('options of the families, traced for their shapes', () => {
-  const base = { block_out_channels: [32, 64], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'], up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'], cross_attention_dim: 48, attention_head_dim: 4 };
+  const base = {
+    block_out_channels: [32, 64],
+    down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
+    up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'],
+    cross_attention_dim: 48,
+    attention_head_dim: 4,
+  };
   const cases: readonly [string, object, object][] = [
     ['scale and shift', { resnet_time_scale_shift: 'scale_shift' }, {}],
     ['time activated once', { resnet_skip_time_act: true, time_embedding_act_fn: 'silu' }, {}],
@@ -71,7 +95,15 @@ describe('options of the families, traced for their shapes', () => {
     ['class timestep', { class_embed_type: 'timestep' }, { classLabels: [3, 4] }],
     ['class concat', { num_class_embeds: 10, class_embeddings_concat: true }, { classLabels: [3, 4] }],
     ['guidance embedding', { time_cond_proj_dim: 24 }, { timestepCond: true }],
-    ['text_time', { addition_embed_type: 'text_time', addition_time_embed_dim: 8, projection_class_embeddings_input_dim: 68 }, { addedCond: true }],
+    [
+      'text_time',
+      {
+        addition_embed_type: 'text_time',
+        addition_time_embed_dim: 8,
+        projection_class_embeddings_input_dim: 68,
+      },
+      { addedCond: true },
+    ],
     ['encoder projection', { encoder_hid_dim: 40, encoder_hid_dim_type: 'text_proj' }, { width: 40 }],
     ['centred input', { center_input_sample: true }, {}],
     ['only cross attention', { only_cross_attention: true }, {}],
@@ -85,9 +117,15 @@ describe('options of the families, traced for their shapes', () => {
     const device = await cpu({ threads: 1 });
     const unet = UNet2DConditionModel.fromConfig({ ...base, ...config });
     for (const [, module] of unet.namedModules()) {
-      for (const [key, p] of [...module.ownParameters()]) module.setParameter(key, keep(full(p.shape, 0.01, { device })));
+      for (const [key, p] of [...module.ownParameters()])
+        module.setParameter(key, keep(full(p.shape, 0.01, { device })));
     }
-    const want = given as { classLabels?: number[]; timestepCond?: boolean; addedCond?: boolean; width?: number };
+    const want = given as {
+      classLabels?: number[];
+      timestepCond?: boolean;
+      addedCond?: boolean;
+      width?: number;
+    };
     const input = (shape: number[]): Tensor => full(shape, 0.5, { device });
     const options = {
       ...(want.classLabels && { classLabels: want.classLabels }),
@@ -97,8 +135,10 @@ describe('options of the families, traced for their shapes', () => {
     const out = unet.call(input([2, 4, 9, 7]), 500, input([2, 5, want.width ?? 48]), options).sample;
     expect(out.shape).toEqual([2, 4, 9, 7]);
     expect((await out.data()).every(Number.isFinite)).toBe(true);
-    if (want.classLabels) expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs classLabels');
-    if (want.addedCond) expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs addedCond');
+    if (want.classLabels)
+      expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs classLabels');
+    if (want.addedCond)
+      expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs addedCond');
     device[Symbol.dispose]();
   });
 });
@@ -109,11 +149,17 @@ test('configs keep what they do not know', () => {
 });
 
 test('old key names are converted', () => {
-  expect(convertVaeKeys('decoder.mid_block.attentions.0.proj_attn.bias')).toBe('decoder.mid_block.attentions.0.to_out.0.bias');
-  expect(convertVaeKeys('encoder.mid_block.attentions.0.query.weight')).toBe('encoder.mid_block.attentions.0.to_q.weight');
+  expect(convertVaeKeys('decoder.mid_block.attentions.0.proj_attn.bias')).toBe(
+    'decoder.mid_block.attentions.0.to_out.0.bias',
+  );
+  expect(convertVaeKeys('encoder.mid_block.attentions.0.query.weight')).toBe(
+    'encoder.mid_block.attentions.0.to_q.weight',
+  );
   expect(convertVaeKeys('encoder.conv_in.weight')).toBe('encoder.conv_in.weight');
   expect(convertTextEncoderKeys('text_model.embeddings.position_ids')).toBeUndefined();
-  expect(convertTextEncoderKeys('encoder.layers.0.mlp.fc1.bias')).toBe('text_model.encoder.layers.0.mlp.fc1.bias');
+  expect(convertTextEncoderKeys('encoder.layers.0.mlp.fc1.bias')).toBe(
+    'text_model.encoder.layers.0.mlp.fc1.bias',
+  );
 });
 
 test('errors of a forward name the rule and both shapes', () => {
@@ -121,5 +167,7 @@ test('errors of a forward name the rule and both shapes', () => {
   const sample = Tensor.abstract('float32', [1, 9, 8, 8]);
   const text = Tensor.abstract('float32', [1, 77, 768]);
   expect(() => unet.call(sample, 1, text)).toThrow('[unet] sample must be [n,4,h,w], got [1,9,8,8]');
-  expect(() => unet.call(Tensor.abstract('float32', [2, 4, 8, 8]), 1, text)).toThrow('encoder hidden states must be [2,tokens,768], got [1,77,768]');
+  expect(() => unet.call(Tensor.abstract('float32', [2, 4, 8, 8]), 1, text)).toThrow(
+    'encoder hidden states must be [2,tokens,768], got [1,77,768]',
+  );
 });

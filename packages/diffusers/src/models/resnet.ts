@@ -33,7 +33,8 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
     this.#options = o;
     this.norm1 = new GroupNorm(o.groups, o.inChannels, o.eps);
     this.conv1 = new Conv2d(o.inChannels, o.outChannels, 3, { padding: 1 });
-    if (o.timeDim !== undefined) this.time_emb_proj = new Linear(o.timeDim, o.outChannels * (scaleShift ? 2 : 1));
+    if (o.timeDim !== undefined)
+      this.time_emb_proj = new Linear(o.timeDim, o.outChannels * (scaleShift ? 2 : 1));
     this.norm2 = new GroupNorm(o.groups, o.outChannels, o.eps);
     this.conv2 = new Conv2d(o.outChannels, o.outChannels, 3, { padding: 1 });
     if (o.inChannels !== o.outChannels) this.conv_shortcut = new Conv2d(o.inChannels, o.outChannels, 1);
@@ -43,7 +44,8 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
   override forward(x: Tensor, time?: Tensor): Tensor {
     const { outputScale = 1, timeScaleShift = 'default' } = this.#options;
     const hidden = scope(() => {
-      const projected = time && this.time_emb_proj?.call(this.#options.skipTimeActivation ? time : silu(time));
+      const projected =
+        time && this.time_emb_proj?.call(this.#options.skipTimeActivation ? time : silu(time));
       const t = projected?.view([...projected.shape, 1, 1]);
       const early = timeScaleShift === 'default' ? t : undefined;
       const h = this.conv1.call(this.norm1.call(x, 'silu'), { residual: early });
@@ -67,7 +69,10 @@ export class Downsample2D extends Module<[x: Tensor], Tensor> {
 
   constructor(channels: number, padding: number) {
     super();
-    this.conv = new Conv2d(channels, channels, 3, { stride: 2, padding: padding === 0 ? [0, 1, 0, 1] : padding });
+    this.conv = new Conv2d(channels, channels, 3, {
+      stride: 2,
+      padding: padding === 0 ? [0, 1, 0, 1] : padding,
+    });
   }
 
   override forward(x: Tensor): Tensor {

@@ -81,7 +81,8 @@ export class Transformer2DModel extends Module<[x: Tensor, context: Tensor], Ten
   constructor(o: TransformerOptions) {
     super();
     const inner = o.heads * o.headDim;
-    const project = (from: number, to: number): Linear | Conv2d => (o.linearProjection ? new Linear(from, to) : new Conv2d(from, to, 1));
+    const project = (from: number, to: number): Linear | Conv2d =>
+      o.linearProjection ? new Linear(from, to) : new Conv2d(from, to, 1);
     this.norm = new GroupNorm(o.groups, o.channels, 1e-6);
     this.proj_in = project(o.channels, inner);
     this.transformer_blocks = Array.from({ length: o.layers }, () => new BasicTransformerBlock(inner, o));
@@ -95,7 +96,9 @@ export class Transformer2DModel extends Module<[x: Tensor, context: Tensor], Ten
     const toImage = (t: Tensor): Tensor => t.view([n, h, w, t.shape[2]!]).permute(0, 3, 1, 2);
     let tokens = scope(() => {
       const normed = this.norm.call(x);
-      return this.proj_in instanceof Linear ? this.proj_in.call(toTokens(normed)) : toTokens(this.proj_in.call(normed));
+      return this.proj_in instanceof Linear
+        ? this.proj_in.call(toTokens(normed))
+        : toTokens(this.proj_in.call(normed));
     });
     for (const block of this.transformer_blocks) {
       const next = block.call(tokens, context);

@@ -33,10 +33,19 @@ export class DownBlock2D extends Module<[x: Tensor, time: Tensor, context: Tenso
   }) {
     super();
     const { outChannels: channels, transformer } = o;
-    if (transformer) this.attentions = Array.from({ length: o.layers }, () => new Transformer2DModel({ ...transformer, channels }));
+    if (transformer)
+      this.attentions = Array.from(
+        { length: o.layers },
+        () => new Transformer2DModel({ ...transformer, channels }),
+      );
     this.resnets = Array.from(
       { length: o.layers },
-      (_, i) => new ResnetBlock2D({ ...o.resnet, inChannels: i === 0 ? o.inChannels : channels, outChannels: channels }),
+      (_, i) =>
+        new ResnetBlock2D({
+          ...o.resnet,
+          inChannels: i === 0 ? o.inChannels : channels,
+          outChannels: channels,
+        }),
     );
     if (o.downsample) this.downsamplers = [new Downsample2D(channels, o.padding)];
   }
@@ -77,7 +86,11 @@ export class UpBlock2D extends Module<
   }) {
     super();
     const { outChannels: channels, transformer } = o;
-    if (transformer) this.attentions = Array.from({ length: o.layers }, () => new Transformer2DModel({ ...transformer, channels }));
+    if (transformer)
+      this.attentions = Array.from(
+        { length: o.layers },
+        () => new Transformer2DModel({ ...transformer, channels }),
+      );
     this.resnets = Array.from({ length: o.layers }, (_, i) => {
       const skip = i === o.layers - 1 ? o.inChannels : channels;
       const from = i === 0 ? o.previousChannels : channels;
@@ -87,7 +100,13 @@ export class UpBlock2D extends Module<
   }
 
   /** Takes its skips off the end of `skips` and disposes them as soon as they are used. */
-  override forward(x: Tensor, skips: Tensor[], time: Tensor, context: Tensor, size?: readonly [number, number]): Tensor {
+  override forward(
+    x: Tensor,
+    skips: Tensor[],
+    time: Tensor,
+    context: Tensor,
+    size?: readonly [number, number],
+  ): Tensor {
     let hidden = x;
     for (const [i, resnet] of this.resnets.entries()) {
       const [input, skip] = [hidden, skips.pop()!];
@@ -109,19 +128,29 @@ export class UNetMidBlock2D extends Module<[x: Tensor, time: Tensor, context: Te
   attentions?: Transformer2DModel[];
   resnets: ResnetBlock2D[];
 
-  constructor(o: { channels: number; resnet: ResnetSettings; transformer: TransformerSettings | undefined; attention: boolean }) {
+  constructor(o: {
+    channels: number;
+    resnet: ResnetSettings;
+    transformer: TransformerSettings | undefined;
+    attention: boolean;
+  }) {
     super();
     const { channels, transformer } = o;
     if (o.attention && transformer) this.attentions = [new Transformer2DModel({ ...transformer, channels })];
     const layers = o.attention ? 2 : 1;
-    this.resnets = Array.from({ length: layers }, () => new ResnetBlock2D({ ...o.resnet, inChannels: channels, outChannels: channels }));
+    this.resnets = Array.from(
+      { length: layers },
+      () => new ResnetBlock2D({ ...o.resnet, inChannels: channels, outChannels: channels }),
+    );
   }
 
   override forward(x: Tensor, time: Tensor, context: Tensor): Tensor {
     let hidden = this.resnets[0]!.call(x, time);
     for (const [i, resnet] of this.resnets.slice(1).entries()) {
       const input = hidden;
-      hidden = scope(() => resnet.call(this.attentions ? this.attentions[i]!.call(input, context) : input, time));
+      hidden = scope(() =>
+        resnet.call(this.attentions ? this.attentions[i]!.call(input, context) : input, time),
+      );
       input.dispose();
     }
     return hidden;

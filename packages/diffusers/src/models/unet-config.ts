@@ -60,15 +60,23 @@ export function readUNetConfig(config: ConfigRecord, source: string): UNetSettin
   const c = new ConfigReader(config, source);
   const channels = c.integers('block_out_channels', [320, 640, 1280, 1280]);
   const n = channels.length;
-  const defaultDown = Array.from({ length: n }, (_, i) => (i === n - 1 ? 'DownBlock2D' : 'CrossAttnDownBlock2D'));
-  const down = c.raw('down_block_types') === undefined ? defaultDown : c.choices('down_block_types', downTypes, n);
+  const defaultDown = Array.from({ length: n }, (_, i) =>
+    i === n - 1 ? 'DownBlock2D' : 'CrossAttnDownBlock2D',
+  );
+  const down =
+    c.raw('down_block_types') === undefined ? defaultDown : c.choices('down_block_types', downTypes, n);
   const defaultUp = defaultDown.toReversed().map((t) => t.replace('Down', 'Up'));
   const up = c.raw('up_block_types') === undefined ? defaultUp : c.choices('up_block_types', upTypes, n);
   const midName =
     'mid_block_type' in config && config['mid_block_type'] === null
       ? 'none'
       : c.choice('mid_block_type', ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D'], 'UNetMidBlock2DCrossAttn');
-  for (const key of ['dual_cross_attention', 'cross_attention_norm', 'attention_type', 'time_embedding_type'] as const) {
+  for (const key of [
+    'dual_cross_attention',
+    'cross_attention_norm',
+    'attention_type',
+    'time_embedding_type',
+  ] as const) {
     c.unsupported(key, false, 'default', 'positional');
   }
   const groups = c.integer('norm_num_groups', 32);
@@ -77,7 +85,8 @@ export function readUNetConfig(config: ConfigRecord, source: string): UNetSettin
   const heads = c.perBlock(headsKey, n, 8);
   for (const [i, ch] of channels.entries()) {
     if (ch % heads[i]! !== 0) c.fail(headsKey, `must divide the channels of its block (${ch} at block ${i})`);
-    if (ch % groups !== 0) c.fail('norm_num_groups', `must divide the channels of each block (${ch} at block ${i})`);
+    if (ch % groups !== 0)
+      c.fail('norm_num_groups', `must divide the channels of each block (${ch} at block ${i})`);
   }
   const onlyCross = c.booleansPerBlock('only_cross_attention', n);
   const layersRaw = c.raw('transformer_layers_per_block');
@@ -85,15 +94,25 @@ export function readUNetConfig(config: ConfigRecord, source: string): UNetSettin
   if (nested) c.fail('transformer_layers_per_block', 'must be a number or a flat list');
   const transformerLayers = c.perBlock('transformer_layers_per_block', n, 1);
   const reversed = c.raw('reverse_transformer_layers_per_block');
-  const upTransformerLayers = reversed === undefined ? transformerLayers.toReversed() : c.perBlock('reverse_transformer_layers_per_block', n, 1);
+  const upTransformerLayers =
+    reversed === undefined
+      ? transformerLayers.toReversed()
+      : c.perBlock('reverse_transformer_layers_per_block', n, 1);
   const hidType = c.optionalChoice('encoder_hid_dim_type', ['text_proj']);
   const encoderHidDim = c.optionalInteger('encoder_hid_dim');
-  if (hidType && encoderHidDim === undefined) c.fail('encoder_hid_dim', 'must be given with encoder_hid_dim_type');
-  const classType = c.optionalChoice('class_embed_type', ['timestep', 'identity', 'projection', 'simple_projection']);
+  if (hidType && encoderHidDim === undefined)
+    c.fail('encoder_hid_dim', 'must be given with encoder_hid_dim_type');
+  const classType = c.optionalChoice('class_embed_type', [
+    'timestep',
+    'identity',
+    'projection',
+    'simple_projection',
+  ]);
   const classCount = c.optionalInteger('num_class_embeds');
   const projectionInputDim = c.optionalInteger('projection_class_embeddings_input_dim');
   const addition = c.optionalChoice('addition_embed_type', ['text_time', 'text']);
-  const needsProjection = addition === 'text_time' || classType === 'projection' || classType === 'simple_projection';
+  const needsProjection =
+    addition === 'text_time' || classType === 'projection' || classType === 'simple_projection';
   if (needsProjection && projectionInputDim === undefined) {
     c.fail('projection_class_embeddings_input_dim', 'must be given with these embeddings');
   }
@@ -116,7 +135,10 @@ export function readUNetConfig(config: ConfigRecord, source: string): UNetSettin
     upTransformerLayers,
     crossDims: c.perBlock('cross_attention_dim', n, 1280),
     onlyCross,
-    midOnlyCross: c.boolean('mid_block_only_cross_attention', onlyCross.at(-1)! && c.raw('only_cross_attention') === true),
+    midOnlyCross: c.boolean(
+      'mid_block_only_cross_attention',
+      onlyCross.at(-1)! && c.raw('only_cross_attention') === true,
+    ),
     linearProjection: c.boolean('use_linear_projection', false),
     upcast: c.boolean('upcast_attention', false),
     groups,

@@ -1,6 +1,22 @@
 // UNet2DConditionModel: the denoiser of SD 1.x, 2.x and SDXL. Reference: diffusers' class of the same name.
 
-import { activations, add, ArgumentError, cast, concat, Conv2d, Embedding, GroupNorm, Linear, map, Module, reshape, scope, tensor } from '@darkroom/core';
+import {
+  activations,
+  add,
+  ArgumentError,
+  cast,
+  concat,
+  Conv2d,
+  Embedding,
+  GroupNorm,
+  Linear,
+  map,
+  Module,
+  reshape,
+  scope,
+  silu,
+  tensor,
+} from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import type { ConfigRecord } from './config.ts';
 import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
@@ -21,7 +37,12 @@ export interface UNetOutput {
   readonly sample: Tensor;
 }
 
-type Forward = [sample: Tensor, timestep: number | readonly number[] | Tensor, context: Tensor, options?: UNetOptions];
+type Forward = [
+  sample: Tensor,
+  timestep: number | readonly number[] | Tensor,
+  context: Tensor,
+  options?: UNetOptions,
+];
 
 export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
   conv_in: Conv2d;
@@ -51,7 +72,10 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
     const n = channels.length;
     const [first, last] = [channels[0]!, channels[n - 1]!];
     this.conv_in = new Conv2d(s.inChannels, first, s.convInKernel, { padding: (s.convInKernel - 1) / 2 });
-    this.time_embedding = new TimestepEmbedding(first, s.timeDim, { conditionSize: s.timeCondDim, post: s.timestepPost });
+    this.time_embedding = new TimestepEmbedding(first, s.timeDim, {
+      conditionSize: s.timeCondDim,
+      post: s.timestepPost,
+    });
     if (s.encoderHidDim !== undefined) this.encoder_hid_proj = new Linear(s.encoderHidDim, s.crossDims[0]!);
     this.#buildConditioning(s, first);
     const timeDim = s.classConcat ? s.timeDim * 2 : s.timeDim;
@@ -60,7 +84,7 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
       groups: s.groups,
       eps: s.eps,
       timeScaleShift: s.timeShift,
-      skipTimeActivation: s.skipTimeActivation,
+      skipTimeActivation: true, // activated once for all blocks, in forward
       outputScale: s.resnetOutScale,
     };
     const transformer = (level: number, layers: number, onlyCross: boolean): TransformerSettings => ({
@@ -80,7 +104,9 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
           outChannels,
           layers: s.layers[i]!,
           resnet,
-          transformer: s.downAttention[i] ? transformer(i, s.transformerLayers[i]!, s.onlyCross[i]!) : undefined,
+          transformer: s.downAttention[i]
+            ? transformer(i, s.transformerLayers[i]!, s.onlyCross[i]!)
+            : undefined,
           downsample: i < n - 1,
           padding: s.downsamplePadding,
         }),
@@ -101,7 +127,9 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
         inChannels: channels[Math.max(0, level - 1)]!,
         layers: s.layers[level]! + 1,
         resnet,
-        transformer: s.upAttention[i] ? transformer(level, s.upTransformerLayers[i]!, s.onlyCross[level]!) : undefined,
+        transformer: s.upAttention[i]
+          ? transformer(level, s.upTransformerLayers[i]!, s.onlyCross[level]!)
+          : undefined,
         upsample: i < n - 1,
       });
     });
@@ -126,7 +154,8 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
       default:
         break;
     }
-    if (s.addition === 'text_time') this.add_embedding = new TimestepEmbedding(s.projectionInputDim!, s.timeDim);
+    if (s.addition === 'text_time')
+      this.add_embedding = new TimestepEmbedding(s.projectionInputDim!, s.timeDim);
   }
 
   /**
@@ -136,7 +165,10 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
   override forward(...[sample, timestep, context, options = {}]: Forward): UNetOutput {
     const s = this.#settings;
     this.#check(sample, context);
-    const time = scope(() => this.#timeEmbedding(sample, timestep, options));
+    const time = scope(() => {
+      const embedding = this.#timeEmbedding(sample, timestep, options);
+      return s.skipTimeActivation ? embedding : silu(embedding);
+    });
     const text = this.encoder_hid_proj ? this.encoder_hid_proj.call(context) : context;
     const input = s.centerInput ? map(['sub', ['mul', 2, ['in', 0]], 1], [sample]) : sample;
     let hidden = this.conv_in.call(input);
@@ -167,12 +199,18 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
     }
     const width = encoderHidDim ?? crossDims[0]!;
     if (context.rank !== 3 || context.shape[2] !== width || context.shape[0] !== sample.shape[0]) {
-      throw new ArgumentError(`encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${context.shape}]`);
+      throw new ArgumentError(
+        `encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${context.shape}]`,
+      );
     }
   }
 
   /** [n, timeDim]: timestep, class and added conditions, in the dtype of the sample. */
-  #timeEmbedding(sample: Tensor, timestep: number | readonly number[] | Tensor, options: UNetOptions): Tensor {
+  #timeEmbedding(
+    sample: Tensor,
+    timestep: number | readonly number[] | Tensor,
+    options: UNetOptions,
+  ): Tensor {
     const s = this.#settings;
     const [n] = sample.shape as [number];
     const sinusoid = { flipSinToCos: s.flipSinToCos, freqShift: s.freqShift };
@@ -182,7 +220,8 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
     const classes = this.#classEmbedding(n, sample, options.classLabels, sinusoid);
     if (classes) time = s.classConcat ? concat([time, classes], 1) : add(time, classes);
     if (s.addition === 'text_time') {
-      if (!options.addedCond) throw new ArgumentError('this model needs addedCond: { textEmbeds, timeIds } (SDXL)');
+      if (!options.addedCond)
+        throw new ArgumentError('this model needs addedCond: { textEmbeds, timeIds } (SDXL)');
       const { textEmbeds, timeIds } = options.addedCond;
       const ids = timestepEmbedding(reshape(timeIds, [-1]), s.additionTimeDim, sinusoid);
       const joined = concat([cast(textEmbeds, sample.dtype), cast(reshape(ids, [n, -1]), sample.dtype)], 1);
@@ -209,7 +248,11 @@ export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
     const values = isTensor ? labels : tensor(labels, { device: sample.device });
     if (kind === 'identity') return cast(values, sample.dtype);
     if (kind === 'timestep') {
-      const features = timestepEmbedding(timestepTensor(values, n, sample.device), this.#settings.channels[0]!, sinusoid);
+      const features = timestepEmbedding(
+        timestepTensor(values, n, sample.device),
+        this.#settings.channels[0]!,
+        sinusoid,
+      );
       return (table as TimestepEmbedding).call(cast(features, sample.dtype));
     }
     return (table as TimestepEmbedding | Linear).call(cast(values, sample.dtype));
