@@ -1,7 +1,7 @@
 // The engine: one shared memory with its heap, compiled kernels, and the thread pool. Runs are synchronous: the
 // calling thread takes tiles too and returns when all are done. Knows nothing of ops or tensors.
 
-import { OutOfMemoryError } from '@darkroom/core';
+import { DeviceError, OutOfMemoryError } from '@darkroom/core';
 import { ModuleBuilder } from './emitter.ts';
 import { Heap } from './heap.ts';
 import {
@@ -10,6 +10,8 @@ import {
   control,
   heapStart,
   maxThreads,
+  stagingAt,
+  stagingBytes,
   startWebWorker,
   workerSource,
 } from './threads.ts';
@@ -61,7 +63,7 @@ export class Engine {
     this.relaxed = relaxed;
     this.threads = workers.length + 1;
     this.#workers = workers;
-    this.#words = new Int32Array(memory.buffer, 0, heapStart / 4);
+    this.#words = new Int32Array(memory.buffer, 0, stagingAt / 4);
     this.#bytes = new Uint8Array(memory.buffer);
     this.#heap = new Heap(heapStart, maxPages * pageBytes, (end) => this.#grow(end));
     try {
@@ -184,7 +186,9 @@ export class Engine {
       return;
     }
     words[control.kernel] = code.id;
-    words[control.bytesAt] = code.bytesAt;
+    if (code.byteCount > stagingBytes) throw new RangeError(`internal: a module of ${code.byteCount} bytes`);
+    this.bytes.copyWithin(stagingAt, code.bytesAt, code.bytesAt + code.byteCount);
+    words[control.bytesAt] = stagingAt;
     words[control.byteCount] = code.byteCount;
     words[control.tiles] = tiles;
     Atomics.store(words, control.next, 0);
@@ -197,7 +201,11 @@ export class Engine {
     const others = this.threads - 1;
     for (let turn = 0; ; turn++) {
       const done = Atomics.load(words, control.done);
-      if (done === others) return;
+      if (done === others) {
+        if (Atomics.load(words, control.failed) > 0)
+          throw new DeviceError('cpu: a worker thread failed while running a kernel');
+        return;
+      }
       if (turn > spins && this.#canWait) Atomics.wait(words, control.done, done, 1000);
     }
   }

@@ -13,6 +13,8 @@ export const control = {
   bytesAt: 5,
   byteCount: 6,
   stop: 7,
+  /** Workers that could not run their tiles. */
+  failed: 8,
   /** Scratch address of each thread; index 0 is the caller. */
   scratch: 16,
 } as const;
@@ -20,8 +22,14 @@ export const maxThreads = 32;
 /** The arguments of the current run, as words. */
 export const argsAt = 256;
 export const argsWords = 64;
+/**
+ * Where a module's bytes lie while a run brings it to the workers: below the memory's first size, since a worker may
+ * see the buffer's old length for a moment after it has grown.
+ */
+export const stagingAt = 1024;
+export const stagingBytes: number = 256 * 1024;
 /** First byte the heap may use. */
-export const heapStart = 1024;
+export const heapStart: number = stagingAt + stagingBytes;
 
 export interface WorkerHandle {
   stop(): void;
@@ -39,15 +47,19 @@ const start = ({ memory, index, c, argsAt, spins }) => {
     Atomics.wait(words, c.epoch, epoch);
     epoch = Atomics.load(words, c.epoch);
     if (words[c.stop]) return;
-    const id = words[c.kernel];
-    let tile = kernels.get(id);
-    if (!tile) {
-      const bytes = new Uint8Array(memory.buffer, words[c.bytesAt] >>> 0, words[c.byteCount]).slice();
-      tile = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports.tile;
-      kernels.set(id, tile);
+    try {
+      const id = words[c.kernel];
+      let tile = kernels.get(id);
+      if (!tile) {
+        const bytes = new Uint8Array(memory.buffer, words[c.bytesAt] >>> 0, words[c.byteCount]).slice();
+        tile = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports.tile;
+        kernels.set(id, tile);
+      }
+      const scratch = words[c.scratch + index];
+      for (let i = Atomics.add(words, c.next, 1); i < words[c.tiles]; i = Atomics.add(words, c.next, 1)) tile(argsAt, i, scratch);
+    } catch {
+      Atomics.add(words, c.failed, 1);
     }
-    const scratch = words[c.scratch + index];
-    for (let i = Atomics.add(words, c.next, 1); i < words[c.tiles]; i = Atomics.add(words, c.next, 1)) tile(argsAt, i, scratch);
     Atomics.add(words, c.done, 1);
     Atomics.notify(words, c.done);
   }
