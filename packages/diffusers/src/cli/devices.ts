@@ -2,17 +2,53 @@
 
 import { Command } from 'commander';
 import { cpu } from '@darkroom/backend-cpu';
+import { webgpu } from '@darkroom/backend-webgpu';
+import { DeviceError } from '@darkroom/core';
+import type { Device } from '@darkroom/core';
+
+/** A line for a device that opens, and what `more` says of it; or why it does not. */
+async function describe(
+  name: string,
+  open: () => Promise<Device>,
+  more: (device: Device) => string,
+): Promise<string[]> {
+  let device: Device;
+  try {
+    device = await open();
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return [`${name.padEnd(7)} missing: ${error.message.replace(`${name}: `, '')}`];
+  }
+  const lines = [`${name.padEnd(7)} ${device.caps.fingerprint}`, `        ${more(device)}`];
+  device[Symbol.dispose]();
+  return lines;
+}
+
+const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
 
 export function devicesCommand(): Command {
   return new Command('devices').description('list devices, and what is missing for more').action(async () => {
-    const device = await cpu();
     const lines = [
-      `cpu     ${device.caps.fingerprint}`,
-      '        stores float32, float16 and bfloat16; computes in float32; works everywhere, nothing to install',
-      'webgpu  missing: this version has no WebGPU backend',
+      ...(await describe(
+        'cpu',
+        () => cpu(),
+        () =>
+          'stores float32, float16 and bfloat16; computes in float32; works everywhere, nothing to install',
+      )),
+      ...(await describe(
+        'webgpu',
+        () => webgpu(),
+        ({ caps }) => {
+          const software = caps.fingerprint.includes(', software');
+          return (
+            `${caps.fingerprint.includes('shader-f16') ? 'float16 native' : 'float16 packed'}, ` +
+            `a tensor holds at most ${mib(caps.maxBufferBytes)}` +
+            (software ? "; software, so 'auto' takes the CPU instead" : '')
+          );
+        },
+      )),
       'cuda    missing: this version has no CUDA backend',
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
-    device[Symbol.dispose]();
   });
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { cpu } from '@darkroom/backend-cpu';
 import { scope, tensor } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
@@ -171,7 +172,23 @@ test('beta quantiles invert the cumulative function, and match tabled values', (
   );
 });
 
-test('the quantile interpolates', () => {
-  expect(quantile(Float32Array.of(3, 1, 2, 4), 0.5)).toBe(2.5);
-  expect(quantile(Float32Array.of(3, 1), 1)).toBe(3);
+test('the quantile of random rows is that of their sorted values', async () => {
+  const row = fc.array(fc.oneof(fc.double({ min: 0, max: 4, noNaN: true }), fc.constantFrom(0, 1, 2)), {
+    minLength: 1,
+    maxLength: 40,
+  });
+  await fc.assert(
+    fc.asyncProperty(row, fc.double({ min: 0, max: 1, noNaN: true }), async (numbers, q) => {
+      const given = Float32Array.from(numbers);
+      const sorted = given.toSorted();
+      const at = Math.fround(q * (sorted.length - 1));
+      const [a, b] = [sorted[Math.floor(at)]!, sorted[Math.min(Math.floor(at) + 1, sorted.length - 1)]!];
+      const both = Float32Array.of(...given, ...given.map((v) => 2 * v));
+      const result = scope(() => quantile(tensor(both, { shape: [2, given.length], device }), q));
+      const want = a + (b - a) * (at - Math.floor(at));
+      close(await result.data(), [want, 2 * want], 1e-5);
+      result.dispose();
+    }),
+    { numRuns: 60 },
+  );
 });

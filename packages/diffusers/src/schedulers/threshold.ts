@@ -1,37 +1,47 @@
-// Dynamic thresholding of x0 (Saharia et al. 2022, Imagen, section 2.3).
-// The quantile needs sorted values, so it is computed on the host: only where the device reads synchronously.
+// Dynamic thresholding of x0 (Saharia et al. 2022, Imagen, section 2.3). The quantile is found on the device, without
+// sorting and without reading anything back, so that a denoising step stays one batch of work and can be traced.
 
-import { map, tensor, UnsupportedOpError } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { map, max, min, reshape, sum } from '@darkroom/core';
+import type { Expr, Tensor } from '@darkroom/core';
 
-/** The q-quantile with linear interpolation; sorts `values` in place. */
-export function quantile(values: Float32Array, q: number): number {
-  values.sort();
-  const at = Math.fround(q * (values.length - 1));
-  const low = Math.floor(at);
-  const [a, b] = [values[low]!, values[Math.min(low + 1, values.length - 1)]!];
-  return a + (b - a) * (at - low);
+/** Halvings of the interval: enough to tell neighbouring float32 values apart. */
+const halvings = 32;
+
+const x: Expr = ['in', 0];
+const bound: Expr = ['in', 1];
+
+/** values [n, size], not negative → [n, 1]: the q-quantile of each row, with linear interpolation (torch.quantile). */
+export function quantile(values: Tensor, q: number): Tensor {
+  const size = values.shape[1]!;
+  const at = Math.fround(q * (size - 1));
+  const k = Math.floor(at);
+  const axes = { axes: [1], keepDims: true };
+  const count = (limit: Tensor): Tensor => sum(map(['le', x, bound], [values, limit]), axes);
+  const above = (limit: Tensor): Tensor =>
+    min(map(['where', ['gt', x, bound], x, ['inf']], [values, limit]), axes);
+  // At most k values are <= low, more than k are <= high: element k of the sorted row lies between.
+  let high = max(values, axes);
+  let low = map(-1, [high]);
+  for (let i = 0; i < halvings; i++) {
+    const middle = map(['mul', ['add', x, bound], 0.5], [low, high]);
+    const few = map(['le', x, k], [count(middle)]);
+    low = map(['where', ['in', 2], ['in', 1], x], [low, middle, few]);
+    high = map(['where', ['in', 2], x, ['in', 1]], [high, middle, few]);
+  }
+  const a = above(low);
+  // Element k + 1: a again where it occurs often enough, the next larger value, or a when it is the last.
+  const next: Expr = ['where', ['or', ['gt', ['in', 2], k + 1], ['eq', bound, ['inf']]], x, bound];
+  return map(['add', x, ['mul', ['sub', next, x], at - k]], [a, above(a), count(a)]);
 }
 
 /**
  * x0 [n, ...] limited to ±s and divided by s, where s is the `ratio` quantile of each item's magnitudes, held between
- * 1 and `max`.
+ * 1 and `limit`.
  */
-export function thresholdSample(x0: Tensor, ratio: number, max: number): Tensor {
-  if (!x0.device.backend.caps.syncRead) {
-    throw new UnsupportedOpError(
-      `thresholding: needs a device that reads synchronously, and ${x0.device.backend.name} does not; set thresholding to false`,
-    );
-  }
+export function thresholdSample(x0: Tensor, ratio: number, limit: number): Tensor {
   const n = x0.shape[0]!;
-  const magnitudes = Float32Array.from(x0.dataSync(), Math.abs);
-  const size = magnitudes.length / n;
-  const limit = Array.from({ length: n }, (_, i) => {
-    const q = quantile(magnitudes.slice(i * size, (i + 1) * size), ratio);
-    return Math.fround(Math.min(Math.max(q, 1), max));
-  });
-  const s = tensor(limit, { shape: [n, ...x0.shape.slice(1).map(() => 1)], device: x0.device });
-  return map(['div', ['min', ['max', ['in', 0], ['neg', ['in', 1]]], ['in', 1]], ['in', 1]], [x0, s], {
-    dtype: x0.dtype,
-  });
+  const magnitudes = reshape(map(['abs', x], [x0], { dtype: 'float32' }), [n, -1]);
+  const s = map(['min', ['max', x, 1], limit], [quantile(magnitudes, ratio)]);
+  const column = s.view([n, ...x0.shape.slice(1).map(() => 1)]);
+  return map(['div', ['min', ['max', x, ['neg', bound]], bound], bound], [x0, column], { dtype: x0.dtype });
 }

@@ -1,0 +1,317 @@
+// The WebGPU backend: a driver over one GPUDevice. Kernels are prepared as data (kernels/), compiled when first run or
+// by ready(), and appended to the encoder's pending batch; nothing waits but reads, idle and time.
+
+import { definitionOf, DeviceError, opKey } from '@darkroom/core';
+import type {
+  ArgSpec,
+  Backend,
+  Buffer,
+  Caps,
+  Choice,
+  DType,
+  Kernel,
+  KernelOp,
+  Queue,
+  Slice,
+} from '@darkroom/core';
+import type { OpenedAdapter } from './adapter.ts';
+import { Encoder } from './device/encoder.ts';
+import { Faults } from './device/faults.ts';
+import { Groups } from './device/groups.ts';
+import type { Window } from './device/groups.ts';
+import { Memory } from './device/memory.ts';
+import type { GpuMemory } from './device/memory.ts';
+import { Programs } from './device/programs.ts';
+import type { Program } from './device/programs.ts';
+import { factoryOf } from './kernels/index.ts';
+import { foldWidth } from './wgsl/shader.ts';
+import type { Binding, Pass, Traits } from './wgsl/shader.ts';
+
+interface Step {
+  readonly pass: Pass;
+  readonly program: Program;
+}
+interface Prepared {
+  readonly steps: readonly Step[];
+  readonly scratch: readonly number[];
+}
+interface GpuKernel extends Kernel {
+  readonly flops: number;
+  readonly wide: Prepared;
+  /** For slices that do not start at quads; built when the first one comes. */
+  plain(): Prepared;
+}
+
+/** Operations in one submit: some tenths of a second on a small GPU; on a software adapter, a second or two. */
+const hardwareBudget = 2.5e11;
+const softwareBudget = 1e10;
+
+const align = 256;
+const startOf = (slice: Slice): number => Math.floor(slice.offset / align) * align;
+const memoryOf = (slice: Slice): GpuMemory => slice.buffer as GpuMemory;
+
+export class WebGpuBackend implements Backend {
+  readonly name = 'webgpu';
+  readonly caps: Caps;
+  readonly #device: GPUDevice;
+  readonly #traits: Traits;
+  readonly #faults: Faults;
+  readonly #memory: Memory;
+  readonly #programs: Programs;
+  readonly #encoder: Encoder;
+  readonly #groups: Groups;
+  /** Scratch of kernels, shared by all: they run one after the other. Copies of aliased arguments lie behind them. */
+  readonly #scratch: GpuMemory[] = [];
+  #disposed = false;
+
+  constructor({ device, facts, traits }: OpenedAdapter) {
+    this.#device = device;
+    this.#traits = traits;
+    this.#faults = new Faults(device);
+    this.#memory = new Memory(device, this.#faults);
+    this.#programs = new Programs(device, this.#faults);
+    this.#encoder = new Encoder(device, facts.software ? softwareBudget : hardwareBudget);
+    this.#groups = new Groups(device, this.#encoder.ring);
+    const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
+    this.caps = {
+      dtypes: new Set(dtypes),
+      convFormat: 'contiguous',
+      suballocate: false,
+      poolBuffers: true,
+      replay: false,
+      pinned: false,
+      syncRead: false,
+      maxBufferBytes: device.limits.maxBufferSize,
+      maxBindings: traits.bindings,
+      peak: {},
+      bandwidth: 0,
+      fingerprint: `${facts.description}${facts.software ? ', software' : ''}${traits.f16 ? ', shader-f16' : ''}`,
+    };
+  }
+
+  /** For benchmarks and tests: what was submitted, encoded and compiled so far. */
+  get counters(): { readonly submits: number; readonly dispatches: number; readonly programs: number } {
+    return {
+      submits: this.#encoder.submits,
+      dispatches: this.#encoder.dispatches,
+      programs: this.#programs.count,
+    };
+  }
+
+  alloc(bytes: number): Buffer {
+    this.#faults.check();
+    return this.#memory.alloc(bytes);
+  }
+  free(buffer: Buffer): void {
+    const memory = buffer as GpuMemory;
+    if (this.#encoder.uses(memory)) this.#encoder.submit();
+    this.#groups.drop(memory);
+    this.#memory.free(memory);
+  }
+  /** `dst` starts at a multiple of 4 bytes and is written to the end of its last word. */
+  write(dst: Slice, src: Uint8Array): void {
+    this.#aligned('write', dst.offset);
+    this.#encoder.upload(memoryOf(dst), dst.offset, src);
+  }
+  copy(dst: Slice, src: Slice): void {
+    this.#aligned('copy', dst.offset | src.offset);
+    this.#copyWords(memoryOf(src), src.offset, memoryOf(dst), dst.offset, src.bytes);
+  }
+  async read(src: Slice): Promise<Uint8Array> {
+    this.#faults.check();
+    if (src.bytes === 0) return new Uint8Array(0);
+    const from = src.offset - (src.offset % 4);
+    const bytes = Math.ceil((src.offset + src.bytes - from) / 4) * 4;
+    const staging = this.#memory.staging(bytes);
+    this.#encoder.copy(memoryOf(src).gpu, from, staging, 0, bytes);
+    this.#encoder.submit();
+    try {
+      await staging.mapAsync(GPUMapMode.READ, 0, bytes);
+    } catch (error) {
+      await this.#faults.settle();
+      throw new DeviceError(`webgpu: reading ${src.bytes} bytes failed: ${(error as Error).message}`);
+    }
+    const out = new Uint8Array(staging.getMappedRange(0, bytes)).slice(
+      src.offset - from,
+      src.offset - from + src.bytes,
+    );
+    staging.unmap();
+    this.#memory.recycle(staging);
+    await this.#faults.settle();
+    return out;
+  }
+
+  #aligned(what: string, offset: number): void {
+    if (offset % 4 !== 0)
+      throw new DeviceError(`webgpu: ${what} at byte ${offset}: must start at a multiple of 4`);
+  }
+  #copyWords(src: GpuMemory, from: number, dst: GpuMemory, to: number, bytes: number): void {
+    this.#encoder.copy(src.gpu, from, dst.gpu, to, Math.ceil(bytes / 4) * 4);
+    this.#encoder.touch(src);
+    this.#encoder.touch(dst);
+  }
+
+  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    return factoryOf(op)
+      .choices(op, args, this.#traits)
+      .map((id) => ({ id }));
+  }
+
+  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
+    const build = (wide: boolean): Prepared => {
+      const plan = factoryOf(op).prepare(op, args, choice.id, this.#traits, wide);
+      const steps = plan.passes.map((pass) => ({ pass, program: this.#programs.of(pass.source) }));
+      return { steps, scratch: plan.scratch ?? [] };
+    };
+    let plain: Prepared | undefined;
+    const kernel: GpuKernel = {
+      key: `${opKey(op)} ${choice.id}`,
+      label: `${op.kind}/${choice.id}`,
+      flops: definitionOf(op).cost(op, args.slice(0, -1)).flops,
+      wide: build(true),
+      plain: () => (plain ??= build(false)),
+    };
+    return kernel;
+  }
+
+  /** Compiles every kernel prepared so far that has not run yet. @throws DeviceError naming one that does not. */
+  async ready(): Promise<void> {
+    await this.#programs.ready();
+    this.#faults.check();
+  }
+
+  run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[]): void {
+    const { wide, plain, flops } = kernel as GpuKernel;
+    this.#encoder.account(flops);
+    const slices = this.#unaliased(args);
+    const fits = wide.steps.every(({ pass }) =>
+      pass.offsets.every(
+        ({ arg, unitBytes }) => arg >= slices.length || slices[arg]!.offset % unitBytes === 0,
+      ),
+    );
+    const { steps, scratch } = fits ? wide : plain();
+    for (const [i, bytes] of scratch.entries()) this.#scratchOf(i, bytes);
+    for (const { pass, program } of steps) {
+      if (pass.groups > 0) this.#dispatch(pass, program, slices, scalars);
+    }
+  }
+
+  #dispatch(pass: Pass, program: Program, slices: readonly Slice[], scalars: readonly number[]): void {
+    const encoder = this.#encoder;
+    const { params } = pass;
+    const window = Encoder.window(params.length);
+    const at = encoder.reserve(window);
+    const word = at / 4;
+    encoder.words.set(params, word);
+    for (const { word: w, arg, unitBytes } of pass.offsets) {
+      if (arg < slices.length) encoder.words[word + w] = this.#firstUnit(slices[arg]!, unitBytes);
+    }
+    for (const { word: w, scalar, bits } of pass.scalars) {
+      encoder.words[word + w] = scalarBits(scalars[scalar]!, bits);
+    }
+    const windows = pass.bindings.map((b) => this.#window(b, pass, slices));
+    const group = this.#groups.of(program, window, windows);
+    for (const { memory } of windows) encoder.touch(memory);
+    const x = Math.min(pass.groups, foldWidth);
+    encoder.dispatch(this.#programs.pipeline(program), group, at, x, Math.ceil(pass.groups / x));
+  }
+
+  /** Where a slice starts within its first binding, in units of a shader's array. */
+  #firstUnit(slice: Slice, unitBytes: number): number {
+    const whole = memoryOf(slice).gpu.size <= this.#traits.bindingBytes;
+    return (slice.offset - (whole ? 0 : startOf(slice))) / unitBytes;
+  }
+
+  /** The part of a buffer that one binding covers: all of it where the device allows, else from the slice on. */
+  #window({ arg, piece }: Binding, pass: Pass, slices: readonly Slice[]): Window {
+    const slice = slices[arg];
+    if (!slice) {
+      const memory = this.#scratch[arg - slices.length]!;
+      return { memory, offset: 0, bytes: memory.gpu.size };
+    }
+    const memory = memoryOf(slice);
+    const { size } = memory.gpu;
+    const { bindingBytes } = this.#traits;
+    if (pass.offsets.length === 0) return { memory, offset: slice.offset, bytes: size - slice.offset };
+    const first = size <= bindingBytes ? 0 : startOf(slice);
+    const offset = first + piece * bindingBytes;
+    if (piece > 0 && offset >= size) {
+      // The argument ended in the piece before; the shader never gets here, but a binding must be given.
+      const spare = this.#scratchOf(spareScratch, align);
+      return { memory: spare, offset: 0, bytes: spare.gpu.size };
+    }
+    return { memory, offset, bytes: Math.min(bindingBytes, size - offset) };
+  }
+
+  /** Scratch buffer i with room for `bytes`. */
+  #scratchOf(i: number, bytes: number): GpuMemory {
+    const kept = this.#scratch[i];
+    if (kept && kept.gpu.size >= bytes) return kept;
+    if (kept) this.free(kept);
+    return (this.#scratch[i] = this.#memory.alloc(bytes, 'scratch'));
+  }
+
+  /**
+   * A dispatch may not read and write one buffer: inputs in the output's buffer are copied first. A user's own kernel
+   * binds its arguments where they start, which must be a multiple of 256.
+   */
+  #unaliased(args: readonly Slice[]): readonly Slice[] {
+    const out = args.at(-1)!.buffer;
+    let copies: Slice[] | undefined;
+    for (let i = 0; i < args.length - 1; i++) {
+      if (args[i]!.buffer !== out || args[i]!.bytes === 0) continue;
+      const { offset, bytes } = args[i]!;
+      const from = offset - (offset % 4);
+      const copy = this.#scratchOf(aliasScratch + i, offset - from + bytes + 4);
+      this.#copyWords(memoryOf(args[i]!), from, copy, 0, offset - from + bytes);
+      copies ??= [...args];
+      copies[i] = { buffer: copy, offset: offset - from, bytes };
+    }
+    return copies ?? args;
+  }
+
+  createQueue(role: 'compute' | 'copy'): Queue {
+    return { role };
+  }
+  /** One queue keeps its order. */
+  fence(): void {}
+  flush(): void {
+    this.#encoder.submit();
+    this.#faults.check();
+  }
+  async idle(): Promise<void> {
+    this.#encoder.submit();
+    await this.#device.queue.onSubmittedWorkDone();
+    await this.#faults.settle();
+  }
+  async time(work: () => void): Promise<number> {
+    await this.idle();
+    const start = performance.now();
+    work();
+    await this.idle();
+    return performance.now() - start;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#encoder.submit();
+    this.#faults.dispose();
+    this.#device.destroy();
+  }
+}
+
+/** Scratch numbers that no kernel uses: for a binding nobody reads, and for copies of aliased arguments. */
+const spareScratch = 4;
+const aliasScratch = 8;
+
+const oneFloat = new Float32Array(1);
+const itsWord = new Uint32Array(oneFloat.buffer);
+
+/** A run-time number as the word a shader reads. */
+function scalarBits(value: number, bits: 'f32' | 'low' | 'high'): number {
+  if (bits === 'low') return value >>> 0;
+  if (bits === 'high') return Math.floor(value / 2 ** 32) >>> 0;
+  oneFloat[0] = value;
+  return itsWord[0]!;
+}

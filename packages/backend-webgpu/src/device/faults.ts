@@ -1,0 +1,74 @@
+// Errors that WebGPU reports later than the call that caused them. They are kept and thrown by the next call that the
+// user makes: validation errors and a lost device as DeviceError, memory as OutOfMemoryError.
+
+import { DarkroomError, DeviceError, OutOfMemoryError } from '@darkroom/core';
+
+export class Faults {
+  #first: DarkroomError | undefined;
+  #lost: DeviceError | undefined;
+  readonly #scopes = new Set<Promise<void>>();
+  #disposed = false;
+
+  constructor(device: GPUDevice) {
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      const { error } = event;
+      this.report(
+        typeof GPUOutOfMemoryError !== 'undefined' && error instanceof GPUOutOfMemoryError
+          ? new OutOfMemoryError(`webgpu: ${error.message}`)
+          : new DeviceError(`webgpu: ${error.message}`),
+      );
+    });
+    void device.lost.then(({ reason, message }) => {
+      if (!this.#disposed)
+        this.#lost = new DeviceError(`webgpu: the device was lost (${reason}): ${message}`);
+    });
+  }
+
+  /** Runs `body` in an error scope; what goes wrong is worded by `say` and reported. */
+  watch<T>(
+    device: GPUDevice,
+    filter: GPUErrorFilter,
+    body: () => T,
+    say: (message: string) => DarkroomError,
+  ): T {
+    device.pushErrorScope(filter);
+    const result = body();
+    const answer = device.popErrorScope().then(
+      (error) => {
+        this.#scopes.delete(answer);
+        if (error) this.report(say(error.message));
+      },
+      () => void this.#scopes.delete(answer), // a lost device reports itself
+    );
+    this.#scopes.add(answer);
+    return result;
+  }
+
+  /** Keeps the first error that is a cause; the rest are usually its consequences, and those say so. */
+  report(error: DarkroomError): void {
+    if (!this.#first || isConsequence(this.#first)) this.#first = error;
+  }
+
+  /** As check(), after the answers of all error scopes so far. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#scopes);
+    this.check();
+  }
+
+  /** Throws what was reported since the last call, or that the device is gone (again and again). */
+  check(): void {
+    if (this.#disposed) throw new DeviceError('webgpu: the device was disposed');
+    if (this.#lost) throw this.#lost;
+    if (!this.#first || (isConsequence(this.#first) && this.#scopes.size > 0)) return;
+    const error = this.#first;
+    this.#first = undefined;
+    throw error;
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+  }
+}
+
+const isConsequence = (error: DarkroomError): boolean => error.message.includes('due to a previous error');

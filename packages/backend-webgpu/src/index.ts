@@ -1,0 +1,7 @@
+// @darkroom/backend-webgpu: Darkroom on any GPU through WebGPU. `const device = await webgpu()`.
+
+export { webgpu } from './open.ts';
+export type { WebGpuOptions } from './open.ts';
+export type { AdapterOptions } from './adapter.ts';
+export { WebGpuBackend } from './backend.ts';
+export { foldWidth } from './wgsl/shader.ts';

@@ -1,0 +1,170 @@
+// conv2d as an implicit product, for both memory formats: no unfolded copy of the input is ever stored. The sum runs
+// tap by tap, over the channels of each, so that a pixel's address is worked out once a tap.
+// Contiguous: rows are output channels, columns pixels (adjacent in memory). Channels-last: rows are pixels, columns
+// channels. Groups are a batch dimension.
+
+import { elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core';
+import { Shader } from '../wgsl/shader.ts';
+import type { Traits } from '../wgsl/shader.ts';
+import { epilogueOf } from './epilogue.ts';
+import { usesIndex } from './expressions.ts';
+import type { KernelFactory, KernelPlan } from './kernel.ts';
+import { productBody, tiles, tilesFor } from './product.ts';
+import type { Operand } from './product.ts';
+
+/** Whether rows are pixels: the output's channels are adjacent. */
+function pixelRows(out: ArgSpec): boolean {
+  return !isContiguous(out.layout) && isChannelsLast(out.layout);
+}
+
+function plan(
+  op: Conv2dOp,
+  args: readonly ArgSpec[],
+  tileId: string,
+  traits: Traits,
+  wide: boolean,
+): KernelPlan {
+  const [x, weight, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
+  if (elementCount(out.shape) === 0) return { passes: [] };
+  const chosen = tiles.find((t) => t.id === tileId)!;
+  const [, , h, w] = x.shape as [number, number, number, number];
+  const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
+  const [n, , oh, ow] = out.shape as [number, number, number, number];
+  const og = o / op.groups;
+  const pixels = n * oh * ow;
+  const last = pixelRows(args.at(-1)!);
+  // Few input channels: a tile deeper than they are would multiply zeros.
+  const tile = cg <= 4 ? { ...chosen, k: 4 } : cg <= 8 ? { ...chosen, k: 8 } : chosen;
+  const exact = cg % tile.k === 0;
+  const [sn, sc, sh, sw] = x.strides as [number, number, number, number];
+  const [wo, wc, wh, ww] = weight.strides as [number, number, number, number];
+  const fours = (...s: number[]): boolean => s.every((v) => v % 4 === 0);
+  const wideX = wide && last && sc === 1 && cg % 4 === 0 && fours(sn, sh, sw);
+  const wideW = wide && !last && wc === 1 && cg % 4 === 0 && fours(wo, wh, ww);
+
+  const s = new Shader(traits, `conv2d/${last ? 'nhwc' : 'nchw'} ${tileId}`, args);
+  const [read, weights] = [s.read(0, wideX ? 4 : 1), s.read(1, wideW ? 4 : 1)];
+  const y = s.write(args.length - 1);
+  const [C, OG, PIXELS] = [s.u32('c', cg), s.u32('og', og), s.u32('pixels', pixels)];
+  const [H, W, OH, OW] = [s.i32('h', h), s.i32('w', w), s.u32('oh', oh), s.u32('ow', ow)];
+  const [SN, SC, SH, SW] = x.strides.map((v, d) => s.u32(`x_s${d}`, wideX ? v / 4 : v)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const [WO, WC, WH, WW] = weight.strides.map((v, d) => s.u32(`w_s${d}`, wideW ? v / 4 : v)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+
+  /** Pixel `index` of the output as image, and the input row and column of its first tap. */
+  const pixel = (name: string, index: string): string => `let ${name}_p = min(${index}, ${PIXELS} - 1u);
+  let ${name}_i = ${name}_p / ${OW};
+  let ${name}_x = i32(${name}_p % ${OW}) * ${s.i32('stride_w', op.stride[1])} - ${s.i32('left', op.padding[2])};
+  let ${name}_y = i32(${name}_i % ${OH}) * ${s.i32('stride_h', op.stride[0])} - ${s.i32('top', op.padding[0])};
+  let ${name}_n = ${name}_i / ${OH} * ${SN} + x_group;
+  var ${name}_at = 0u; var ${name}_in = false;`;
+  const tap = (name: string): string => `{
+    let yy = ${name}_y + tap_y; let xx = ${name}_x + tap_x;
+    ${name}_in = yy >= 0 && yy < ${H} && xx >= 0 && xx < ${W};
+    ${name}_at = ${name}_n + u32(max(yy, 0)) * ${SH} + u32(max(xx, 0)) * ${SW};
+  }`;
+  const inside = (at: string, i: number): string => (exact ? 'true' : `${at} + ${i}u < ${C}`);
+
+  // x in quads along its channels: rows are pixels.
+  const xRows: Operand = {
+    along: sc <= sw ? 'k' : 'other',
+    cheap: false,
+    setup: pixel,
+    segment: tap,
+    load: (slot, at) => {
+      if (wideX)
+        return `select(vec4<f32>(), ${read.get(`${slot}_at + ${at} / 4u`)}, ${slot}_in && ${inside(at, 0)})`;
+      const lane = (i: number): string =>
+        `select(0.0, ${read.get(`${slot}_at + (${at} + ${i}u) * ${SC}`)}, ${slot}_in && ${inside(at, i)})`;
+      return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
+    },
+  };
+  // x in quads along pixels: columns are pixels.
+  const lanes = [0, 1, 2, 3];
+  const xColumns: Operand = {
+    along: sw <= sc ? 'other' : 'k',
+    cheap: false,
+    setup: (slot, col) => lanes.map((i) => pixel(`${slot}_${i}`, `${col} + ${i}u`)).join('\n  '),
+    segment: (slot) => lanes.map((i) => tap(`${slot}_${i}`)).join('\n  '),
+    load: (slot, at) =>
+      `vec4<f32>(${lanes.map((i) => `select(0.0, ${read.get(`${slot}_${i}_at + ${at} * ${SC}`)}, ${slot}_${i}_in && ${inside(at, 0)})`).join(', ')})`,
+  };
+  const wRows: Operand = {
+    along: wc <= wo ? 'k' : 'other',
+    cheap: true,
+    setup: (slot, row) => `let ${slot} = w_group + min(${row}, ${OG} - 1u) * ${WO};`,
+    load: (slot, at) => {
+      if (wideW)
+        return `select(vec4<f32>(), ${weights.get(`${slot} + w_tap + ${at} / 4u`)}, ${inside(at, 0)})`;
+      const lane = (i: number): string =>
+        `select(0.0, ${weights.get(`${slot} + w_tap + (${at} + ${i}u) * ${WC}`)}, ${inside(at, i)})`;
+      return `vec4<f32>(${lanes.map(lane).join(', ')})`;
+    },
+  };
+  const wColumns: Operand = {
+    along: wc < wo ? 'k' : 'other',
+    cheap: true,
+    setup: (slot, col) =>
+      `let ${slot} = w_group + min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${OG} - 1u)) * ${WO};`,
+    load: (slot, at) =>
+      `vec4<f32>(${lanes.map((i) => `select(0.0, ${weights.get(`${slot}[${i}] + w_tap + ${at} * ${WC}`)}, ${inside(at, 0)})`).join(', ')})`,
+  };
+
+  const [m, cols] = last ? [pixels, og] : [og, pixels];
+  const finish = epilogueOf(s, op.epilogue, args, out.shape, 'o');
+  const place = s.dot('y', 'o', out.strides);
+  const store = (row: string, col: string, v: string): string => {
+    const { code, value } = finish('acc');
+    const [p, c] = last ? [row, `${col} + j`] : [`${col} + j`, row];
+    return `let quad = ${v};
+      for (var j = 0u; j < min(4u, ${last ? OG : PIXELS} - ${col}); j++) {
+        let acc = quad[j]; let p = ${p}; let i = p / ${OW};
+        let o0 = i / ${OH}; let o1 = conv_group * ${OG} + ${c}; let o2 = i % ${OH}; let o3 = p % ${OW};
+        ${code} ${y.set(place, value)}
+      }`;
+  };
+  const tilesM = Math.ceil(m / tile.m);
+  const tilesN = Math.ceil(cols / tile.n);
+  const taps = s.u32('taps', kh * kw);
+  const body = `let tile_row = group % ${s.u32('tiles_m', tilesM)};
+  let tile_col = group / ${s.u32('tiles_m', tilesM)} % ${s.u32('tiles_n', tilesN)};
+  let conv_group = group / ${s.u32('tiles', tilesM * tilesN)};
+  let x_group = conv_group * ${C} * ${s.u32('x_c', sc)}${wideX ? ' / 4u' : ''};
+  let w_group = conv_group * ${OG} * ${WO};
+  ${productBody(s, {
+    tile,
+    m: last ? PIXELS : OG,
+    n: last ? OG : PIXELS,
+    k: C,
+    a: last ? xRows : wRows,
+    b: last ? wColumns : xColumns,
+    segments: `for (var tap = 0u; tap < ${taps}; tap++) {
+  let tap_r = tap / ${s.u32('kw', kw)}; let tap_s = tap % ${s.u32('kw', kw)};
+  let tap_y = i32(tap_r) * ${s.i32('dilation_h', op.dilation[0])}; let tap_x = i32(tap_s) * ${s.i32('dilation_w', op.dilation[1])};
+  let w_tap = tap_r * ${WH} + tap_s * ${WW};`,
+    store,
+  })}`;
+  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * op.groups, body)] };
+}
+
+export const conv2d: KernelFactory<Conv2dOp> = {
+  choices(op, args, traits) {
+    if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
+    const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
+    const [channels, pixels] = [Math.max(1, o / op.groups), Math.max(1, n * oh * ow)];
+    return (pixelRows(args.at(-1)!) ? tilesFor(pixels, channels) : tilesFor(channels, pixels)).map(
+      (t) => t.id,
+    );
+  },
+  prepare: plan,
+};

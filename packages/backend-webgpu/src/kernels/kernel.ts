@@ -1,0 +1,27 @@
+// What a kernel of this backend is: one or more dispatches and the scratch memory between them; and what a file of
+// kernels/ provides for its kind of op.
+
+import type { ArgSpec, KernelOp } from '@darkroom/core';
+import type { Pass, Traits } from '../wgsl/shader.ts';
+
+export interface KernelPlan {
+  readonly passes: readonly Pass[];
+  /** Bytes of each scratch buffer. */
+  readonly scratch?: readonly number[];
+}
+
+export interface KernelFactory<O extends KernelOp> {
+  /** Ids of the ways to run `op`, best guess first; empty: core decomposes. */
+  choices(op: O, args: readonly ArgSpec[], traits: Traits): readonly string[];
+  /**
+   * Dispatches of one choice. `wide`: every argument starts at a multiple of four elements, so quads may be used
+   * where strides allow; the backend asks again with false when a run's slices do not.
+   */
+  prepare(op: O, args: readonly ArgSpec[], choice: string, traits: Traits, wide: boolean): KernelPlan;
+}
+
+/** Invocations of flat kernels: a few subgroups on every GPU. */
+export const flatThreads = 64;
+
+/** Workgroups for `count` invocations. */
+export const groupsFor = (count: number, threads: number = flatThreads): number => Math.ceil(count / threads);

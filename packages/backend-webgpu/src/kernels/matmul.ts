@@ -1,0 +1,144 @@
+// matmul on the tiled product: any strides, any batch dimensions (broadcast ones too), fused epilogue.
+
+import { elementCount } from '@darkroom/core';
+import type { ArgSpec, Layout, MatmulOp } from '@darkroom/core';
+import { Shader } from '../wgsl/shader.ts';
+import type { Traits } from '../wgsl/shader.ts';
+import type { Access } from '../wgsl/access.ts';
+import { broadcastStrides } from './dimensions.ts';
+import { epilogueOf } from './epilogue.ts';
+import { usesIndex } from './expressions.ts';
+import type { KernelFactory, KernelPlan } from './kernel.ts';
+import { productBody, tiles, tilesFor } from './product.ts';
+import type { Operand } from './product.ts';
+
+/** The batch part of a matrix stack, seen from the output's batch dimensions. */
+function batchStrides(layout: Layout, batch: readonly number[]): number[] {
+  const own: Layout = { ...layout, shape: layout.shape.slice(0, -2), strides: layout.strides.slice(0, -2) };
+  return broadcastStrides(own, batch);
+}
+
+/** Four elements along the last index of `at`, each zero where `inside` says so. */
+function gather4(x: Access, at: (i: number) => string, inside: (i: number) => string | undefined): string {
+  const lane = (i: number): string => {
+    const condition = inside(i);
+    return condition === undefined ? x.get(at(i)) : `select(0.0, ${x.get(at(i))}, ${condition})`;
+  };
+  return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
+}
+
+function plan(
+  op: MatmulOp,
+  args: readonly ArgSpec[],
+  tileId: string,
+  traits: Traits,
+  wide: boolean,
+): KernelPlan {
+  const [a, b] = [args[0]!.layout, args[1]!.layout];
+  const out = args.at(-1)!.layout;
+  if (elementCount(out.shape) === 0) return { passes: [] };
+  const tile = tiles.find((t) => t.id === tileId)!;
+  const [m, n] = out.shape.slice(-2) as [number, number];
+  const k = a.shape.at(-1)!;
+  const batch = out.shape.length > 2 ? out.shape.slice(0, -2) : [1];
+  const strides = [a, b, out].map((l) => (out.shape.length > 2 ? batchStrides(l, batch) : [0]));
+  const [am, ak] = a.strides.slice(-2) as [number, number];
+  const [bk, bn] = b.strides.slice(-2) as [number, number];
+  const [om, on] = out.strides.slice(-2) as [number, number];
+  const fours = (
+    l: Layout,
+    inner: number,
+    other: number,
+    size: number,
+    batches: readonly number[],
+  ): boolean =>
+    wide &&
+    inner === 1 &&
+    size % 4 === 0 &&
+    (other % 4 === 0 || l.shape.length < 2) &&
+    batches.every((s) => s % 4 === 0);
+  const wideA = fours(a, ak, am, k, strides[0]!);
+  const wideB = fours(b, bn, bk, n, strides[1]!);
+  const wideOut = fours(out, on, om, n, strides[2]!) && args.length === 3 && op.epilogue === undefined;
+  const exact = k % tile.k === 0;
+
+  const s = new Shader(traits, `matmul/${tileId}`, args);
+  const [x, w] = [s.read(0, wideA ? 4 : 1), s.read(1, wideB ? 4 : 1)];
+  const y = s.write(args.length - 1, wideOut ? 4 : 1);
+  const [M, N, K] = [s.u32('m', m), s.u32('n', n), s.u32('k', k)];
+  const perA = s.u32('am', wideA ? am / 4 : am);
+  const perK = wideA ? '' : s.u32('ak', ak);
+  const perB = s.u32('bk', wideB ? bk / 4 : bk);
+  const perN = wideB ? '' : s.u32('bn', bn);
+  const quad = (list: readonly number[], width: boolean): number[] => list.map((v) => (width ? v / 4 : v));
+
+  // Rows and columns past the edge read the last one; what they compute is not stored.
+  const left: Operand = {
+    along: ak <= am ? 'k' : 'other',
+    cheap: true,
+    setup: (slot, row) => `let ${slot} = base_a + min(${row}, ${M} - 1u) * ${perA};`,
+    load: (slot, at) => {
+      if (wideA) {
+        const value = x.get(`${slot} + ${at} / 4u`);
+        return exact ? value : `select(vec4<f32>(), ${value}, ${at} < ${K})`;
+      }
+      return gather4(
+        x,
+        (i) => `${slot} + (${at} + ${i}u) * ${perK}`,
+        (i) => (exact ? undefined : `${at} + ${i}u < ${K}`),
+      );
+    },
+  };
+  const right: Operand = {
+    along: bk < bn ? 'k' : 'other',
+    cheap: true,
+    setup: (slot, col) =>
+      wideB
+        ? `let ${slot} = base_b + min(${col}, ${N} - 1u) / 4u;`
+        : `let ${slot} = base_b; let ${slot}_c = min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${N} - 1u)) * ${perN};`,
+    load: (slot, at) => {
+      if (wideB) {
+        const value = w.get(`${slot} + ${at} * ${perB}`);
+        return exact ? value : `select(vec4<f32>(), ${value}, ${at} < ${K})`;
+      }
+      return gather4(
+        w,
+        (i) => `${slot} + ${at} * ${perB} + ${slot}_c[${i}]`,
+        () => (exact ? undefined : `${at} < ${K}`),
+      );
+    },
+  };
+  const rank = batch.length;
+  const finish = epilogueOf(s, op.epilogue, args, out.shape.length > 2 ? out.shape : [1, m, n], 'o');
+  const position = `base_y + row * ${s.u32('om', wideOut ? om / 4 : om)}`;
+  const store = (row: string, col: string, v: string): string => {
+    if (wideOut) return y.set(`${position} + ${col} / 4u`, v);
+    const { code, value } = finish('acc');
+    const at = `${position} + o${rank + 1} * ${s.u32('on', on)}`;
+    return `let quad = ${v};
+      for (var j = 0u; j < min(4u, ${N} - ${col}); j++) {
+        let acc = quad[j]; let o${rank} = ${row}; let o${rank + 1} = ${col} + j;
+        ${code} ${y.set(at, value)}
+      }`;
+  };
+  const tilesM = Math.ceil(m / tile.m);
+  const tilesN = Math.ceil(n / tile.n);
+  const body = `let tile_col = group % ${s.u32('tiles_n', tilesN)};
+  let tile_row = group / ${s.u32('tiles_n', tilesN)} % ${s.u32('tiles_m', tilesM)};
+  let stack = group / ${s.u32('tiles', tilesN * tilesM)};
+  ${s.decode('o', 'stack', batch)}
+  let base_a = ${s.dot('base_a', 'o', quad(strides[0]!, wideA))};
+  let base_b = ${s.dot('base_b', 'o', quad(strides[1]!, wideB))};
+  let base_y = ${s.dot('base_y', 'o', quad(strides[2]!, wideOut))};
+  ${productBody(s, { tile, m: M, n: N, k: K, a: left, b: right, store })}`;
+  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), body)] };
+}
+
+export const matmul: KernelFactory<MatmulOp> = {
+  choices(op, args, traits) {
+    if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
+    const [m, n] = args.at(-1)!.layout.shape.slice(-2) as [number, number];
+    return tilesFor(Math.max(1, m), Math.max(1, n)).map((t) => t.id);
+  },
+  prepare: plan,
+};

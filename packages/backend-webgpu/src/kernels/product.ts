@@ -1,0 +1,189 @@
+// The tiled product C[m, n] = Σ A[m, k]·B[k, n] that matmul and conv2d share. A workgroup computes one tile through
+// workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
+// where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
+
+import type { Shader } from '../wgsl/shader.ts';
+
+/** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. */
+export interface Tile {
+  readonly id: string;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+const tile = (m: number, n: number, k: number, rows: number, columns: number): Tile => ({
+  id: `${m}x${n}x${k}`,
+  m,
+  n,
+  k,
+  rows,
+  columns,
+});
+export const tiles: readonly Tile[] = [
+  tile(64, 64, 16, 8, 8),
+  tile(32, 64, 16, 8, 8),
+  tile(32, 32, 16, 8, 8),
+  tile(16, 64, 16, 4, 16),
+  tile(8, 64, 16, 4, 16),
+];
+
+/** Tiles for an m × n product, best guess first: least padding, then the largest. */
+export function tilesFor(m: number, n: number): readonly Tile[] {
+  const padded = (t: Tile): number => (Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n) / (m * n);
+  // A larger tile reads less, so it may pad a quarter more before a smaller one is better.
+  const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n);
+  return [...tiles].sort((a, b) => price(a) - price(b));
+}
+
+export interface Operand {
+  /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */
+  readonly along: 'k' | 'other';
+  /** setup() is a few instructions and there is no segment(): may be repeated at each load. */
+  readonly cheap: boolean;
+  /** Statements that prepare loads of row (of A) or first column (of B) `index`; names end in `slot`. */
+  setup(slot: string, index: string): string;
+  /** Statements at the start of a segment. */
+  segment?(slot: string): string;
+  /** vec4: A at this row, k…k+3; or B at k, four columns. Zero beyond the end of k. */
+  load(slot: string, k: string): string;
+}
+
+export interface Product {
+  readonly tile: Tile;
+  /** Texts of the sizes. `k`: length of one segment. */
+  readonly m: string;
+  readonly n: string;
+  readonly k: string;
+  readonly a: Operand;
+  readonly b: Operand;
+  /** The sum runs over segments (taps of a convolution): opens their loop; the brace is closed here. */
+  readonly segments?: string;
+  /** Statements that store `v` (vec4) at row, col…col+3; may be cut off at the edges by the callee. */
+  store(row: string, col: string, v: string): string;
+}
+
+interface Cells {
+  readonly array: string;
+  readonly cells: number;
+  readonly threads: number;
+  /** Texts of a cell's row or first column, its depth within the tile, and its place in the array. */
+  index(cell: string): string;
+  depth(cell: string): string;
+  place(cell: string): string;
+  /** All cells of an invocation have the same index, so that one preparation serves them. */
+  readonly shared: boolean;
+}
+
+/**
+ * How a tile of an operand is filled: invocation tid loads the cells tid, tid + threads, … in the order that walks
+ * memory forwards. Written out where the device likes many loads in flight, or where every cell has a preparation of
+ * its own that is worth keeping; else as a loop, which a software device compiles several times faster.
+ */
+function loader(s: Shader, o: Operand, c: Cells): { setup: string; segment: string; loads: string } {
+  const slots = Math.ceil(c.cells / c.threads);
+  const slot0 = `${c.array}_0`;
+  const partial = c.cells % c.threads !== 0;
+  const load = (slot: string, cell: string): string =>
+    `${c.array}[${c.place(cell)}] = ${o.load(slot, `(k0 + ${c.depth(cell)})`)};`;
+  if (!s.traits.unroll && (c.shared || o.cheap)) {
+    const inside = c.shared ? '' : o.setup(slot0, `(${c.index('cell')})`);
+    return {
+      setup: c.shared ? o.setup(slot0, `(${c.index('tid')})`) : '',
+      segment: c.shared ? (o.segment?.(slot0) ?? '') : '',
+      loads: `for (var cell = tid; cell < ${s.u32(`${c.array}_cells`, c.cells)}; cell += ${c.threads}u) { ${inside} ${load(slot0, 'cell')} }`,
+    };
+  }
+  const all = Array.from({ length: slots }, (_, i) => ({
+    slot: `${c.array}_${c.shared ? 0 : i}`,
+    cell: `(tid + ${i * c.threads}u)`,
+    last: partial && i === slots - 1,
+  }));
+  const prepared = c.shared ? all.slice(0, 1) : all;
+  return {
+    setup: prepared.map(({ slot, cell }) => o.setup(slot, `(${c.index(cell)})`)).join('\n  '),
+    segment: prepared.map(({ slot }) => o.segment?.(slot) ?? '').join('\n  '),
+    loads: all
+      .map(({ slot, cell, last }) =>
+        last ? `if (${cell} < ${c.cells}u) { ${load(slot, cell)} }` : load(slot, cell),
+      )
+      .join('\n    '),
+  };
+}
+
+/** The body of the kernel. `tileRow` and `tileCol` are the workgroup's, already decoded. */
+export function productBody(s: Shader, p: Product): string {
+  const { tile: t } = p;
+  const threads = t.rows * t.columns;
+  const kq = t.k / 4;
+  const nq = t.n / 4;
+  const perRow = t.m / t.rows;
+  const perCol = nq / t.columns;
+  s.shared('tile_a', 'vec4<f32>', t.m * kq);
+  s.shared('tile_b', 'vec4<f32>', t.k * nq);
+
+  const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+  const left = loader(s, p.a, {
+    array: 'tile_a',
+    cells: t.m * kq,
+    threads,
+    // A cell is a quad along k of one row.
+    index: (cell) => `row0 + ${p.a.along === 'k' ? `${cell} / ${kq}u` : `${cell} % ${t.m}u`}`,
+    depth: (cell) => `(${p.a.along === 'k' ? `${cell} % ${kq}u` : `${cell} / ${t.m}u`}) * 4u`,
+    place: (cell) => (p.a.along === 'k' ? cell : `(${cell} % ${t.m}u) * ${kq}u + ${cell} / ${t.m}u`),
+    shared: p.a.along === 'other' && threads % t.m === 0,
+  });
+  const right = loader(s, p.b, {
+    array: 'tile_b',
+    cells: t.k * nq,
+    threads,
+    // A cell is a quad of columns at one k.
+    index: (cell) => `col0 + (${p.b.along === 'k' ? `${cell} / ${t.k}u` : `${cell} % ${nq}u`}) * 4u`,
+    depth: (cell) => (p.b.along === 'k' ? `${cell} % ${t.k}u` : `${cell} / ${nq}u`),
+    place: (cell) => (p.b.along === 'k' ? `(${cell} % ${t.k}u) * ${nq}u + ${cell} / ${t.k}u` : cell),
+    shared: p.b.along === 'other' && threads % nq === 0,
+  });
+  const inner = [
+    ...range(4).flatMap((q) =>
+      range(perCol).map(
+        (j) => `let b${q}_${j} = tile_b[(kk * 4u + ${q}u) * ${nq}u + tx + ${j * t.columns}u];`,
+      ),
+    ),
+    ...range(perRow).flatMap((i) => [
+      `let a_${i} = tile_a[(ty + ${i * t.rows}u) * ${kq}u + kk];`,
+      ...range(perCol).flatMap((j) =>
+        ['x', 'y', 'z', 'w'].map(
+          (c, q) => `c${i}_${j} = fma(vec4<f32>(a_${i}.${c}), b${q}_${j}, c${i}_${j});`,
+        ),
+      ),
+    ]),
+  ];
+  const accumulators = range(perRow).flatMap((i) => range(perCol).map((j) => `c${i}_${j}`));
+  return `let tx = tid % ${t.columns}u;
+  let ty = tid / ${t.columns}u;
+  let row0 = tile_row * ${t.m}u;
+  let col0 = tile_col * ${t.n}u;
+  ${left.setup} ${right.setup}
+  ${accumulators.map((c) => `var ${c} = vec4<f32>();`).join(' ')}
+  ${p.segments ?? '{'}
+  ${left.segment} ${right.segment}
+  for (var k0 = 0u; k0 < ${p.k}; k0 += ${t.k}u) {
+    ${left.loads}
+    ${right.loads}
+    workgroupBarrier();
+    for (var kk = 0u; kk < ${kq}u; kk++) {
+      ${inner.join('\n      ')}
+    }
+    workgroupBarrier();
+  }
+  }
+  // One store text in a loop instead of one for each accumulator: epilogues are long.
+  var results = array<vec4<f32>, ${perRow * perCol}>(${accumulators.join(', ')});
+  for (var r = 0u; r < ${s.u32('results', perRow * perCol)}; r++) {
+    let row = row0 + ty + (r / ${perCol}u) * ${t.rows}u;
+    let col = col0 + (tx + (r % ${perCol}u) * ${t.columns}u) * 4u;
+    if (row < ${p.m} && col < ${p.n}) { ${p.store('row', 'col', 'results[r]')} }
+  }`;
+}

@@ -1,0 +1,15 @@
+// For tests: whether this machine has an adapter. Tests without one are skipped with the reason printed, unless
+// DARKROOM_REQUIRE names webgpu (as CI does): then they fail.
+
+import { webgpu } from '../open.ts';
+
+export async function adapterIsMissing(): Promise<boolean> {
+  try {
+    (await webgpu())[Symbol.dispose]();
+    return false;
+  } catch (error) {
+    if ((process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes('webgpu')) throw error;
+    console.warn(`skipped: ${(error as Error).message}`);
+    return true;
+  }
+}

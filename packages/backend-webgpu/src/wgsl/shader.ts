@@ -1,0 +1,232 @@
+// Builds one compute shader and the data its dispatch needs. Shapes, strides and offsets are run-time parameters, so
+// that one compiled pipeline serves every size; what changes the text (dtypes, ranks, widths, tiles) makes another.
+
+import type { ArgSpec, DType } from '@darkroom/core';
+import { dtypes, invariant, span } from '@darkroom/core';
+import { accessOf } from './access.ts';
+import type { Access, Width } from './access.ts';
+
+/** What a device allows and offers, as far as shaders care. */
+export interface Traits {
+  /** shader-f16: float16 is stored and loaded natively; without it two share a 32-bit word. */
+  readonly f16: boolean;
+  /** Bytes one storage binding may cover: multiple of 256. */
+  readonly bindingBytes: number;
+  /** Storage bindings of one shader. */
+  readonly bindings: number;
+  readonly workgroupBytes: number;
+  readonly invocations: number;
+  /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
+  readonly unroll: boolean;
+}
+
+/** What a pipeline is compiled from. `signature`: 'r' or 'w' for each storage binding. */
+export interface ProgramSource {
+  readonly label: string;
+  readonly code: string;
+  readonly signature: string;
+}
+
+/** One storage binding: a piece of an argument. Arguments past the kernel's own are its scratch buffers. */
+export interface Binding {
+  readonly arg: number;
+  readonly piece: number;
+}
+
+/** One dispatch, as data. Words of `params` named by `offsets` and `scalars` are filled in at each run. */
+export interface Pass {
+  readonly source: ProgramSource;
+  readonly bindings: readonly Binding[];
+  readonly params: Uint32Array<ArrayBuffer>;
+  readonly offsets: readonly { readonly word: number; readonly arg: number; readonly unitBytes: number }[];
+  readonly scalars: readonly {
+    readonly word: number;
+    readonly scalar: number;
+    readonly bits: 'f32' | 'low' | 'high';
+  }[];
+  /** Workgroups in all; dispatched as rows of `foldWidth`. */
+  readonly groups: number;
+}
+
+/** Workgroups in one row of a dispatch: below WebGPU's guaranteed 65535, and a shift in the shader. */
+export const foldWidth = 32768;
+
+interface Param {
+  readonly name: string;
+  readonly type: 'u32' | 'f32' | 'i32';
+  readonly word: number;
+}
+
+const floatBits = new Float32Array(1);
+const wordBits = new Uint32Array(floatBits.buffer);
+
+export class Shader {
+  readonly traits: Traits;
+  readonly label: string;
+  readonly #args: readonly ArgSpec[];
+  readonly #params = new Map<string, Param>();
+  readonly #words: number[] = [];
+  readonly #declarations: string[] = [];
+  readonly #functions = new Map<string, string>();
+  readonly #bindings: Binding[] = [];
+  readonly #accesses: Access[] = [];
+  #signature = '';
+  #reads = 0;
+  readonly #offsets: Pass['offsets'][number][] = [];
+  readonly #scalars: Pass['scalars'][number][] = [];
+
+  constructor(traits: Traits, label: string, args: readonly ArgSpec[]) {
+    this.traits = traits;
+    this.label = label;
+    this.#args = args;
+  }
+
+  /** A run-time number; the same name twice is the same parameter. Gives its text in the shader. */
+  u32(name: string, value: number): string {
+    return this.#param(name, 'u32', value >>> 0);
+  }
+  i32(name: string, value: number): string {
+    return this.#param(name, 'i32', value >>> 0);
+  }
+  f32(name: string, value: number): string {
+    floatBits[0] = value;
+    return this.#param(name, 'f32', wordBits[0]!);
+  }
+  /** Run-time number i of the op, as a float or as half of an integer below 2^64. */
+  scalar(i: number, bits: 'f32' | 'low' | 'high' = 'f32'): string {
+    const name = `s${i}${bits === 'f32' ? '' : bits}`;
+    const known = this.#params.has(name);
+    const text = this.#param(name, bits === 'f32' ? 'f32' : 'u32', 0);
+    if (!known) this.#scalars.push({ word: this.#params.get(name)!.word, scalar: i, bits });
+    return text;
+  }
+
+  #param(name: string, type: Param['type'], word: number): string {
+    const known = this.#params.get(name);
+    if (known) {
+      invariant(this.#words[known.word] === word && known.type === type, `parameter ${name} has two values`);
+    } else {
+      this.#params.set(name, { name, type, word: this.#words.length });
+      this.#words.push(word);
+    }
+    return `P.${name}`;
+  }
+
+  /** Reads argument i as floats, named by its turn; width 4 reads quads and asks for offsets divisible by 4. */
+  read(i: number, width: Width = 1, raw = false): Access {
+    return this.#bind(i, `x${this.#reads++}`, this.#args[i]!.dtype, this.#bytes(i), width, 'read', raw);
+  }
+  /** Writes argument i (the output is the last). Two words written by one invocation never share memory. */
+  write(i: number, width: Width = 1, raw = false): Access {
+    return this.#bind(i, 'y', this.#args[i]!.dtype, this.#bytes(i), width, 'write', raw);
+  }
+  /** Scratch buffer k: `elements` float32 values. */
+  scratch(k: number, elements: number, mode: 'read' | 'write'): Access {
+    return this.#bind(this.#args.length + k, `t${k}`, 'float32', 4 * elements, 1, mode, false);
+  }
+
+  #bytes(i: number): number {
+    const { dtype, layout } = this.#args[i]!;
+    return span(layout) * dtypes[dtype].bytes;
+  }
+
+  #bind(
+    arg: number,
+    name: string,
+    dtype: DType,
+    bytes: number,
+    width: Width,
+    mode: 'read' | 'write',
+    raw: boolean,
+  ): Access {
+    const { bindingBytes } = this.traits;
+    const pieces = piecesOf(bytes, bindingBytes);
+    const access = accessOf({ name, dtype, width, mode, raw, pieces, f16: this.traits.f16, bindingBytes });
+    const first = this.#bindings.length;
+    for (let piece = 0; piece < pieces; piece++) {
+      this.#bindings.push({ arg, piece });
+      this.#signature += mode === 'read' ? 'r' : 'w';
+    }
+    this.#declarations.push(
+      ...access.declarations.map((d, i) => `@group(0) @binding(${first + i + 1}) ${d}`),
+    );
+    for (const [fn, text] of access.functions) this.#functions.set(fn, text);
+    const at = this.u32(`${name}_at`, 0);
+    invariant(at === `P.${name}_at`, 'offset parameter');
+    this.#offsets.push({
+      word: this.#params.get(`${name}_at`)!.word,
+      arg,
+      unitBytes: width * dtypes[dtype].bytes,
+    });
+    this.#accesses.push(access);
+    return access;
+  }
+
+  /** Adds a function (or any module-scope text) once. */
+  use(name: string, text: string): void {
+    this.#functions.set(name, text);
+  }
+  /** A workgroup array; gives its name. */
+  shared(name: string, type: string, length: number): string {
+    this.#functions.set(`shared ${name}`, `var<workgroup> ${name}: array<${type}, ${length}>;`);
+    return name;
+  }
+
+  /** Coordinates `prefix0…` of the flat index `flat` in `shape`, as statements. */
+  decode(prefix: string, flat: string, shape: readonly number[]): string {
+    const lines = [`var ${prefix}_rest = ${flat};`];
+    for (let d = shape.length - 1; d > 0; d--) {
+      const size = this.u32(`${prefix}_n${d}`, shape[d]!);
+      lines.push(`let ${prefix}${d} = ${prefix}_rest % ${size}; ${prefix}_rest = ${prefix}_rest / ${size};`);
+    }
+    lines.push(`let ${prefix}0 = ${prefix}_rest;`);
+    return lines.join('\n  ');
+  }
+
+  /** Σ coordinate · stride as an expression; zero strides vanish, which makes them part of the text. */
+  dot(name: string, prefix: string, strides: readonly number[]): string {
+    const terms = strides.flatMap((s, d) =>
+      s === 0 ? [] : [`${prefix}${d} * ${this.u32(`${name}_s${d}`, s)}`],
+    );
+    return terms.length === 0 ? '0u' : terms.join(' + ');
+  }
+
+  /**
+   * The finished dispatch of `groups` workgroups of `threads` invocations. `body` sees `group` (its workgroup's number)
+   * and `tid` (its own within the workgroup).
+   */
+  pass(threads: number, groups: number, body: string): Pass {
+    invariant(
+      this.#bindings.length <= this.traits.bindings,
+      `${this.label}: ${this.#bindings.length} bindings`,
+    );
+    const count = this.u32('groups', groups);
+    const fields = [...this.#params.values()].map((p) => `${p.name}: ${p.type}`).join(', ');
+    const code = [
+      this.traits.f16 ? 'enable f16;' : '',
+      `struct Params { ${fields} }`,
+      '@group(0) @binding(0) var<uniform> P: Params;',
+      ...this.#declarations,
+      ...this.#functions.values(),
+      `@compute @workgroup_size(${threads})`,
+      'fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) wid: vec3<u32>) {',
+      `  let group = wid.x + wid.y * ${foldWidth}u;`,
+      `  if (group >= ${count}) { return; }`,
+      `  ${body}`,
+      '}',
+    ].join('\n');
+    return {
+      source: { label: this.label, code, signature: this.#signature },
+      bindings: this.#bindings,
+      params: Uint32Array.from(this.#words),
+      offsets: this.#offsets,
+      scalars: this.#scalars,
+      groups,
+    };
+  }
+}
+
+/** Bindings that an argument of `bytes` needs: its first byte may lie up to 255 bytes into the first. */
+export function piecesOf(bytes: number, bindingBytes: number): number {
+  return bytes <= bindingBytes - 256 ? 1 : Math.ceil((bytes + 256) / bindingBytes);
+}
