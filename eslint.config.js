@@ -3,7 +3,7 @@ import { createTypeScriptImportResolver } from 'eslint-import-resolver-typescrip
 import importX from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
-const portable = ['packages/core/src/**', 'packages/backend-cpu/src/**', 'packages/diffusers/src/**'];
+const portable = ['core', 'backend-cpu', 'backend-webgpu', 'diffusers'].map((p) => `packages/${p}/src/**`);
 const platform = ['packages/*/src/**/node/**', 'packages/diffusers/src/cli/**', '**/*.test.ts'];
 
 export default tseslint.config(

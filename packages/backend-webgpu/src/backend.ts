@@ -62,6 +62,7 @@ export class WebGpuBackend implements Backend {
   readonly #groups: Groups;
   /** Scratch of kernels, shared by all: they run one after the other. Copies of aliased arguments lie behind them. */
   readonly #scratch: GpuMemory[] = [];
+  #reads = 0;
   #disposed = false;
 
   constructor({ device, facts, traits }: OpenedAdapter) {
@@ -90,11 +91,14 @@ export class WebGpuBackend implements Backend {
   }
 
   /** For benchmarks and tests: what was submitted, encoded and compiled so far. */
-  get counters(): { readonly submits: number; readonly dispatches: number; readonly programs: number } {
+  get counters(): Readonly<Record<'submits' | 'reads' | 'dispatches' | 'programs' | 'compiled', number>> {
+    const { submits, dispatches } = this.#encoder;
     return {
-      submits: this.#encoder.submits,
-      dispatches: this.#encoder.dispatches,
+      submits,
+      reads: this.#reads,
+      dispatches,
       programs: this.#programs.count,
+      compiled: this.#programs.compiled,
     };
   }
 
@@ -120,6 +124,7 @@ export class WebGpuBackend implements Backend {
   async read(src: Slice): Promise<Uint8Array> {
     this.#faults.check();
     if (src.bytes === 0) return new Uint8Array(0);
+    this.#reads++;
     const from = src.offset - (src.offset % 4);
     const bytes = Math.ceil((src.offset + src.bytes - from) / 4) * 4;
     const staging = this.#memory.staging(bytes);
@@ -183,7 +188,7 @@ export class WebGpuBackend implements Backend {
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[]): void {
     const { wide, plain, flops } = kernel as GpuKernel;
     this.#encoder.account(flops);
-    const slices = this.#unaliased(args);
+    const slices = this.#unaliased(args, bindsAtSlices(wide));
     const fits = wide.steps.every(({ pass }) =>
       pass.offsets.every(
         ({ arg, unitBytes }) => arg >= slices.length || slices[arg]!.offset % unitBytes === 0,
@@ -232,7 +237,7 @@ export class WebGpuBackend implements Backend {
     const memory = memoryOf(slice);
     const { size } = memory.gpu;
     const { bindingBytes } = this.#traits;
-    if (pass.offsets.length === 0) return { memory, offset: slice.offset, bytes: size - slice.offset };
+    if (isCustom(pass)) return { memory, offset: slice.offset, bytes: size - slice.offset };
     const first = size <= bindingBytes ? 0 : startOf(slice);
     const offset = first + piece * bindingBytes;
     if (piece > 0 && offset >= size) {
@@ -255,11 +260,12 @@ export class WebGpuBackend implements Backend {
    * A dispatch may not read and write one buffer: inputs in the output's buffer are copied first. A user's own kernel
    * binds its arguments where they start, which must be a multiple of 256.
    */
-  #unaliased(args: readonly Slice[]): readonly Slice[] {
+  #unaliased(args: readonly Slice[], custom: boolean): readonly Slice[] {
     const out = args.at(-1)!.buffer;
     let copies: Slice[] | undefined;
     for (let i = 0; i < args.length - 1; i++) {
-      if (args[i]!.buffer !== out || args[i]!.bytes === 0) continue;
+      const bindable = !custom || args[i]!.offset % align === 0;
+      if ((args[i]!.buffer !== out && bindable) || args[i]!.bytes === 0) continue;
       const { offset, bytes } = args[i]!;
       const from = offset - (offset % 4);
       const copy = this.#scratchOf(aliasScratch + i, offset - from + bytes + 4);
@@ -300,6 +306,10 @@ export class WebGpuBackend implements Backend {
     this.#device.destroy();
   }
 }
+
+/** A user's own kernel has no parameters: its arguments are bound where they start. */
+const isCustom = (pass: Pass): boolean => pass.offsets.length === 0;
+const bindsAtSlices = ({ steps }: Prepared): boolean => steps.length === 1 && isCustom(steps[0]!.pass);
 
 /** Scratch numbers that no kernel uses: for a binding nobody reads, and for copies of aliased arguments. */
 const spareScratch = 4;

@@ -93,6 +93,8 @@ export interface Backend {
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[];
   /** Builds the kernel for one choice; called once per key. */
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel;
+  /** Resolves when all that was prepared so far can run without compiling. Absent where preparing compiles. */
+  ready?(): Promise<void>;
   /** Enqueues; never waits. `scalars` are opScalars(op). */
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
 

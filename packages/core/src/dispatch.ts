@@ -73,6 +73,24 @@ export function dispatch<O extends KernelOp>(
   return result;
 }
 
+/**
+ * The part of dispatch that depends on shapes only: finds or prepares the kernel of `op`, and those of its decomposition
+ * or of the copies it needs. For compiling ahead, under a recorder that calls this for every op.
+ */
+export function prepareAbstract<O extends KernelOp>(
+  definition: OpDefinition<O>,
+  op: O,
+  inputs: readonly Tensor[],
+  device: Device,
+): void {
+  const key = kernelKey(op, inputs, undefined);
+  const entry = device.kernels.get(key) ?? prepare(definition, op, inputs, device, undefined, key);
+  if (!entry.kernel) decompose(definition, op, inputs, device, undefined);
+  else if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
+    relaid(definition, op, inputs, entry.needs, { device });
+  }
+}
+
 function inferChecked<O extends KernelOp>(
   definition: OpDefinition<O>,
   op: O,

@@ -24,6 +24,7 @@ export {
 } from './expr.ts'; // prettier-ignore
 export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
+export { compileAhead } from './graph/compile-ahead.ts';
 export type { Graph, GraphNode, ValueId } from './graph/graph.ts';
 export { printGraph } from './graph/print.ts';
 export { runGraph } from './graph/run.ts';

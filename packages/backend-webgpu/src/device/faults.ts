@@ -1,7 +1,8 @@
 // Errors that WebGPU reports later than the call that caused them. They are kept and thrown by the next call that the
 // user makes: validation errors and a lost device as DeviceError, memory as OutOfMemoryError.
 
-import { DarkroomError, DeviceError, OutOfMemoryError } from '@darkroom/core';
+import type { DarkroomError } from '@darkroom/core';
+import { DeviceError, OutOfMemoryError } from '@darkroom/core';
 
 export class Faults {
   #first: DarkroomError | undefined;

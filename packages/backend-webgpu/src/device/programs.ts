@@ -30,6 +30,11 @@ export class Programs {
     return this.#programs.size;
   }
 
+  /** How many of them are compiled. */
+  get compiled(): number {
+    return this.#programs.size - this.#waiting.size;
+  }
+
   of(source: ProgramSource): Program {
     const key = `${source.signature}\n${source.code}`;
     let program = this.#programs.get(key);
@@ -63,13 +68,12 @@ export class Programs {
 
   /** Compiles all that was asked for and not yet compiled. @throws DeviceError naming the kernel that does not. */
   async ready(): Promise<void> {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
     await Promise.all(
-      waiting.map(async (program) => {
+      [...this.#waiting].map(async (program) => {
         try {
           const pipeline = await this.#device.createComputePipelineAsync(this.#descriptor(program));
           program.pipeline ??= pipeline;
+          this.#waiting.delete(program);
         } catch (error) {
           throw refuse(program, (error as Error).message);
         }

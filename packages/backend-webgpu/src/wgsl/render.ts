@@ -1,7 +1,7 @@
 // Pointwise expressions as WGSL. Every distinct sub-expression becomes one `let`, for one float or four at a time.
 
-import { exprKey, roundTo } from '@darkroom/core';
-import type { BinaryFn, Expr, UnaryFn } from '@darkroom/core';
+import { exprKey } from '@darkroom/core';
+import type { BinaryFn, DType, Expr, UnaryFn } from '@darkroom/core';
 import { conversions } from './conversions.ts';
 import { mathFunction, mathName } from './math.ts';
 import type { MathFunction } from './math.ts';
@@ -138,10 +138,7 @@ function literal(x: number, infinity: () => string): string {
 }
 
 /** Rounds a value as a store into `dtype` would; undefined where nothing changes. */
-function castOf(
-  dtype: Parameters<typeof roundTo>[1],
-  shader: Shader,
-): ((value: string) => string) | undefined {
+function castOf(dtype: DType, shader: Shader): ((value: string) => string) | undefined {
   const add = (...names: (keyof typeof conversions)[]): void => {
     for (const n of names) shader.use(n, conversions[n]);
   };

@@ -2,7 +2,7 @@
 // that one compiled pipeline serves every size; what changes the text (dtypes, ranks, widths, tiles) makes another.
 
 import type { ArgSpec, DType } from '@darkroom/core';
-import { dtypes, invariant, span } from '@darkroom/core';
+import { dtypes, invariant, span, UnsupportedOpError } from '@darkroom/core';
 import { accessOf } from './access.ts';
 import type { Access, Width } from './access.ts';
 
@@ -196,10 +196,13 @@ export class Shader {
    * and `tid` (its own within the workgroup).
    */
   pass(threads: number, groups: number, body: string): Pass {
-    invariant(
-      this.#bindings.length <= this.traits.bindings,
-      `${this.label}: ${this.#bindings.length} bindings`,
-    );
+    const { bindings, bindingBytes } = this.traits;
+    if (this.#bindings.length > bindings) {
+      throw new UnsupportedOpError(
+        `${this.label}: its arguments take ${this.#bindings.length} storage bindings of at most ${bindingBytes} bytes, ` +
+          `this device has ${bindings}`,
+      );
+    }
     const count = this.u32('groups', groups);
     const fields = [...this.#params.values()].map((p) => `${p.name}: ${p.type}`).join(', ');
     const code = [

@@ -30,17 +30,29 @@ export async function encodePrompts(
     t && toAsync(t, { device: pipe.device, dtype });
   const [positive, negative] = [await given(options.promptEmbeds), await given(options.negativePromptEmbeds)];
   try {
-    const embeds = scope(() => {
-      const text = positive ?? encode(pipe, call.prompts!, dtype, options.clipSkip);
-      if (!call.guided) return cast(repeatRows(text, call.imagesPerPrompt), dtype);
-      const uncond = negative ?? encode(pipe, call.negativePrompts, dtype, undefined);
-      return concat([repeatRows(uncond, call.imagesPerPrompt), repeatRows(text, call.imagesPerPrompt)], 0);
-    });
+    const embeds = embedPrompts(pipe, call, positive, negative, options.clipSkip);
     return { embeds: keep(embeds) };
   } finally {
     positive?.dispose();
     negative?.dispose();
   }
+}
+
+/** The whole batch; given embeddings are [prompts, tokens, features] on the pipeline's device. */
+export function embedPrompts(
+  pipe: StableDiffusionPipeline,
+  call: CheckedCall,
+  positive: Tensor | undefined,
+  negative: Tensor | undefined,
+  clipSkip: number | undefined,
+): Tensor {
+  const dtype = pipe.computeDtype;
+  return scope(() => {
+    const text = positive ?? encode(pipe, call.prompts!, dtype, clipSkip);
+    if (!call.guided) return cast(repeatRows(text, call.imagesPerPrompt), dtype);
+    const uncond = negative ?? encode(pipe, call.negativePrompts, dtype, undefined);
+    return concat([repeatRows(uncond, call.imagesPerPrompt), repeatRows(text, call.imagesPerPrompt)], 0);
+  });
 }
 
 /** [prompts, tokens, features]. clipSkip takes an earlier hidden state, then the final norm (positive prompt only). */

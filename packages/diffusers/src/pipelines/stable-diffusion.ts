@@ -1,8 +1,8 @@
 // Text to image with Stable Diffusion 1.x and 2.x. The loop is visible here; models, schedulers and loading are not.
 // Reference: diffusers' StableDiffusionPipeline. A safety checker is not part of it unless the user adds one.
 
-import { cast, concat, keep, map, scope, Scope, tensor, toAsync } from '@darkroom/core';
-import type { Device, DType, Tensor } from '@darkroom/core';
+import { cast, compileAhead, concat, keep, map, scope, Scope, Tensor, tensor, toAsync } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
 import { progressBar } from '../progress/progress.ts';
@@ -15,9 +15,10 @@ import { Callable } from './callable.ts';
 import { guide, rescaleGuidance } from './guidance.ts';
 import { drawNoise, generatorsFor } from './noise.ts';
 import { checkCall } from './check-call.ts';
+import type { CheckedCall } from './check-call.ts';
 import { loadComponents } from './from-pretrained.ts';
 import type { LoadOptions } from './from-pretrained.ts';
-import { encodePrompts } from './encode-prompts.ts';
+import { embedPrompts, encodePrompts } from './encode-prompts.ts';
 import type { PromptEmbeddings } from './encode-prompts.ts';
 
 export interface StableDiffusionComponents {
@@ -118,6 +119,8 @@ export class StableDiffusionPipeline extends Callable {
   /** The order in which model offload runs components. */
   static readonly offloadOrder: readonly string[] = ['textEncoder', 'unet', 'vae'];
   #progress: ProgressConfig = {};
+  /** Calls whose kernels were compiled ahead, by what they depend on; kept for one device. */
+  #compiled: { readonly device: Device; readonly calls: Set<string> } | undefined;
 
   constructor(components: StableDiffusionComponents, options: { computeDtype?: DType } = {}) {
     super();
@@ -235,6 +238,7 @@ export class StableDiffusionPipeline extends Callable {
     try {
       schedule = this.scheduler.schedule(call.schedule);
       const { generators, seeds } = generatorsFor(options, call.images);
+      await this.#compile(call, options);
       const prompts = await encodePrompts(this, call, options);
       memory.adopt(prompts.embeds);
       const latents = await this.#initialLatents(call.latentShape, schedule, generators, options.latents);
@@ -245,6 +249,46 @@ export class StableDiffusionPipeline extends Callable {
       schedule?.dispose();
       memory.dispose();
     }
+  }
+
+  /** Where the device compiles: all kernels of a call at once, before its first such call, instead of one by one. */
+  async #compile(call: CheckedCall, options: StableDiffusionOptions): Promise<void> {
+    const { device, computeDtype: dtype } = this;
+    if (!device.backend.ready) return;
+    if (this.#compiled?.device !== device) this.#compiled = { device, calls: new Set() };
+    const { className } = this.scheduler;
+    const key = JSON.stringify([call.latentShape, call.guided, call.guidanceRescale > 0, className, dtype]);
+    if (this.#compiled.calls.has(key)) return;
+    const schedule = this.scheduler.schedule(call.schedule);
+    try {
+      await compileAhead(device, () => {
+        const given = options.promptEmbeds;
+        const text = given && Tensor.abstract(dtype, given.shape, device);
+        // Any text has the shape of this one.
+        const blank = {
+          ...call,
+          prompts: call.prompts?.map(() => ''),
+          negativePrompts: call.negativePrompts.map(() => ''),
+        };
+        const embeds = embedPrompts(
+          this,
+          blank,
+          text,
+          options.negativePromptEmbeds && text,
+          options.clipSkip,
+        );
+        let latents = Tensor.abstract(dtype, call.latentShape, device);
+        const { generators } = generatorsFor({ seed: 0 }, call.images);
+        // Later steps of a multistep solver read earlier outputs.
+        for (let i = 0; i < Math.min(4, schedule.timesteps.length); i++) {
+          latents = this.#step(call, options, schedule, embeds, latents, generators, i);
+        }
+        if (options.outputType !== 'latent') this.#pixels(latents);
+      });
+    } finally {
+      schedule.dispose();
+    }
+    this.#compiled.calls.add(key);
   }
 
   async #initialLatents(
@@ -263,7 +307,7 @@ export class StableDiffusionPipeline extends Callable {
   }
 
   async #denoise(
-    call: ReturnType<typeof checkCall>,
+    call: CheckedCall,
     options: StableDiffusionOptions,
     schedule: Schedule,
     prompts: PromptEmbeddings,
@@ -310,7 +354,7 @@ export class StableDiffusionPipeline extends Callable {
 
   /** One step: model on the (doubled) batch, guidance, scheduler. */
   #step(
-    call: ReturnType<typeof checkCall>,
+    call: CheckedCall,
     options: StableDiffusionOptions,
     schedule: Schedule,
     embeds: Tensor,
@@ -343,7 +387,7 @@ export class StableDiffusionPipeline extends Callable {
   }
 
   /** Guidance as an embedding, for distilled models with time_cond_proj_dim (LCM). */
-  #guidanceEmbedding(call: ReturnType<typeof checkCall>): Tensor | undefined {
+  #guidanceEmbedding(call: CheckedCall): Tensor | undefined {
     const size = this.unet.config['time_cond_proj_dim'];
     if (typeof size !== 'number') return undefined;
     const w = (call.guidanceScale - 1) * 1000;
@@ -358,20 +402,24 @@ export class StableDiffusionPipeline extends Callable {
     return tensor(rows, { shape: [call.images, size], device: this.device, dtype: this.computeDtype });
   }
 
+  /** Latents → [n, 3, h, w] in [0, 1]; NaN stays NaN so that it is reported, not painted. */
+  #pixels(latents: Tensor): Tensor {
+    return scope(() => {
+      const z = map(['div', ['in', 0], ['scalar', 0]], [latents], { scalars: [this.vae.scalingFactor] });
+      const image = this.vae.decode(z);
+      return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], {
+        dtype: 'float32',
+      });
+    });
+  }
+
   async #finish(
     latents: Tensor,
     options: StableDiffusionOptions,
     seeds: readonly (number | bigint)[],
   ): Promise<StableDiffusionOutput> {
     if (options.outputType === 'latent') return { images: [], tensor: keep(latents), seeds };
-    const pixels = scope(() => {
-      const z = map(['div', ['in', 0], ['scalar', 0]], [latents], { scalars: [this.vae.scalingFactor] });
-      const image = this.vae.decode(z);
-      // [-1, 1] → [0, 1], clamped; NaN stays NaN so that it is reported, not painted.
-      return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], {
-        dtype: 'float32',
-      });
-    });
+    const pixels = this.#pixels(latents);
     if (options.outputType === 'tensor') return { images: [], tensor: keep(pixels), seeds };
     try {
       const [n, c, h, w] = pixels.shape as [number, number, number, number];

@@ -1,0 +1,141 @@
+// A checkpoint below a web address: what a page loads from its own server. Reads weights by range where the server
+// can, else whole. No hub ids, no cache beyond the browser's own (loading/hub.ts), no listing of folders.
+
+import { ArgumentError, FormatError, memorySource } from '@darkroom/core';
+import type { ByteSource } from '@darkroom/core';
+import { checkPath } from './files.ts';
+import type { ModelFiles } from './files.ts';
+
+/** Weights are read tensor by tensor, many of them small: asking for this much at once saves most round trips. */
+const readAhead = 4 * 2 ** 20;
+
+/** The files below `baseUrl`, an absolute http(s) address of a folder. */
+export function httpFiles(baseUrl: string | URL): ModelFiles {
+  const base = folderUrl(baseUrl);
+  const name = base.replace(/\/$/, '');
+  const locate = (path: string): string =>
+    base + checkPath(path, name).split('/').map(encodeURIComponent).join('/');
+  return {
+    describe: () => name,
+    exists: async (path) => {
+      const url = locate(path);
+      const head = await request(url, { method: 'HEAD' });
+      if (!(head.status === 405 || head.status === 501)) return isFile(head, url);
+      const body = await request(url, { headers: { range: 'bytes=0-0' } });
+      await body.body?.cancel();
+      return body.status === 416 || isFile(body, url);
+    },
+    readText: async (path) => {
+      const url = locate(path);
+      return (await existing(url)).text().catch((error: unknown) => cutOff(url, error));
+    },
+    source: (path) => openSource(locate(path)),
+  };
+}
+
+function folderUrl(baseUrl: string | URL): string {
+  const text = String(baseUrl);
+  const fail = (rule: string): never => {
+    throw new ArgumentError(`httpFiles: the address of the model ${rule}, got '${text}'`);
+  };
+  if (!URL.canParse(text)) return fail("must be absolute, as in 'https://example.org/models/emoji-64/'");
+  const url = new URL(text);
+  if (!/^https?:$/.test(url.protocol)) fail('must be http or https');
+  if (url.search || url.hash) fail('must name a folder, without ? and #');
+  // fetch refuses these with a message that would repeat them.
+  if (url.username || url.password) throw new ArgumentError('httpFiles: the address must hold no password');
+  return url.href.endsWith('/') ? url.href : `${url.href}/`;
+}
+
+async function request(url: string, init: RequestInit = {}): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    throw new FormatError(`${url}: could not be fetched: ${reason(error)}`);
+  }
+}
+
+/** Whether an answer is the file. Servers of single-page apps answer any missing path with their web page and 200. */
+function isFile(response: Response, url: string): boolean {
+  if (response.ok) return !(isWebPage(response) && !/\.html?$/.test(url));
+  if (response.status === 404 || response.status === 410) return false;
+  throw new FormatError(`${url}: HTTP ${status(response)}`);
+}
+
+const isWebPage = (response: Response): boolean =>
+  response.headers.get('content-type')?.startsWith('text/html') ?? false;
+const status = (response: Response): string => `${response.status} ${response.statusText}`.trim();
+/** Node hides the cause ('ECONNREFUSED …') behind 'fetch failed'. */
+const reason = (error: unknown): string => {
+  const { message, cause } = error as Error;
+  return cause instanceof Error && cause.message !== '' ? `${message} (${cause.message})` : message;
+};
+const cutOff = (url: string, error: unknown): never => {
+  throw new FormatError(`${url}: the answer broke off: ${reason(error)}`);
+};
+
+/** The answer with a file; rejects when it is missing or the server fails. */
+async function existing(url: string, init?: RequestInit): Promise<Response> {
+  const response = await request(url, init);
+  if (isFile(response, url)) return response;
+  await response.body?.cancel();
+  const answer = response.ok ? `${status(response)} with a web page instead` : status(response);
+  throw new ArgumentError(`${url}: no such file (HTTP ${answer})`);
+}
+
+const bytesOf = async (response: Response, url: string): Promise<Uint8Array> =>
+  new Uint8Array(await response.arrayBuffer().catch((error: unknown) => cutOff(url, error)));
+
+/** Asks for the first bytes by range; the answer tells whether the server can, and how large the file is. */
+async function openSource(url: string): Promise<ByteSource> {
+  const first = await request(url, { headers: { range: `bytes=0-${readAhead - 1}` } });
+  if (first.status === 206) {
+    const total = Number(/^bytes 0-\d+\/(\d+)$/.exec(first.headers.get('content-range') ?? '')?.[1] ?? NaN);
+    const bytes = await bytesOf(first, url);
+    if (bytes.length === Math.min(total, readAhead)) return rangeSource(url, total, bytes);
+  }
+  // Other answers have the file whole, or are of an empty file (416), or hide Content-Range from other origins.
+  if (first.ok && first.status !== 206 && isFile(first, url))
+    return memorySource(await bytesOf(first, url), url);
+  await first.body?.cancel().catch(() => {});
+  return memorySource(await bytesOf(await existing(url), url), url);
+}
+
+/** Reads by range, some way ahead; reads that overlap in time follow each other so that they share what is fetched. */
+function rangeSource(url: string, total: number, first: Uint8Array): ByteSource {
+  let at = 0;
+  let held = first;
+  const fetchFrom = async (offset: number, length: number): Promise<void> => {
+    const end = Math.min(total, offset + Math.max(length, readAhead));
+    const response = await existing(url, { headers: { range: `bytes=${offset}-${end - 1}` } });
+    const bytes = await bytesOf(response, url);
+    const whole = response.status === 200;
+    const want = whole ? total : end - offset;
+    const range = response.headers.get('content-range');
+    const moved = !whole && range !== null && range !== `bytes ${offset}-${end - 1}/${total}`;
+    if (moved || bytes.length !== want) {
+      throw new FormatError(
+        `${url}: asked for bytes ${offset}-${end - 1} of ${total}, got ${bytes.length} (HTTP ${status(response)}${range === null ? '' : `, ${range}`}); the file changed, or the server is wrong`,
+      );
+    }
+    at = whole ? 0 : offset;
+    held = bytes;
+  };
+  let before: Promise<unknown> = Promise.resolve();
+  return {
+    name: url,
+    bytes: total,
+    read(offset, length) {
+      if (offset < 0 || length < 0 || offset + length > total)
+        return Promise.reject(
+          new RangeError(`${url}: bytes ${offset}+${length} are outside its ${total}`),
+        );
+      const result = before.then(async () => {
+        if (offset < at || offset + length > at + held.length) await fetchFrom(offset, length);
+        return held.subarray(offset - at, offset - at + length);
+      });
+      before = result.catch(() => {});
+      return result;
+    },
+  };
+}
