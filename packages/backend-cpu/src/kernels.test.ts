@@ -12,13 +12,21 @@ import {
   Device,
   dispatch,
   embedding,
+  groupNorm,
   matmul,
   Scope,
   tensor,
   zeros,
 } from '@darkroom/core';
 import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
-import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import {
+  buildInput,
+  checkKernelCase,
+  kernelArbitraries,
+  pictureNormTolerance,
+  relativeL2,
+  testCases,
+} from '@darkroom/core/testing';
 import { cpu, fileTuneStore } from './index.ts';
 
 let device: Device;
@@ -115,6 +123,20 @@ test('results do not depend on the number of threads, and memory returns to wher
   one[Symbol.dispose]();
   three[Symbol.dispose]();
 });
+
+test.each(['contiguous', 'channelsLast'] as const)(
+  'a picture-sized %s group keeps its digits',
+  async (layout) => {
+    using memory = new Scope();
+    const x = memory.run(() => buildInput({ shape: [1, 2, 520, 520], layout }, 3, device));
+    const values = (await x.data()) as Float32Array;
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const deviation = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length + 1e-6);
+    const y = memory.run(() => groupNorm(x, 1, { eps: 1e-6 }));
+    const error = relativeL2(await y.data(), values.map((v) => (v - mean) / deviation)); // prettier-ignore
+    expect(!(error <= pictureNormTolerance), `relative error ${error}`).toBe(false);
+  },
+);
 
 test('a custom op runs its definition, or says that the device cannot run it', async () => {
   const x = tensor([1, -2], { device });

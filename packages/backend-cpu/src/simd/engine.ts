@@ -47,7 +47,7 @@ export class Engine {
   readonly #heap: Heap;
   readonly #codes = new Map<string, Code>();
   readonly #workers: readonly WorkerHandle[];
-  readonly #words: Int32Array;
+  #words: Int32Array;
   #bytes: Uint8Array;
   #scratchBytes = 0;
   #canWait = true;
@@ -93,6 +93,13 @@ export class Engine {
   }
 
   #grow(end: number): boolean {
+    const grown = this.#extend(end);
+    // Growth takes memory that is not shared out of its views' hands; a page without isolation has no other kind.
+    if (!this.#shared) this.#words = new Int32Array(this.memory.buffer, 0, stagingAt / 4);
+    return grown;
+  }
+
+  #extend(end: number): boolean {
     const missing = Math.ceil((end - this.memory.buffer.byteLength) / pageBytes);
     if (missing <= 0) return true;
     try {
@@ -170,7 +177,10 @@ export class Engine {
       if (old) this.free(old);
       this.#words[control.scratch + t] = 0;
     }
-    for (let t = 0; t < this.threads; t++) this.#words[control.scratch + t] = this.alloc(bytes);
+    for (let t = 0; t < this.threads; t++) {
+      const at = this.alloc(bytes); // first: it may replace #words
+      this.#words[control.scratch + t] = at;
+    }
     this.#scratchBytes = bytes;
   }
 

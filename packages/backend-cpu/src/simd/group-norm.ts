@@ -119,6 +119,9 @@ export function prepareGroupNormLast(engine: Engine, s: GroupNormSpec): Prepared
   };
 }
 
+/** Pixels that one accumulator of the channels-last kernel sums. */
+const pixelBlock = 1024;
+
 function emitGroupNormLast(f: F, s: GroupNormSpec): void {
   const [args, tile, scratch] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
@@ -138,7 +141,7 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
     i32(),
   ];
   const [v, total, mean, count] = [f.local('v128'), f.local('f32'), f.local('f32'), f.local('f32')];
-  const [sums, a, b] = [i32(), i32(), i32()];
+  const [sums, a, b, blockEnd] = [i32(), i32(), i32(), i32()];
   arg(8);
   f.i32(2).op('i32.shl').set(row); // bytes of one pixel
   arg(5);
@@ -178,13 +181,44 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
       },
     );
   };
-  const clear = (): void => void f.get(sums).i32(0).get(row).fill();
+  const clear = (base: Local): void => void f.get(base).i32(0).get(row).fill();
   const eachPixel = (body: () => void): void => {
     f.get(x).set(p).get(y).set(q).i32(0).set(pixel);
     f.for(pixel, inner, 1, () => {
       body();
       f.bump(p, row).bump(q, row);
     });
+  };
+  /**
+   * sums = Σ over pixels of what `body` adds to `a`, which is not in use yet. In blocks: a picture's pixels in one
+   * float32 accumulator would lose digits.
+   */
+  const sumPixels = (body: (load: (base: Local) => void) => void): void => {
+    clear(sums);
+    f.get(x).set(p).i32(0).set(pixel);
+    f.while(
+      () => void f.get(pixel).get(inner).op('i32.lt_u'),
+      () => {
+        f.get(pixel).i32(pixelBlock).op('i32.add').set(blockEnd);
+        f.get(inner).get(blockEnd).get(inner).get(blockEnd).op('i32.lt_u').op('select').set(blockEnd);
+        clear(a);
+        f.for(pixel, blockEnd, 1, () => {
+          eachChannel((load, store) => {
+            body(load);
+            load(a);
+            f.op('f32x4.add').set(v);
+            store(a);
+          });
+          f.bump(p, row);
+        });
+        eachChannel((load, store) => {
+          load(sums);
+          load(a);
+          f.op('f32x4.add').set(v);
+          store(sums);
+        });
+      },
+    );
   };
   /** For each group: `total` of its channels' sums, then `use`, then each of its channels (byte offset k). */
   const eachGroup = (use: () => void, channel: () => void): void => {
@@ -207,32 +241,17 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
     );
   };
 
-  clear();
-  eachPixel(() =>
-    eachChannel((load, store) => {
-      load(sums);
-      load(p);
-      f.op('f32x4.add').set(v);
-      store(sums);
-    }),
-  );
+  sumPixels((load) => load(p));
   // b holds the mean of each channel's group until a and b are known.
   eachGroup(
     () => void f.get(total).get(count).op('f32.div').set(mean),
     () => void f.get(b).get(k).op('i32.add').get(mean).mem('f32.store'),
   );
-  clear();
-  eachPixel(() =>
-    eachChannel((load, store) => {
-      load(p);
-      load(b);
-      f.op('f32x4.sub').set(v);
-      f.get(v).get(v).op('f32x4.mul');
-      load(sums);
-      f.op('f32x4.add').set(v);
-      store(sums);
-    }),
-  );
+  sumPixels((load) => {
+    load(p);
+    load(b);
+    f.op('f32x4.sub').set(v).get(v).get(v).op('f32x4.mul');
+  });
   eachGroup(
     () => {
       f.f32(1).get(total).get(count).op('f32.div');

@@ -106,6 +106,31 @@ export function prepareRows(
   };
 }
 
+/** Bytes summed in one accumulator before it joins the total: long rows then lose no more digits than short ones. */
+const blockBytes = 1 << 14;
+
+/** Runs `body` for the blocks of p…end (it moves p to `stop`), then adds `partial`, cleared before, to `total`. */
+function inBlocks(
+  f: F,
+  p: Local,
+  end: Local,
+  total: Local,
+  body: (stop: Local, partial: Local) => void,
+): void {
+  const [stop, partial] = [f.local('i32'), f.local('v128')];
+  f.f32x4(0).set(total);
+  f.while(
+    () => void f.get(p).get(end).op('i32.lt_u'),
+    () => {
+      f.get(p).i32(blockBytes).op('i32.add').get(end);
+      f.get(end).get(p).op('i32.sub').i32(blockBytes).op('i32.gt_u').op('select').set(stop);
+      f.f32x4(0).set(partial);
+      body(stop, partial);
+      f.get(total).get(partial).op('f32x4.add').set(total);
+    },
+  );
+}
+
 /** mean and 1/√(var + eps) of the `bytes` at x; uncentred: mean stays 0. */
 export function statistics(
   f: F,
@@ -127,52 +152,56 @@ export function statistics(
   f.get(x).get(bytes).op('i32.add').set(end);
   f.f32x4(0).set(mean);
   if (centred) {
-    f.get(x).set(p).f32x4(0).set(total);
-    eachVector(
-      f,
-      p,
-      end,
-      v,
-      0,
-      () => void f.get(total).get(v).op('f32x4.add').set(total),
-      (n) => void f.bump(p, n),
+    f.get(x).set(p);
+    inBlocks(f, p, end, total, (stop, partial) =>
+      eachVector(
+        f,
+        p,
+        stop,
+        v,
+        0,
+        () => void f.get(partial).get(v).op('f32x4.add').set(partial),
+        (n) => void f.bump(p, n),
+      ),
     );
     acrossLanes(f, total, 'f32x4.add');
     f.get(total).get(count).op('f32x4.div').set(mean);
   }
-  f.get(x).set(p).f32x4(0).set(total);
-  // The tail's idle lanes hold the mean, so that they add nothing: loaded through a copy of it.
-  f.while(
-    () => void f.get(p).i32(16).op('i32.add').get(end).op('i32.le_u'),
-    () => {
-      f.get(p)
-        .mem('v128.load')
-        .get(mean)
-        .op('f32x4.sub')
-        .tee(v)
-        .get(v)
-        .op('f32x4.mul')
-        .get(total)
-        .op('f32x4.add')
-        .set(total);
-      f.bump(p, 16);
-    },
-  );
-  f.while(
-    () => void f.get(p).get(end).op('i32.lt_u'),
-    () => {
-      f.get(p)
-        .get(mean)
-        .laneMem('v128.load32_lane', 0)
-        .get(mean)
-        .op('f32x4.sub')
-        .tee(v)
-        .get(v)
-        .op('f32x4.mul');
-      f.get(total).op('f32x4.add').set(total);
-      f.bump(p, 4);
-    },
-  );
+  f.get(x).set(p);
+  inBlocks(f, p, end, total, (stop, partial) => {
+    // The tail's idle lanes hold the mean, so that they add nothing: loaded through a copy of it.
+    f.while(
+      () => void f.get(p).i32(16).op('i32.add').get(stop).op('i32.le_u'),
+      () => {
+        f.get(p)
+          .mem('v128.load')
+          .get(mean)
+          .op('f32x4.sub')
+          .tee(v)
+          .get(v)
+          .op('f32x4.mul')
+          .get(partial)
+          .op('f32x4.add')
+          .set(partial);
+        f.bump(p, 16);
+      },
+    );
+    f.while(
+      () => void f.get(p).get(stop).op('i32.lt_u'),
+      () => {
+        f.get(p)
+          .get(mean)
+          .laneMem('v128.load32_lane', 0)
+          .get(mean)
+          .op('f32x4.sub')
+          .tee(v)
+          .get(v)
+          .op('f32x4.mul');
+        f.get(partial).op('f32x4.add').set(partial);
+        f.bump(p, 4);
+      },
+    );
+  });
   acrossLanes(f, total, 'f32x4.add');
   f.f32x4(1).get(total).get(count).op('f32x4.div');
   arg(7);
