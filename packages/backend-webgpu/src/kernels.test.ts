@@ -1,9 +1,12 @@
 // The property-tested kernel suite on WebGPU: the same cases as the CPU's, compared with the CPU's reference kernels;
 // and again as a device with less would run them.
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cpu } from '@darkroom/backend-cpu';
+import { cpu, fileTuneStore } from '@darkroom/backend-cpu';
 import { add, custom, definitionOf, Device, dispatch, Scope, tensor } from '@darkroom/core';
 import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
@@ -156,19 +159,33 @@ test.skipIf(missing)("a user's WGSL runs, or its definition, or an error says th
   );
 });
 
-test.skipIf(missing)('tuning times the tiles of a product and takes one', slow, async () => {
-  const tuned = await webgpu({ autotune: 'full' });
-  const decisions: string[] = [];
-  tuned.tuner.onDecision = (d) => decisions.push(d.winner);
-  using memory = new Scope();
-  const a = memory.run(() => buildInput({ shape: [96, 64] }, 1, tuned));
-  const b = memory.run(() => buildInput({ shape: [64, 80] }, 2, tuned));
-  const op: KernelOp = { kind: 'matmul' };
-  memory.run(() => dispatch(definitionOf(op), op, [a, b]));
-  expect(await tuned.tune()).toBe(1);
-  expect(decisions[0]).toMatch(/^\d+x\d+x\d+$/);
-  tuned[Symbol.dispose]();
-});
+test.skipIf(missing)(
+  'tuning times the tiles of a product, takes one, and finds it again in its file',
+  slow,
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'darkroom-tune-'));
+    const tuneStore = await fileTuneStore(folder);
+    const multiply = (on: Device): void => {
+      using memory = new Scope();
+      const a = memory.run(() => buildInput({ shape: [96, 64] }, 1, on));
+      const b = memory.run(() => buildInput({ shape: [64, 80] }, 2, on));
+      memory.run(() => dispatch(definitionOf({ kind: 'matmul' }), { kind: 'matmul' }, [a, b]));
+    };
+    const tuned = await webgpu({ autotune: 'full', tuneStore });
+    const decisions: string[] = [];
+    tuned.tuner.onDecision = (d) => decisions.push(d.winner);
+    multiply(tuned);
+    expect(await tuned.tune()).toBe(1);
+    expect(decisions[0]).toMatch(/^\d+x\d+x\d+$/);
+    tuned[Symbol.dispose]();
+
+    const later = await webgpu({ autotune: 'full', tuneStore });
+    multiply(later);
+    expect(later.tuner.pending).toBe(0);
+    later[Symbol.dispose]();
+    rmSync(folder, { recursive: true });
+  },
+);
 
 test.skipIf(missing)('what was prepared is compiled ahead by ready()', slow, async () => {
   const fresh = await webgpu();

@@ -14,6 +14,8 @@ import { acrossLanes } from './rows.ts';
 
 /** Widest head of the 'rows' kernel: two vectors of it live in registers. */
 const widestRow = 96;
+/** Quads of queries that one invocation may own; compilers take time that grows with the square of more. */
+const mostQuads = 40;
 
 interface Problem {
   readonly s: Shader;
@@ -57,7 +59,7 @@ function problem(
   const y = s.write(args.length - 1, widths[3] as 1);
   const unit = (i: number, dim: number): string =>
     s.u32(`${names[i]}_s${dim}`, layouts[i]!.strides[dim]! / widths[i]!);
-  const D = `${d}u`;
+  const D = s.u32('d', d);
   const ragged = d % 4 !== 0;
 
   const quad = (which: 'q' | 'k' | 'v', row: string, at: string): string => {
@@ -110,28 +112,40 @@ function problem(
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-function rows(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelPlan {
-  const p = problem('attention/rows', op, args, traits, wide);
+/** `per`: queries that one invocation owns. Each key read from workgroup memory serves them all. */
+function rows(
+  op: AttentionOp,
+  args: readonly ArgSpec[],
+  traits: Traits,
+  wide: boolean,
+  per: number,
+): KernelPlan {
+  const p = problem(`attention/rows${per}`, op, args, traits, wide);
   const { s } = p;
   const [b, heads, l] = args[0]!.layout.shape as [number, number, number];
   const threads = 64;
   const quads = Math.ceil(p.d / 4);
   // Keys in workgroup memory at a time: what fits in the 16 KiB that every device has, scores included.
-  const keys = Math.min(32, 4 * Math.floor(16384 / (quads * 32 + threads * 4) / 4));
+  const keys = Math.min(32, 4 * Math.floor(16384 / (quads * 32 + threads * per * 4) / 4));
   s.shared('ks', 'vec4<f32>', keys * quads);
   s.shared('vs', 'vec4<f32>', keys * quads);
-  s.shared('scores', 'f32', keys * threads); // one column an invocation, only its own
-  const blocks = Math.ceil(l / threads);
+  s.shared('scores', 'f32', keys * per * threads); // a column an invocation and query, only its own
+  const blocks = Math.ceil(l / (threads * per));
   const infinity = `bitcast<f32>(${s.u32('inf', 0x7f800000)})`;
+  /** The text for every query (and quad), one after the other. */
+  const each = (text: (r: number) => string): string => range(per).map(text).join('\n      ');
+  const all = (text: (r: number, i: number) => string): string =>
+    each((r) =>
+      range(quads)
+        .map((i) => text(r, i))
+        .join(' '),
+    );
   const body = `let head = group / ${s.u32('blocks', blocks)};
-  let row = group % ${s.u32('blocks', blocks)} * ${threads}u + tid;
+  let first_row = group % ${s.u32('blocks', blocks)} * ${threads * per}u + tid;
   ${p.bases}
-  let mine = min(row, ${p.queries} - 1u);
-  ${range(quads)
-    .map((i) => `let q${i} = ${p.quad('q', 'mine', `${i}u`)}; var o${i} = vec4<f32>();`)
-    .join('\n  ')}
-  var highest = -${infinity};
-  var total = 0.0;
+  ${each((r) => `let row${r} = first_row + ${r * threads}u; let mine${r} = min(row${r}, ${p.queries} - 1u);`)}
+  ${all((r, i) => `let q${r}_${i} = ${p.quad('q', `mine${r}`, `${i}u`)}; var o${r}_${i} = vec4<f32>();`)}
+  ${each((r) => `var highest${r} = -${infinity}; var total${r} = 0.0;`)}
   for (var first = 0u; first < ${p.keys}; first += ${keys}u) {
     let count = min(${keys}u, ${p.keys} - first);
     for (var c = tid; c < count * ${quads}u; c += ${threads}u) {
@@ -140,38 +154,55 @@ function rows(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide: b
       vs[c] = ${p.quad('v', 'key', `c % ${quads}u`)};
     }
     workgroupBarrier();
-    var next = highest;
+    ${each((r) => `var next${r} = highest${r};`)}
     for (var j = 0u; j < count; j++) {
       let at = j * ${quads}u;
-      let raw = ${range(quads)
-        .map((i) => `dot(q${i}, ks[at + ${i}u])`)
-        .join(' + ')};
-      let score = ${p.score('raw', 'mine', '(first + j)')};
-      scores[j * ${threads}u + tid] = score;
-      next = max(next, score);
-    }
-    let origin = select(next, 0.0, next == -${infinity});
-    let keep = exp(highest - origin);
-    highest = next;
-    total = total * keep;
-    ${range(quads)
-      .map((i) => `o${i} = o${i} * keep;`)
-      .join(' ')}
-    for (var j = 0u; j < count; j++) {
-      let at = j * ${quads}u;
-      let weight = exp(scores[j * ${threads}u + tid] - origin);
-      total += weight;
+      ${each((r) => `var sum${r} = vec4<f32>();`)}
       ${range(quads)
-        .map((i) => `o${i} = fma(vec4<f32>(weight), vs[at + ${i}u], o${i});`)
-        .join(' ')}
+        .map(
+          (i) =>
+            `{ let k = ks[at + ${i}u]; ${range(per)
+              .map((r) => `sum${r} = fma(q${r}_${i}, k, sum${r});`)
+              .join(' ')} }`,
+        )
+        .join('\n      ')}
+      ${each(
+        (r) => `let raw${r} = sum${r}.x + sum${r}.y + sum${r}.z + sum${r}.w;
+      let score${r} = ${p.score(`raw${r}`, `mine${r}`, '(first + j)')};
+      scores[(j * ${per}u + ${r}u) * ${threads}u + tid] = score${r};
+      next${r} = max(next${r}, score${r});`,
+      )}
+    }
+    ${each(
+      (r) => `let origin${r} = select(next${r}, 0.0, next${r} == -${infinity});
+    let keep${r} = exp(highest${r} - origin${r});
+    highest${r} = next${r};
+    total${r} = total${r} * keep${r};`,
+    )}
+    ${all((r, i) => `o${r}_${i} = o${r}_${i} * keep${r};`)}
+    for (var j = 0u; j < count; j++) {
+      let at = j * ${quads}u;
+      ${each(
+        (r) => `let weight${r} = exp(scores[(j * ${per}u + ${r}u) * ${threads}u + tid] - origin${r});
+      total${r} += weight${r};`,
+      )}
+      ${range(quads)
+        .map(
+          (i) =>
+            `{ let v = vs[at + ${i}u]; ${range(per)
+              .map((r) => `o${r}_${i} = fma(vec4<f32>(weight${r}), v, o${r}_${i});`)
+              .join(' ')} }`,
+        )
+        .join('\n      ')}
     }
     workgroupBarrier();
   }
-  if (row < ${p.queries}) {
-    ${range(quads)
-      .map((i) => p.put('row', `${i}u`, `o${i} / total`))
-      .join('\n    ')}
-  }`;
+  ${each(
+    (r) =>
+      `if (row${r} < ${p.queries}) { ${range(quads)
+        .map((i) => p.put(`row${r}`, `${i}u`, `o${r}_${i} / total${r}`))
+        .join(' ')} }`,
+  )}`;
   return { passes: [s.pass(threads, b * heads * blocks, body)] };
 }
 
@@ -263,12 +294,17 @@ export const attention: KernelFactory<AttentionOp> = {
   choices(op, args, traits) {
     const d = args[0]!.layout.shape[3]!;
     if (args[1]!.layout.shape[2] === 0 || d === 0) return []; // no keys: the definition says what comes out
-    const wide = d <= 16 * 4 * 16 && traits.invocations >= 256 ? ['blocks'] : [];
+    const wide = traits.invocations >= 256 ? ['blocks'] : [];
     if (d > widestRow) return wide;
-    return ['rows', ...wide];
+    // Several queries an invocation: fewer loads, more registers. A software device has the registers.
+    const quads = Math.ceil(d / 4);
+    const several = args[0]!.layout.shape[2]! > 64 ? [4, 2].filter((per) => per * quads <= mostQuads) : [];
+    const ids = several.map((per) => `rows${per}`);
+    return traits.unroll ? ['rows1', ...ids, ...wide] : [...ids, 'rows1', ...wide];
   },
   prepare(op, args, choice, traits, wide) {
     if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
-    return choice === 'rows' ? rows(op, args, traits, wide) : blocks(op, args, traits, wide);
+    if (choice === 'blocks') return blocks(op, args, traits, wide);
+    return rows(op, args, traits, wide, Number(choice.slice('rows'.length)));
   },
 };
