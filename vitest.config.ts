@@ -6,7 +6,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+    include: ['packages/*/src/**/*.test.ts', 'docs/demo/src/**/*.test.ts', 'scripts/**/*.test.ts'],
     testTimeout: 120_000,
     pool: 'forks',
   },

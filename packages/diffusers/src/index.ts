@@ -4,6 +4,7 @@ export { Image } from './image/image.ts';
 export type { Channels } from './image/image.ts';
 export { memoryFiles } from './loading/files.ts';
 export type { ModelFiles } from './loading/files.ts';
+export { httpFiles } from './loading/http-files.ts';
 export { openModel } from './loading/hub.ts';
 export type { HubOptions } from './loading/hub.ts';
 export { fusedAttention } from './models/attention.ts';

@@ -29,7 +29,7 @@ export function httpFiles(baseUrl: string | URL): ModelFiles {
       const url = locate(path);
       return (await existing(url)).text().catch((error: unknown) => cutOff(url, error));
     },
-    source: (path) => openSource(locate(path)),
+    source: async (path) => openSource(locate(path)),
   };
 }
 
@@ -74,14 +74,16 @@ const cutOff = (url: string, error: unknown): never => {
   throw new FormatError(`${url}: the answer broke off: ${reason(error)}`);
 };
 
-/** The answer with a file; rejects when it is missing or the server fails. */
-async function existing(url: string, init?: RequestInit): Promise<Response> {
-  const response = await request(url, init);
+/** The answer if it is the file; rejects when that is missing or the server fails. */
+async function checked(response: Response, url: string): Promise<Response> {
   if (isFile(response, url)) return response;
   await response.body?.cancel();
   const answer = response.ok ? `${status(response)} with a web page instead` : status(response);
   throw new ArgumentError(`${url}: no such file (HTTP ${answer})`);
 }
+
+const existing = async (url: string, init?: RequestInit): Promise<Response> =>
+  checked(await request(url, init), url);
 
 const bytesOf = async (response: Response, url: string): Promise<Uint8Array> =>
   new Uint8Array(await response.arrayBuffer().catch((error: unknown) => cutOff(url, error)));
@@ -89,15 +91,14 @@ const bytesOf = async (response: Response, url: string): Promise<Uint8Array> =>
 /** Asks for the first bytes by range; the answer tells whether the server can, and how large the file is. */
 async function openSource(url: string): Promise<ByteSource> {
   const first = await request(url, { headers: { range: `bytes=0-${readAhead - 1}` } });
-  if (first.status === 206) {
+  // 416: the file is empty.
+  if (first.status !== 416) {
+    const bytes = await bytesOf(await checked(first, url), url);
+    if (first.status !== 206) return memorySource(bytes, url);
     const total = Number(/^bytes 0-\d+\/(\d+)$/.exec(first.headers.get('content-range') ?? '')?.[1] ?? NaN);
-    const bytes = await bytesOf(first, url);
     if (bytes.length === Math.min(total, readAhead)) return rangeSource(url, total, bytes);
   }
-  // Other answers have the file whole, or are of an empty file (416), or hide Content-Range from other origins.
-  if (first.ok && first.status !== 206 && isFile(first, url))
-    return memorySource(await bytesOf(first, url), url);
-  await first.body?.cancel().catch(() => {});
+  // Content-Range is hidden from pages of other origins unless the server allows it.
   return memorySource(await bytesOf(await existing(url), url), url);
 }
 
@@ -127,9 +128,7 @@ function rangeSource(url: string, total: number, first: Uint8Array): ByteSource 
     bytes: total,
     read(offset, length) {
       if (offset < 0 || length < 0 || offset + length > total)
-        return Promise.reject(
-          new RangeError(`${url}: bytes ${offset}+${length} are outside its ${total}`),
-        );
+        return Promise.reject(new RangeError(`${url}: bytes ${offset}+${length} are outside its ${total}`));
       const result = before.then(async () => {
         if (offset < at || offset + length > at + held.length) await fetchFrom(offset, length);
         return held.subarray(offset - at, offset - at + length);

@@ -29,6 +29,11 @@ export async function openModel(idOrDir: string, options: HubOptions = {}): Prom
   if (typeof idOrDir !== 'string' || idOrDir === '') {
     throw new ArgumentError(`model: must be a folder or a hub id, got ${JSON.stringify(idOrDir)}`);
   }
+  if (typeof process === 'undefined') {
+    throw new ArgumentError(
+      `model: '${idOrDir}' is a folder or a hub id, which a browser cannot open; give httpFiles('https://…') instead`,
+    );
+  }
   const { isFolder, localFiles } = await import('./node/local-files.ts');
   if (await isFolder(idOrDir)) return localFiles(idOrDir);
   if (!isHubId(idOrDir))

@@ -15,7 +15,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { cpu } from '@darkroom/backend-cpu';
 import { DarkroomError, keep, log, openSafetensors, tensor, writeSafetensors } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
-import { fileSource } from '../loading/node/local-files.ts';
+import { fileSource, localFiles } from '../loading/node/local-files.ts';
 import { editJson, emoji, modelCopy, temporaryFolder } from '../node/testing.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
@@ -48,6 +48,20 @@ async function editWeights(path: string, edit: (tensors: Map<string, Tensor>) =>
   writeFileSync(path, Buffer.concat(chunks));
   for (const t of new Set([...all, ...tensors.values()])) t.dispose();
 }
+
+test('files of any kind stand in for a folder; where there is no disk, a folder is refused with the way out', async () => {
+  const files = localFiles(model, 'elsewhere');
+  const pipe = await StableDiffusionPipeline.fromPretrained(files, { device });
+  expect(pipe.index['_class_name']).toBe('StableDiffusionPipeline');
+  pipe.dispose();
+  editJson(join(model, 'model_index.json'), (c) => delete c['vae']);
+  await expect(StableDiffusionPipeline.fromPretrained(files, { device })).rejects.toThrow(
+    "elsewhere/model_index.json: names no 'vae'",
+  );
+  vi.stubGlobal('process', undefined);
+  const refused = load().finally(() => vi.unstubAllGlobals());
+  await expect(refused).rejects.toThrow("which a browser cannot open; give httpFiles('https://…') instead");
+});
 
 describe('a bad folder is refused whole', () => {
   const cases: readonly [string, () => Promise<void> | void, string[]][] = [

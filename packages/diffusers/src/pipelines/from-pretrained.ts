@@ -1,5 +1,5 @@
-// fromPretrained: a folder or hub id → components. model_index.json names class and library of each; every config
-// and weight file is checked before it is used, and an error leaves nothing on the device.
+// fromPretrained: a folder, hub id or other files → components. model_index.json names class and library of each; every
+// config and weight file is checked before it is used, and an error leaves nothing on the device.
 
 import { ArgumentError, FormatError, isDType, isFloat } from '@darkroom/core';
 import type { AnyModule, Device, DType } from '@darkroom/core';
@@ -84,7 +84,7 @@ export async function loadModel(
 
 /** The components of a pipeline folder by name, in model_index.json's spelling; `given` ones are taken as they are. */
 export async function loadComponents(
-  idOrDir: string,
+  model: string | ModelFiles,
   options: LoadOptions,
   given: Readonly<Record<string, unknown>>,
   required: readonly string[],
@@ -97,7 +97,8 @@ export async function loadComponents(
   }
   if (!options.device)
     throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
-  const files = await openModel(idOrDir, options);
+  const isFiles = typeof model === 'object' && model !== null;
+  const files = isFiles ? model : await openModel(model, options);
   const index = await readJson(files, 'model_index.json');
   for (const name of required) {
     const entry = index[name];

@@ -4,6 +4,7 @@
 import { cast, compileAhead, concat, keep, map, scope, Scope, Tensor, tensor, toAsync } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import { Image } from '../image/image.ts';
+import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
 import { progressBar } from '../progress/progress.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
@@ -133,12 +134,12 @@ export class StableDiffusionPipeline extends Callable {
   }
 
   /**
-   * Loads a pipeline from a folder or hub id. Components given in `components` are taken as they are (a scheduler,
-   * a vae, …); the safety checker is never loaded unless given.
+   * Loads a pipeline from a folder, a hub id or other files (httpFiles in a page). Components given in `components`
+   * are taken as they are (a scheduler, a vae, …); the safety checker is never loaded unless given.
    * @throws FormatError naming file and key when a file is missing, damaged, of an unknown class or does not fit.
    */
   static async fromPretrained(
-    idOrDir: string,
+    model: string | ModelFiles,
     options: LoadOptions & { readonly components?: Partial<StableDiffusionComponents> },
   ): Promise<StableDiffusionPipeline> {
     const given = options.components ?? {};
@@ -149,7 +150,7 @@ export class StableDiffusionPipeline extends Callable {
       }),
     );
     const { components, index } = await loadComponents(
-      idOrDir,
+      model,
       options,
       byFile,
       Object.values(componentFolders),

@@ -1,0 +1,16 @@
+// How the page is served and built: from the packages' sources, for any static server, with the model beside it.
+
+import { fileURLToPath } from 'node:url';
+import { defaultClientConditions, defineConfig } from 'vite';
+import { modelFiles } from './model-files.ts';
+
+export default defineConfig({
+  root: fileURLToPath(new URL('.', import.meta.url)),
+  base: './',
+  // Not a single-page app: a missing file must be a 404, not the page.
+  appType: 'mpa',
+  publicDir: false,
+  resolve: { conditions: ['@darkroom/source', ...defaultClientConditions] },
+  worker: { format: 'es' },
+  plugins: [modelFiles('models/emoji-64')],
+});
