@@ -3,7 +3,9 @@ import { createTypeScriptImportResolver } from 'eslint-import-resolver-typescrip
 import importX from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
-const portable = ['core', 'backend-cpu', 'backend-webgpu', 'diffusers'].map((p) => `packages/${p}/src/**`);
+const portable = ['core', 'backend-cpu', 'gpu-kernels', 'backend-webgpu', 'diffusers'].map(
+  (p) => `packages/${p}/src/**`,
+);
 const platform = ['packages/*/src/**/node/**', 'packages/diffusers/src/cli/**', '**/*.test.ts'];
 
 export default tseslint.config(

@@ -1,8 +1,9 @@
 // Finding an adapter and asking it for all that kernels can use.
 
 import { DeviceError } from '@darkroom/core';
+import type { DType } from '@darkroom/core';
 import { advice, hardwareIsPossible, openGpu } from '#gpu';
-import type { Traits } from './wgsl/shader.ts';
+import type { Traits } from '@darkroom/gpu-kernels';
 
 export interface AdapterOptions {
   /** Which GPU where there are two; default: the fast one. */
@@ -48,7 +49,7 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     });
     const granted = device.limits;
     const traits: Traits = {
-      f16: device.features.has('shader-f16'),
+      natives: new Set<DType>(device.features.has('shader-f16') ? ['float16'] : []),
       bindingBytes: Math.floor(granted.maxStorageBufferBindingSize / 256) * 256,
       bindings: granted.maxStorageBuffersPerShaderStage,
       workgroupBytes: granted.maxComputeWorkgroupStorageSize,

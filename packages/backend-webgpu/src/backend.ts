@@ -8,12 +8,15 @@ import type {
   Buffer,
   Caps,
   Choice,
+  CustomOp,
   DType,
   Kernel,
   KernelOp,
   Queue,
   Slice,
 } from '@darkroom/core';
+import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
+import type { Binding, Dispatch, Traits } from '@darkroom/gpu-kernels';
 import type { OpenedAdapter } from './adapter.ts';
 import { Encoder } from './device/encoder.ts';
 import { Faults } from './device/faults.ts';
@@ -23,12 +26,11 @@ import { Memory } from './device/memory.ts';
 import type { GpuMemory } from './device/memory.ts';
 import { Programs } from './device/programs.ts';
 import type { Program } from './device/programs.ts';
-import { factoryOf } from './kernels/index.ts';
-import { foldWidth } from './wgsl/shader.ts';
-import type { Binding, Pass, Traits } from './wgsl/shader.ts';
+import { customGroups, customSource } from './custom.ts';
+import { wgsl } from './wgsl.ts';
 
 interface Step {
-  readonly pass: Pass;
+  readonly pass: Dispatch;
   readonly program: Program;
 }
 interface Prepared {
@@ -86,7 +88,7 @@ export class WebGpuBackend implements Backend {
       maxBindings: traits.bindings,
       peak: {},
       bandwidth: 0,
-      fingerprint: `${facts.description}${facts.software ? ', software' : ''}${traits.f16 ? ', shader-f16' : ''}`,
+      fingerprint: `${facts.description}${facts.software ? ', software' : ''}${traits.natives.has('float16') ? ', shader-f16' : ''}`,
     };
   }
 
@@ -157,6 +159,7 @@ export class WebGpuBackend implements Backend {
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    if (op.kind === 'custom') return customSource(op, args) ? [{ id: op.name }] : [];
     return factoryOf(op)
       .choices(op, args, this.#traits)
       .map((id) => ({ id }));
@@ -164,8 +167,10 @@ export class WebGpuBackend implements Backend {
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
     const build = (wide: boolean): Prepared => {
+      if (op.kind === 'custom') return this.#custom(op, args);
       const plan = factoryOf(op).prepare(op, args, choice.id, this.#traits, wide);
-      const steps = plan.passes.map((pass) => ({ pass, program: this.#programs.of(pass.source) }));
+      const f16 = this.#traits.natives.has('float16');
+      const steps = plan.passes.map((pass) => ({ pass, program: this.#programs.of(wgsl(pass.text, f16)) }));
       return { steps, scratch: plan.scratch ?? [] };
     };
     let plain: Prepared | undefined;
@@ -177,6 +182,17 @@ export class WebGpuBackend implements Backend {
       plain: () => (plain ??= build(false)),
     };
     return kernel;
+  }
+
+  #custom(op: CustomOp, args: readonly ArgSpec[]): Prepared {
+    const pass: Dispatch = {
+      bindings: args.map((_, arg) => ({ arg, piece: 0 })),
+      params: new Uint32Array(4),
+      offsets: [],
+      scalars: [],
+      groups: customGroups(args),
+    };
+    return { steps: [{ pass, program: this.#programs.of(customSource(op, args)!) }], scratch: [] };
   }
 
   /** Compiles every kernel prepared so far that has not run yet. @throws DeviceError naming one that does not. */
@@ -201,19 +217,13 @@ export class WebGpuBackend implements Backend {
     }
   }
 
-  #dispatch(pass: Pass, program: Program, slices: readonly Slice[], scalars: readonly number[]): void {
+  #dispatch(pass: Dispatch, program: Program, slices: readonly Slice[], scalars: readonly number[]): void {
     const encoder = this.#encoder;
-    const { params } = pass;
-    const window = Encoder.window(params.length);
+    const window = Encoder.window(pass.params.length);
     const at = encoder.reserve(window);
-    const word = at / 4;
-    encoder.words.set(params, word);
-    for (const { word: w, arg, unitBytes } of pass.offsets) {
-      if (arg < slices.length) encoder.words[word + w] = this.#firstUnit(slices[arg]!, unitBytes);
-    }
-    for (const { word: w, scalar, bits } of pass.scalars) {
-      encoder.words[word + w] = scalarBits(scalars[scalar]!, bits);
-    }
+    const first = (arg: number, unitBytes: number): number =>
+      arg < slices.length ? this.#firstUnit(slices[arg]!, unitBytes) : 0;
+    fillParams(pass, encoder.words, at / 4, first, scalars);
     const windows = pass.bindings.map((b) => this.#window(b, pass, slices));
     const group = this.#groups.of(program, window, windows);
     for (const { memory } of windows) encoder.touch(memory);
@@ -228,7 +238,7 @@ export class WebGpuBackend implements Backend {
   }
 
   /** The part of a buffer that one binding covers: all of it where the device allows, else from the slice on. */
-  #window({ arg, piece }: Binding, pass: Pass, slices: readonly Slice[]): Window {
+  #window({ arg, piece }: Binding, pass: Dispatch, slices: readonly Slice[]): Window {
     const slice = slices[arg];
     if (!slice) {
       const memory = this.#scratch[arg - slices.length]!;
@@ -308,20 +318,9 @@ export class WebGpuBackend implements Backend {
 }
 
 /** A user's own kernel has no parameters: its arguments are bound where they start. */
-const isCustom = (pass: Pass): boolean => pass.offsets.length === 0;
+const isCustom = (pass: Dispatch): boolean => pass.offsets.length === 0;
 const bindsAtSlices = ({ steps }: Prepared): boolean => steps.length === 1 && isCustom(steps[0]!.pass);
 
 /** Scratch numbers that no kernel uses: for a binding nobody reads, and for copies of aliased arguments. */
 const spareScratch = 4;
 const aliasScratch = 8;
-
-const oneFloat = new Float32Array(1);
-const itsWord = new Uint32Array(oneFloat.buffer);
-
-/** A run-time number as the word a shader reads. */
-function scalarBits(value: number, bits: 'f32' | 'low' | 'high'): number {
-  if (bits === 'low') return value >>> 0;
-  if (bits === 'high') return Math.floor(value / 2 ** 32) >>> 0;
-  oneFloat[0] = value;
-  return itsWord[0]!;
-}

@@ -4,4 +4,4 @@ export { webgpu } from './open.ts';
 export type { WebGpuOptions } from './open.ts';
 export type { AdapterOptions } from './adapter.ts';
 export { WebGpuBackend } from './backend.ts';
-export { foldWidth } from './wgsl/shader.ts';
+export { foldWidth } from '@darkroom/gpu-kernels';

@@ -5,14 +5,14 @@ import type { DeviceOptions } from '@darkroom/core';
 import { openAdapter } from './adapter.ts';
 import type { AdapterOptions } from './adapter.ts';
 import { WebGpuBackend } from './backend.ts';
-import type { Traits } from './wgsl/shader.ts';
+import type { Traits } from '@darkroom/gpu-kernels';
 
 export interface WebGpuOptions extends AdapterOptions, DeviceOptions {
   /**
-   * Pretends that the device has less than it has: no shader-f16, or bindings of at most `bindingBytes` (a multiple of
+   * Pretends that the device has less than it has: no native float16, or bindings of at most `bindingBytes` (a multiple of
    * 256). For tests of the paths that other devices take.
    */
-  readonly restrict?: Partial<Pick<Traits, 'f16' | 'bindingBytes' | 'bindings' | 'unroll'>>;
+  readonly restrict?: Partial<Pick<Traits, 'natives' | 'bindingBytes' | 'bindings' | 'unroll'>>;
 }
 
 /**

@@ -2,7 +2,7 @@
 // asynchronously, by `ready`.
 
 import { DeviceError } from '@darkroom/core';
-import type { ProgramSource } from '../wgsl/shader.ts';
+import type { ProgramSource } from '../wgsl.ts';
 import type { Faults } from './faults.ts';
 
 export interface Program {

@@ -2,9 +2,9 @@
 
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Layout, MatmulOp } from '@darkroom/core';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
-import type { Access } from '../wgsl/access.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
+import type { Access } from '../text/access.ts';
 import { broadcastStrides } from './dimensions.ts';
 import { epilogueOf } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';

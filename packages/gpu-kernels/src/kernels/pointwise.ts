@@ -2,9 +2,9 @@
 
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Expr, FillOp, MapOp, RandomOp } from '@darkroom/core';
-import { render } from '../wgsl/render.ts';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
+import { render } from '../text/render.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
 import { broadcastStrides, collapse, orderedBy, quads } from './dimensions.ts';
 import { usesIndex } from './expressions.ts';
 import { flatThreads, groupsFor } from './kernel.ts';

@@ -4,10 +4,10 @@
 
 import { activations, elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
 import type { ArgSpec, Expr, GroupNormOp, Layout } from '@darkroom/core';
-import { render } from '../wgsl/render.ts';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
-import type { Access } from '../wgsl/access.ts';
+import { render } from '../text/render.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
+import type { Access } from '../text/access.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
 import { acrossLanes } from './rows.ts';
 

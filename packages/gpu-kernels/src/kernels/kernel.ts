@@ -2,7 +2,7 @@
 // kernels/ provides for its kind of op.
 
 import type { ArgSpec, KernelOp } from '@darkroom/core';
-import type { Pass, Traits } from '../wgsl/shader.ts';
+import type { Pass, Traits } from '../text/shader.ts';
 
 export interface KernelPlan {
   readonly passes: readonly Pass[];

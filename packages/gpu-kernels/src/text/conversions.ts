@@ -1,4 +1,4 @@
-// Conversions between float32 and the narrow dtypes, in WGSL: to nearest even, integers truncated and saturated, as
+// Conversions between float32 and the narrow dtypes, in kernel text: to nearest even, integers truncated and saturated, as
 // core's encode() does. Written out in integers because WGSL leaves rounding and NaN to the implementation.
 
 export const conversions = {

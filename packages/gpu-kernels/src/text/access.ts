@@ -1,5 +1,5 @@
-// How a shader reads and writes the elements of one argument, by dtype: as floats (or raw bits, for copies), one at a
-// time or four. Types narrower than a word that WGSL cannot store share 32-bit words; single stores into them are
+// How a kernel reads and writes the elements of one argument, by dtype: as floats (or raw bits, for copies), one at a
+// time or four. Types narrower than a word that a device cannot store share 32-bit words; single stores into them are
 // atomic, since neighbours belong to other invocations. An argument wider than a binding is bound in pieces.
 
 import type { DType } from '@darkroom/core';
@@ -8,11 +8,18 @@ import { conversions } from './conversions.ts';
 
 export type Width = 1 | 4;
 
+/** One storage binding: an array of `stored` values. 'atomic<u32>' where single narrow elements are stored. */
+export interface BufferText {
+  readonly name: string;
+  readonly stored: string;
+  readonly mode: 'read' | 'write';
+}
+
 export interface Access {
   readonly width: Width;
   /** Type of what get() gives and set() takes. */
   readonly type: string;
-  readonly declarations: readonly string[];
+  readonly buffers: readonly BufferText[];
   readonly functions: ReadonlyMap<string, string>;
   /** Element (or quad) at an index expression. */
   get(index: string): string;
@@ -27,7 +34,7 @@ interface AccessOptions {
   readonly mode: 'read' | 'write';
   readonly raw: boolean;
   readonly pieces: number;
-  readonly f16: boolean;
+  readonly natives: ReadonlySet<DType>;
   readonly bindingBytes: number;
 }
 
@@ -45,8 +52,7 @@ export function accessOf(o: AccessOptions): Access {
   const { name, width, mode, pieces } = o;
   const form = o.raw ? rawForm(o) : floatForm(o);
   const arrays = Array.from({ length: pieces }, (_, i) => (i === 0 ? name : `${name}_${i}`));
-  const kind = mode === 'read' ? 'read' : 'read_write';
-  const declarations = arrays.map((a) => `var<storage, ${kind}> ${a}: array<${form.stored}>;`);
+  const buffers = arrays.map((a): BufferText => ({ name: a, stored: form.stored, mode }));
   const functions = new Map<string, string>(form.needs.map((n) => [n, conversions[n]]));
   // Unit e of the argument is unit e - i·unit of piece i.
   const unit = o.bindingBytes / (width * dtypes[o.dtype].bytes);
@@ -68,7 +74,7 @@ export function accessOf(o: AccessOptions): Access {
   return {
     width,
     type: form.type,
-    declarations,
+    buffers,
     functions,
     get: (index) => `${name}_get(${index})`,
     set: (index, value) => `${name}_set(${index}, ${value});`,
@@ -104,9 +110,19 @@ function packed(
   };
 }
 
-function floatForm({ dtype, width, mode, f16 }: AccessOptions): Form {
+/** Element types of devices that store narrow dtypes natively; converting to them rounds as encode() does. */
+const nativeTypes: Readonly<Partial<Record<DType, string>>> = {
+  float16: 'f16',
+  bfloat16: 'bf16',
+  uint8: 'u8',
+  bool: 'boolean',
+};
+
+function floatForm({ dtype, width, mode, natives }: AccessOptions): Form {
   const quad = width === 4;
   const type = quad ? 'vec4<f32>' : 'f32';
+  const native = nativeTypes[dtype];
+  if (native !== undefined && natives.has(dtype)) return plain(quad ? `vec4<${native}>` : native, type);
   switch (dtype) {
     case 'float32':
       return plain(type, type);
@@ -120,7 +136,6 @@ function floatForm({ dtype, width, mode, f16 }: AccessOptions): Form {
             : `${a}[${e}] = to_i32(${v});`,
       };
     case 'float16':
-      if (f16) return plain(quad ? 'vec4<f16>' : 'f16', type);
       if (!quad)
         return packed(
           2,
@@ -181,11 +196,12 @@ function halves(decode: 'from_f16' | 'from_bf16', encode: 'to_f16' | 'to_bf16'):
 }
 
 /** Bits as they are: copies between equal dtypes are exact, NaN payloads and large integers included. */
-function rawForm({ dtype, width, mode, f16 }: AccessOptions): Form {
+function rawForm({ dtype, width, mode, natives }: AccessOptions): Form {
   const { bytes } = dtypes[dtype];
   if (bytes === 4) return width === 4 ? plain('vec4<u32>', 'vec4<u32>') : plain('u32', 'u32');
   if (width === 4) return bytes === 2 ? plain('vec2<u32>', 'vec2<u32>') : plain('u32', 'u32');
-  if (dtype === 'float16' && f16) return plain('f16', 'f16');
+  const native = nativeTypes[dtype];
+  if (native !== undefined && natives.has(dtype)) return plain(native, native);
   const same = (x: string): string => x;
   return packed(bytes === 2 ? 2 : 4, mode, 'u32', same, same, []);
 }

@@ -1,8 +1,8 @@
 // The epilogue of products: an expression of the accumulator and extra inputs, rendered where the result is stored.
 
 import type { ArgSpec, Expr } from '@darkroom/core';
-import { render } from '../wgsl/render.ts';
-import type { Shader } from '../wgsl/shader.ts';
+import { render } from '../text/render.ts';
+import type { Shader } from '../text/shader.ts';
 import { broadcastStrides } from './dimensions.ts';
 
 /**

@@ -1,15 +1,17 @@
-// Builds one compute shader and the data its dispatch needs. Shapes, strides and offsets are run-time parameters, so
-// that one compiled pipeline serves every size; what changes the text (dtypes, ranks, widths, tiles) makes another.
+// Builds one compute kernel and the data its dispatch needs. Shapes, strides and offsets are run-time parameters, so
+// that one compiled kernel serves every size; what changes the text (dtypes, ranks, widths, tiles) makes another.
+// The language of the texts is the subset of WGSL that is C++ too once declarations are rewritten: a backend assembles
+// the parts in its own dialect.
 
 import type { ArgSpec, DType } from '@darkroom/core';
 import { dtypes, invariant, span, UnsupportedOpError } from '@darkroom/core';
 import { accessOf } from './access.ts';
-import type { Access, Width } from './access.ts';
+import type { Access, BufferText, Width } from './access.ts';
 
 /** What a device allows and offers, as far as shaders care. */
 export interface Traits {
-  /** shader-f16: float16 is stored and loaded natively; without it two share a 32-bit word. */
-  readonly f16: boolean;
+  /** Narrow dtypes that are stored and loaded natively; the others share 32-bit words. */
+  readonly natives: ReadonlySet<DType>;
   /** Bytes one storage binding may cover: multiple of 256. */
   readonly bindingBytes: number;
   /** Storage bindings of one shader. */
@@ -20,11 +22,18 @@ export interface Traits {
   readonly unroll: boolean;
 }
 
-/** What a pipeline is compiled from. `signature`: 'r' or 'w' for each storage binding. */
-export interface ProgramSource {
+/** What a kernel is compiled from, before it is put into a language. */
+export interface KernelText {
   readonly label: string;
-  readonly code: string;
-  readonly signature: string;
+  readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
+  readonly buffers: readonly BufferText[];
+  readonly shared: readonly { readonly name: string; readonly type: string; readonly length: number }[];
+  /** Functions in the order of their calls: callees first. They see params as P.name, and the buffers. */
+  readonly functions: readonly string[];
+  /** Invocations of a workgroup. */
+  readonly threads: number;
+  /** Statements that see `group` and `tid`. Workgroups from P.groups on do nothing. */
+  readonly body: string;
 }
 
 /** One storage binding: a piece of an argument. Arguments past the kernel's own are its scratch buffers. */
@@ -34,8 +43,7 @@ export interface Binding {
 }
 
 /** One dispatch, as data. Words of `params` named by `offsets` and `scalars` are filled in at each run. */
-export interface Pass {
-  readonly source: ProgramSource;
+export interface Dispatch {
   readonly bindings: readonly Binding[];
   readonly params: Uint32Array<ArrayBuffer>;
   readonly offsets: readonly { readonly word: number; readonly arg: number; readonly unitBytes: number }[];
@@ -46,6 +54,11 @@ export interface Pass {
   }[];
   /** Workgroups in all; dispatched as rows of `foldWidth`. */
   readonly groups: number;
+}
+
+/** A dispatch and what it runs. */
+export interface Pass extends Dispatch {
+  readonly text: KernelText;
 }
 
 /** Workgroups in one row of a dispatch: below WebGPU's guaranteed 65535, and a shift in the shader. */
@@ -66,14 +79,13 @@ export class Shader {
   readonly #args: readonly ArgSpec[];
   readonly #params = new Map<string, Param>();
   readonly #words: number[] = [];
-  readonly #declarations: string[] = [];
+  readonly #buffers: BufferText[] = [];
+  readonly #shared = new Map<string, KernelText['shared'][number]>();
   readonly #functions = new Map<string, string>();
   readonly #bindings: Binding[] = [];
-  readonly #accesses: Access[] = [];
-  #signature = '';
   #reads = 0;
-  readonly #offsets: Pass['offsets'][number][] = [];
-  readonly #scalars: Pass['scalars'][number][] = [];
+  readonly #offsets: Dispatch['offsets'][number][] = [];
+  readonly #scalars: Dispatch['scalars'][number][] = [];
 
   constructor(traits: Traits, label: string, args: readonly ArgSpec[]) {
     this.traits = traits;
@@ -141,15 +153,18 @@ export class Shader {
   ): Access {
     const { bindingBytes } = this.traits;
     const pieces = piecesOf(bytes, bindingBytes);
-    const access = accessOf({ name, dtype, width, mode, raw, pieces, f16: this.traits.f16, bindingBytes });
-    const first = this.#bindings.length;
-    for (let piece = 0; piece < pieces; piece++) {
-      this.#bindings.push({ arg, piece });
-      this.#signature += mode === 'read' ? 'r' : 'w';
-    }
-    this.#declarations.push(
-      ...access.declarations.map((d, i) => `@group(0) @binding(${first + i + 1}) ${d}`),
-    );
+    const access = accessOf({
+      name,
+      dtype,
+      width,
+      mode,
+      raw,
+      pieces,
+      natives: this.traits.natives,
+      bindingBytes,
+    });
+    for (let piece = 0; piece < pieces; piece++) this.#bindings.push({ arg, piece });
+    this.#buffers.push(...access.buffers);
     for (const [fn, text] of access.functions) this.#functions.set(fn, text);
     const at = this.u32(`${name}_at`, 0);
     invariant(at === `P.${name}_at`, 'offset parameter');
@@ -158,7 +173,6 @@ export class Shader {
       arg,
       unitBytes: width * dtypes[dtype].bytes,
     });
-    this.#accesses.push(access);
     return access;
   }
 
@@ -168,7 +182,7 @@ export class Shader {
   }
   /** A workgroup array; gives its name. */
   shared(name: string, type: string, length: number): string {
-    this.#functions.set(`shared ${name}`, `var<workgroup> ${name}: array<${type}, ${length}>;`);
+    this.#shared.set(name, { name, type, length });
     return name;
   }
 
@@ -203,23 +217,17 @@ export class Shader {
           `this device has ${bindings}`,
       );
     }
-    const count = this.u32('groups', groups);
-    const fields = [...this.#params.values()].map((p) => `${p.name}: ${p.type}`).join(', ');
-    const code = [
-      this.traits.f16 ? 'enable f16;' : '',
-      `struct Params { ${fields} }`,
-      '@group(0) @binding(0) var<uniform> P: Params;',
-      ...this.#declarations,
-      ...this.#functions.values(),
-      `@compute @workgroup_size(${threads})`,
-      'fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) wid: vec3<u32>) {',
-      `  let group = wid.x + wid.y * ${foldWidth}u;`,
-      `  if (group >= ${count}) { return; }`,
-      `  ${body}`,
-      '}',
-    ].join('\n');
+    this.u32('groups', groups);
     return {
-      source: { label: this.label, code, signature: this.#signature },
+      text: {
+        label: this.label,
+        params: [...this.#params.values()].map(({ name, type }) => ({ name, type })),
+        buffers: this.#buffers,
+        shared: [...this.#shared.values()],
+        functions: [...this.#functions.values()],
+        threads,
+        body,
+      },
       bindings: this.#bindings,
       params: Uint32Array.from(this.#words),
       offsets: this.#offsets,
@@ -232,4 +240,25 @@ export class Shader {
 /** Bindings that an argument of `bytes` needs: its first byte may lie up to 255 bytes into the first. */
 export function piecesOf(bytes: number, bindingBytes: number): number {
   return bytes <= bindingBytes - 256 ? 1 : Math.ceil((bytes + 256) / bindingBytes);
+}
+
+/** Writes the parameters of a run into words[at…]. `firstUnit`: where an argument starts, in units of its array. */
+export function fillParams(
+  dispatch: Dispatch,
+  words: Uint32Array,
+  at: number,
+  firstUnit: (arg: number, unitBytes: number) => number,
+  scalars: readonly number[],
+): void {
+  words.set(dispatch.params, at);
+  for (const { word, arg, unitBytes } of dispatch.offsets) words[at + word] = firstUnit(arg, unitBytes);
+  for (const { word, scalar, bits } of dispatch.scalars) {
+    const value = scalars[scalar]!;
+    if (bits === 'low') words[at + word] = value >>> 0;
+    else if (bits === 'high') words[at + word] = Math.floor(value / 2 ** 32) >>> 0;
+    else {
+      floatBits[0] = value;
+      words[at + word] = wordBits[0]!;
+    }
+  }
 }

@@ -5,8 +5,8 @@
 
 import { elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
 import { epilogueOf } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';

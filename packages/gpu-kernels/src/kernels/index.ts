@@ -1,9 +1,8 @@
-// The kernel factory of every op kind. A forgotten kind does not compile.
+// The kernel factory of every op kind but custom, whose sources are a backend's own. A forgotten kind does not compile.
 
 import type { KernelOp } from '@darkroom/core';
 import { attention } from './attention.ts';
 import { conv2d } from './conv2d.ts';
-import { custom } from './custom.ts';
 import { groupNorm } from './group-norm.ts';
 import type { KernelFactory } from './kernel.ts';
 import { matmul } from './matmul.ts';
@@ -11,7 +10,10 @@ import { copy, gather, resize } from './moves.ts';
 import { fill, map, random } from './pointwise.ts';
 import { layerNorm, reduce, rmsNorm, softmax } from './rows.ts';
 
-const factories: { readonly [K in KernelOp['kind']]: KernelFactory<Extract<KernelOp, { kind: K }>> } = {
+/** The ops that every GPU backend runs with these kernels. */
+export type SharedOp = Exclude<KernelOp, { kind: 'custom' }>;
+
+const factories: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<KernelOp, { kind: K }>> } = {
   map,
   reduce,
   matmul,
@@ -26,9 +28,8 @@ const factories: { readonly [K in KernelOp['kind']]: KernelFactory<Extract<Kerne
   fill,
   resize,
   random,
-  custom,
 };
 
-export function factoryOf(op: KernelOp): KernelFactory<KernelOp> {
-  return factories[op.kind] as unknown as KernelFactory<KernelOp>;
+export function factoryOf(op: SharedOp): KernelFactory<SharedOp> {
+  return factories[op.kind] as unknown as KernelFactory<SharedOp>;
 }

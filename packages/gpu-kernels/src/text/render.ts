@@ -1,4 +1,4 @@
-// Pointwise expressions as WGSL. Every distinct sub-expression becomes one `let`, for one float or four at a time.
+// Pointwise expressions as kernel text. Every distinct sub-expression becomes one `let`, for one float or four at a time.
 
 import { exprKey } from '@darkroom/core';
 import type { BinaryFn, DType, Expr, UnaryFn } from '@darkroom/core';
@@ -130,11 +130,12 @@ export function render(
   return { code: lines.join('\n  '), value };
 }
 
-/** A float32 constant as WGSL text. */
+/** A float32 constant; always with a point or an exponent, which C++ asks for. */
 function literal(x: number, infinity: () => string): string {
   const f = Math.fround(x);
   if (!Number.isFinite(f)) return f > 0 ? infinity() : `(-${infinity()})`;
-  return Object.is(f, -0) ? '(-0.0f)' : `${f < 0 ? '(' : ''}${f}f${f < 0 ? ')' : ''}`;
+  const digits = /[.e]/.test(`${Math.abs(f)}`) ? `${Math.abs(f)}` : `${Math.abs(f)}.0`;
+  return f < 0 || Object.is(f, -0) ? `(-${digits}f)` : `${digits}f`;
 }
 
 /** Rounds a value as a store into `dtype` would; undefined where nothing changes. */

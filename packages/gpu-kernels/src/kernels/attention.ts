@@ -5,9 +5,9 @@
 
 import { elementCount, span } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
-import type { Access } from '../wgsl/access.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
+import type { Access } from '../text/access.ts';
 import { broadcastStrides } from './dimensions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
 import { acrossLanes } from './rows.ts';

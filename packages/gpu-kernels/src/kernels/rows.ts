@@ -3,10 +3,10 @@
 
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Expr, LayerNormOp, ReduceOp, RmsNormOp, SoftmaxOp } from '@darkroom/core';
-import { mathFunction } from '../wgsl/math.ts';
-import { render } from '../wgsl/render.ts';
-import { Shader } from '../wgsl/shader.ts';
-import type { Traits } from '../wgsl/shader.ts';
+import { mathFunction } from '../text/math.ts';
+import { render } from '../text/render.ts';
+import { Shader } from '../text/shader.ts';
+import type { Traits } from '../text/shader.ts';
 import { collapse } from './dimensions.ts';
 import type { Dimensions } from './dimensions.ts';
 import { usesIndex } from './expressions.ts';

@@ -2,8 +2,8 @@
 
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, CopyOp, GatherOp, ResizeOp } from '@darkroom/core';
-import { Shader } from '../wgsl/shader.ts';
-import type { Pass, Traits } from '../wgsl/shader.ts';
+import { Shader } from '../text/shader.ts';
+import type { Pass, Traits } from '../text/shader.ts';
 import { collapse, orderedBy, quads } from './dimensions.ts';
 import { flatThreads, groupsFor } from './kernel.ts';
 import type { KernelFactory } from './kernel.ts';

@@ -2,7 +2,7 @@
 // workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
 // where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
 
-import type { Shader } from '../wgsl/shader.ts';
+import type { Shader } from '../text/shader.ts';
 
 /** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. */
 export interface Tile {
