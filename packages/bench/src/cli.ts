@@ -1,12 +1,18 @@
-// The bench command: peers | op | pipeline | sd15. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | op | pipeline | sd15. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { cpu } from '@darkroom/backend-cpu';
 import type { Device } from '@darkroom/core';
 import { benchOps } from './ops.ts';
 import { benchPeers } from './peers.ts';
+import { benchWebgpuPeers } from './peers/webgpu/parent.ts';
+import type { PeerRow } from './peers/webgpu/parent.ts';
+import { candidateNames } from './peers/webgpu/protocol.ts';
+import type { CandidateName } from './peers/webgpu/protocol.ts';
+import { workIds, works } from './peers/webgpu/work.ts';
+import type { WorkId } from './peers/webgpu/work.ts';
 import { benchPipeline } from './pipeline.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
@@ -37,6 +43,17 @@ function finish(options: Options, device: string, kind: string, result: unknown)
   if (options.json) writeJson(options.json, { kind, environment: env, result });
 }
 
+const webgpuPeerCells = (row: PeerRow): Record<string, string | number> => ({
+  name: row.name,
+  'best ms': round(row.fastestMs, 2),
+  'median ms': round(row.medianMs, 2),
+  'GFLOP/s': round(row.gflops, 2),
+  'first run s': round(row.firstMs / 1000, 2),
+  runs: row.samples,
+  'includes readback': row.includesReadback ? 'yes' : 'no',
+  form: row.form,
+});
+
 const program = new Command('bench').description('benchmarks; nothing here is a test');
 const common = (command: Command): Command =>
   command
@@ -58,6 +75,40 @@ common(program.command('peers').description('matmul and conv2d beside ONNX Runti
     finish(options, 'cpu', 'peers', rows);
   },
 );
+
+program
+  .command('webgpu-peers')
+  .description('matmul, conv2d and attention on one WebGPU adapter beside other libraries, same run')
+  .option('--json <file>', 'write everything as JSON')
+  .option('--seconds <s>', 'time a candidate gets in each round', '0.4')
+  .option('--rounds <n>', 'rounds, candidates interleaved', '4')
+  .addOption(new Option('--work <names...>', 'which work').choices(workIds).default([...workIds]))
+  .addOption(
+    new Option('--only <names...>', 'which candidates').choices(candidateNames).default([...candidateNames]),
+  )
+  .action(async (options: Options & { work: WorkId[]; only: CandidateName[] }) => {
+    const result = await benchWebgpuPeers({
+      ...timing(options),
+      works: options.work,
+      candidates: options.only,
+      onProgress: (line) => process.stderr.write(`${line}\n`),
+    });
+    for (const { work, rows, ratio } of result.works) {
+      process.stdout.write(`\n${works[work].title}\n${table(rows.map(webgpuPeerCells))}\n`);
+      if (ratio)
+        process.stdout.write(
+          `darkroom is ${ratio.fastest.toFixed(2)} times as fast as ${ratio.peer}, the best peer (by medians ${ratio.median.toFixed(2)})\n`,
+        );
+    }
+    for (const failure of result.failures) process.stderr.write(`did not run: ${failure}\n`);
+    process.stdout.write(
+      `\n${Object.entries(result.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')}\n`,
+    );
+    finish(options, result.adapter, 'webgpu-peers', result);
+    if (result.failures.length > 0) process.exitCode = 1;
+  });
 
 common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes")).action(
   async (filter: string | undefined, options: Options) => {

@@ -1,63 +1,10 @@
 // The same matmul and convolution through ONNX Runtime: its native CPU kernels and its WebAssembly build.
-// Models are encoded here by hand (protobuf of onnx.proto): one node, float32, opset 17.
 
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Candidate } from '../measure.ts';
-
-const varint = (value: number): number[] => {
-  const out: number[] = [];
-  for (let v = value; ; v = Math.floor(v / 128)) {
-    if (v < 128) return [...out, v];
-    out.push((v % 128) | 128);
-  }
-};
-const integer = (field: number, value: number): number[] => [...varint(field << 3), ...varint(value)];
-const block = (field: number, bytes: readonly number[]): number[] => [
-  ...varint((field << 3) | 2),
-  ...varint(bytes.length),
-  ...bytes,
-];
-const text = (s: string): number[] => [...new TextEncoder().encode(s)];
-
-interface OnnxTensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-}
-
-function valueInfo({ name, shape }: OnnxTensor): number[] {
-  const dims = shape.flatMap((d) => block(1, integer(1, d)));
-  return [...block(1, text(name)), ...block(2, block(1, [...integer(1, 1), ...block(2, dims)]))];
-}
-
-function model(
-  op: string,
-  inputs: readonly OnnxTensor[],
-  output: OnnxTensor,
-  ints: Readonly<Record<string, readonly number[]>>,
-): Uint8Array {
-  const attributes = Object.entries(ints).flatMap(([name, values]) =>
-    block(5, [...block(1, text(name)), ...values.flatMap((v) => integer(8, v)), ...integer(20, 7)]),
-  );
-  const node = [
-    ...inputs.flatMap((t) => block(1, text(t.name))),
-    ...block(2, text(output.name)),
-    ...block(4, text(op)),
-    ...attributes,
-  ];
-  const graph = [
-    ...block(1, node),
-    ...block(2, text('g')),
-    ...inputs.flatMap((t) => block(11, valueInfo(t))),
-    ...block(12, valueInfo(output)),
-  ];
-  return Uint8Array.from([
-    ...integer(1, 8),
-    ...block(7, graph),
-    ...block(8, [...block(1, []), ...integer(2, 17)]),
-  ]);
-}
+import { encodeModel } from './onnx-model.ts';
 
 export interface MatmulWork {
   readonly m: number;
@@ -117,15 +64,14 @@ async function candidate(
 }
 
 export async function onnxMatmul(build: Build, threads: number, w: MatmulWork): ReturnType<typeof candidate> {
-  const bytes = model(
-    'MatMul',
-    [
+  const bytes = encodeModel({
+    inputs: [
       { name: 'a', shape: [w.m, w.k] },
       { name: 'b', shape: [w.k, w.n] },
     ],
-    { name: 'y', shape: [w.m, w.n] },
-    {},
-  );
+    nodes: [{ op: 'MatMul', inputs: ['a', 'b'], output: 'y' }],
+    output: { name: 'y', shape: [w.m, w.n] },
+  });
   return candidate(build, threads, bytes, { a: [w.a, [w.m, w.k]], b: [w.b, [w.k, w.n]] });
 }
 
@@ -134,17 +80,14 @@ export async function onnxConv(build: Build, threads: number, w: ConvWork): Retu
   const [n, , h, width] = w.xShape as [number, number, number, number];
   const [o, , kh, kw] = w.wShape as [number, number, number, number];
   const y = [n, o, h + 2 * w.pad - kh + 1, width + 2 * w.pad - kw + 1];
-  const bytes = model(
-    'Conv',
-    [
+  const attributes = { kernel_shape: [kh, kw], pads: [w.pad, w.pad, w.pad, w.pad] };
+  const bytes = encodeModel({
+    inputs: [
       { name: 'x', shape: w.xShape },
       { name: 'w', shape: w.wShape },
     ],
-    { name: 'y', shape: y },
-    {
-      kernel_shape: [kh, kw],
-      pads: [w.pad, w.pad, w.pad, w.pad],
-    },
-  );
+    nodes: [{ op: 'Conv', inputs: ['x', 'w'], output: 'y', attributes }],
+    output: { name: 'y', shape: y },
+  });
   return candidate(build, threads, bytes, { x: [w.x, w.xShape], w: [w.w, w.wShape] });
 }

@@ -162,9 +162,11 @@ export const conv2d: KernelFactory<Conv2dOp> = {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
     const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
     const [channels, pixels] = [Math.max(1, o / op.groups), Math.max(1, n * oh * ow)];
-    return (pixelRows(args.at(-1)!) ? tilesFor(pixels, channels) : tilesFor(channels, pixels)).map(
-      (t) => t.id,
-    );
+    return (
+      pixelRows(args.at(-1)!)
+        ? tilesFor(pixels, channels, traits.unroll)
+        : tilesFor(channels, pixels, traits.unroll)
+    ).map((t) => t.id);
   },
   prepare: plan,
 };

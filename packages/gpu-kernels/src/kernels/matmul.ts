@@ -138,7 +138,7 @@ export const matmul: KernelFactory<MatmulOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
     const [m, n] = args.at(-1)!.layout.shape.slice(-2) as [number, number];
-    return tilesFor(Math.max(1, m), Math.max(1, n)).map((t) => t.id);
+    return tilesFor(Math.max(1, m), Math.max(1, n), traits.unroll).map((t) => t.id);
   },
   prepare: plan,
 };

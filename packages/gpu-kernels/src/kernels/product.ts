@@ -23,6 +23,8 @@ const tile = (m: number, n: number, k: number, rows: number, columns: number): T
   columns,
 });
 export const tiles: readonly Tile[] = [
+  tile(64, 128, 16, 8, 8),
+  tile(128, 64, 16, 8, 8),
   tile(64, 64, 16, 8, 8),
   tile(32, 64, 16, 8, 8),
   tile(32, 32, 16, 8, 8),
@@ -30,11 +32,14 @@ export const tiles: readonly Tile[] = [
   tile(8, 64, 16, 4, 16),
 ];
 
-/** Tiles for an m × n product, best guess first: least padding, then the largest. */
-export function tilesFor(m: number, n: number): readonly Tile[] {
+/**
+ * Tiles for an m × n product, best guess first: least padding, then the largest, which reads least. GPUs (`unroll`)
+ * run short of registers with more than 64 results an invocation: there such tiles are candidates for tuning only.
+ */
+export function tilesFor(m: number, n: number, unroll: boolean): readonly Tile[] {
   const padded = (t: Tile): number => (Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n) / (m * n);
-  // A larger tile reads less, so it may pad a quarter more before a smaller one is better.
-  const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n);
+  const crowded = (t: Tile): number => (unroll && (t.m * t.n) / (t.rows * t.columns) > 64 ? 1.5 : 1);
+  const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n) * crowded(t);
   return [...tiles].sort((a, b) => price(a) - price(b));
 }
 
