@@ -66,7 +66,7 @@ describe('generate', () => {
     [['--steps', 'x'], 2, "must be an integer, got 'x'"],
     [['--steps', '-3'], 1, 'numInferenceSteps: must be an integer >= 1, got -3'],
     [['--width', '65'], 1, 'width: must be divisible by 4'],
-    [['--device', 'abacus'], 1, "device: must be one of auto, cpu, webgpu, got 'abacus'"],
+    [['--device', 'abacus'], 1, "device: must be one of auto, cpu, webgpu, cuda, got 'abacus'"],
     [['--seed', '-1'], 2, 'must be an integer from 0 to 2^64 - 1'],
     [['--dtype', 'int4'], 1, 'int4'],
     [['--model', './nowhere'], 1, 'nowhere'],

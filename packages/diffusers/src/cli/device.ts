@@ -1,28 +1,39 @@
-// Devices by name, for the command line. 'auto' takes the best there is: a hardware GPU through WebGPU, else the CPU.
-// A software WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
+// Devices by name, for the command line. 'auto' takes the best there is: an NVIDIA GPU through CUDA, a hardware GPU
+// through WebGPU, else the CPU. A software WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
 
 import { cpu } from '@darkroom/backend-cpu';
+import { cuda } from '@darkroom/backend-cuda';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { ArgumentError, DeviceError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 
-export const deviceNames = ['auto', 'cpu', 'webgpu'] as const;
+export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
 /** Opens a device. @throws ArgumentError for a name that is not one of deviceNames. */
 export async function openDevice(name: string, options: { threads?: number } = {}): Promise<Device> {
   switch (name) {
     case 'auto':
-      try {
-        return await webgpu({ software: 'never' });
-      } catch (error) {
-        if (!(error instanceof DeviceError)) throw error;
-        return cpu(options);
-      }
+      return (
+        (await unlessMissing(() => cuda())) ??
+        (await unlessMissing(() => webgpu({ software: 'never' }))) ??
+        cpu(options)
+      );
     case 'cpu':
       return cpu(options);
     case 'webgpu':
       return webgpu();
+    case 'cuda':
+      return cuda();
     default:
       throw new ArgumentError(`device: must be one of ${deviceNames.join(', ')}, got '${name}'`);
+  }
+}
+
+async function unlessMissing(open: () => Promise<Device>): Promise<Device | undefined> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof DeviceError) return undefined;
+    throw error;
   }
 }

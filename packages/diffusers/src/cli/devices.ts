@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import { cpu } from '@darkroom/backend-cpu';
+import { cuda, diagnose } from '@darkroom/backend-cuda';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { DeviceError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
@@ -17,7 +18,9 @@ async function describe(
     device = await open();
   } catch (error) {
     if (!(error instanceof DeviceError)) throw error;
-    return [`${name.padEnd(7)} missing: ${error.message.replace(`${name}: `, '')}`];
+    return [
+      `${name.padEnd(7)} missing: ${error.message.replace(`${name}: `, '').replace(/ \(tried .*\)$/s, '')}`,
+    ];
   }
   const lines = [`${name.padEnd(7)} ${device.caps.fingerprint}`, `        ${more(device)}`];
   device[Symbol.dispose]();
@@ -25,6 +28,17 @@ async function describe(
 }
 
 const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
+
+/** Where each of CUDA's libraries was found, or looked for. */
+function libraryLines(): string[] {
+  const { addon, libraries } = diagnose();
+  if ('missing' in addon) return [];
+  return Object.entries(libraries).map(([name, report]) =>
+    report.found
+      ? `        ${name}: ${report.path} (${report.from})`
+      : `        ${name}: not found; looked at ${report.looked.map((place) => place.split(/ \(|: /)[0]).join(', ')}`,
+  );
+}
 
 export function devicesCommand(): Command {
   return new Command('devices').description('list devices, and what is missing for more').action(async () => {
@@ -47,7 +61,12 @@ export function devicesCommand(): Command {
           );
         },
       )),
-      'cuda    missing: this version has no CUDA backend',
+      ...(await describe(
+        'cuda',
+        () => cuda(),
+        ({ caps }) => `float16 and bfloat16 native, ${mib(caps.maxBufferBytes)}`,
+      )),
+      ...libraryLines(),
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
   });

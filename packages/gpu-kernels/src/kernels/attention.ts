@@ -67,10 +67,11 @@ function problem(
     const base = `${which}_base + (${row}) * ${unit(i, 2)}`;
     if (widths[i] === 4) return accesses[i]!.get(`${base} + ${at}`);
     const step = s.u32(`${which}_step`, layouts[i]!.strides[3]!);
-    const lane = (j: number): string => {
-      const value = accesses[i]!.get(`${base} + ((${at}) * 4u + ${j}u) * ${step}`);
-      return ragged ? `select(0.0, ${value}, (${at}) * 4u + ${j}u < ${D})` : value;
-    };
+    const lane = (j: number): string =>
+      accesses[i]!.getIf(
+        `${base} + ((${at}) * 4u + ${j}u) * ${step}`,
+        ragged ? `(${at}) * 4u + ${j}u < ${D}` : 'true',
+      );
     return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
   };
   const put = (row: string, at: string, value: string): string => {

@@ -82,10 +82,9 @@ function plan(
     setup: pixel,
     segment: tap,
     load: (slot, at) => {
-      if (wideX)
-        return `select(vec4<f32>(), ${read.get(`${slot}_at + ${at} / 4u`)}, ${slot}_in && ${inside(at, 0)})`;
+      if (wideX) return read.getIf(`${slot}_at + ${at} / 4u`, `${slot}_in && ${inside(at, 0)}`);
       const lane = (i: number): string =>
-        `select(0.0, ${read.get(`${slot}_at + (${at} + ${i}u) * ${SC}`)}, ${slot}_in && ${inside(at, i)})`;
+        read.getIf(`${slot}_at + (${at} + ${i}u) * ${SC}`, `${slot}_in && ${inside(at, i)}`);
       return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
     },
   };
@@ -97,17 +96,16 @@ function plan(
     setup: (slot, col) => lanes.map((i) => pixel(`${slot}_${i}`, `${col} + ${i}u`)).join('\n  '),
     segment: (slot) => lanes.map((i) => tap(`${slot}_${i}`)).join('\n  '),
     load: (slot, at) =>
-      `vec4<f32>(${lanes.map((i) => `select(0.0, ${read.get(`${slot}_${i}_at + ${at} * ${SC}`)}, ${slot}_${i}_in && ${inside(at, 0)})`).join(', ')})`,
+      `vec4<f32>(${lanes.map((i) => read.getIf(`${slot}_${i}_at + ${at} * ${SC}`, `${slot}_${i}_in && ${inside(at, 0)}`)).join(', ')})`,
   };
   const wRows: Operand = {
     along: wc <= wo ? 'k' : 'other',
     cheap: true,
     setup: (slot, row) => `let ${slot} = w_group + min(${row}, ${OG} - 1u) * ${WO};`,
     load: (slot, at) => {
-      if (wideW)
-        return `select(vec4<f32>(), ${weights.get(`${slot} + w_tap + ${at} / 4u`)}, ${inside(at, 0)})`;
+      if (wideW) return weights.getIf(`${slot} + w_tap + ${at} / 4u`, inside(at, 0));
       const lane = (i: number): string =>
-        `select(0.0, ${weights.get(`${slot} + w_tap + (${at} + ${i}u) * ${WC}`)}, ${inside(at, i)})`;
+        weights.getIf(`${slot} + w_tap + (${at} + ${i}u) * ${WC}`, inside(at, i));
       return `vec4<f32>(${lanes.map(lane).join(', ')})`;
     },
   };
@@ -117,7 +115,7 @@ function plan(
     setup: (slot, col) =>
       `let ${slot} = w_group + min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${OG} - 1u)) * ${WO};`,
     load: (slot, at) =>
-      `vec4<f32>(${lanes.map((i) => `select(0.0, ${weights.get(`${slot}[${i}] + w_tap + ${at} * ${WC}`)}, ${inside(at, 0)})`).join(', ')})`,
+      `vec4<f32>(${lanes.map((i) => weights.getIf(`${slot}[${i}] + w_tap + ${at} * ${WC}`, inside(at, 0))).join(', ')})`,
   };
 
   const [m, cols] = last ? [pixels, og] : [og, pixels];

@@ -20,10 +20,7 @@ function batchStrides(layout: Layout, batch: readonly number[]): number[] {
 
 /** Four elements along the last index of `at`, each zero where `inside` says so. */
 function gather4(x: Access, at: (i: number) => string, inside: (i: number) => string | undefined): string {
-  const lane = (i: number): string => {
-    const condition = inside(i);
-    return condition === undefined ? x.get(at(i)) : `select(0.0, ${x.get(at(i))}, ${condition})`;
-  };
+  const lane = (i: number): string => x.getIf(at(i), inside(i) ?? 'true');
   return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
 }
 
@@ -79,8 +76,7 @@ function plan(
     setup: (slot, row) => `let ${slot} = base_a + min(${row}, ${M} - 1u) * ${perA};`,
     load: (slot, at) => {
       if (wideA) {
-        const value = x.get(`${slot} + ${at} / 4u`);
-        return exact ? value : `select(vec4<f32>(), ${value}, ${at} < ${K})`;
+        return x.getIf(`${slot} + ${at} / 4u`, exact ? 'true' : `${at} < ${K}`);
       }
       return gather4(
         x,
@@ -98,8 +94,7 @@ function plan(
         : `let ${slot} = base_b; let ${slot}_c = min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${N} - 1u)) * ${perN};`,
     load: (slot, at) => {
       if (wideB) {
-        const value = w.get(`${slot} + ${at} * ${perB}`);
-        return exact ? value : `select(vec4<f32>(), ${value}, ${at} < ${K})`;
+        return w.getIf(`${slot} + ${at} * ${perB}`, exact ? 'true' : `${at} < ${K}`);
       }
       return gather4(
         w,

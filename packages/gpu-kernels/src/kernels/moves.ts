@@ -90,7 +90,7 @@ export const gather: KernelFactory<GatherOp> = {
     );
     const rows = s.u32('rows', table.layout.shape[axis]!);
     const body = `let id = i32(${d.get(s.dot('d', 'i', idStrides))});
-  let source = ${s.dot('t', 'i', tableStrides)} + u32(max(id, 0)) * ${s.u32('row', table.layout.strides[axis]!)};
+  let source = ${s.dot('t', 'i', tableStrides)} + u32(clamp(id, 0, i32(${rows}) - 1)) * ${s.u32('row', table.layout.strides[axis]!)};
   let found = id >= 0 && u32(id) < ${rows};
   ${y.set(s.dot('y', 'i', out.layout.strides), `select(bitcast<f32>(${s.u32('nan', 0x7fc00000)}), ${t.get('source')}, found)`)}`;
     if (shape.length === 0) {

@@ -23,6 +23,8 @@ export interface Access {
   readonly functions: ReadonlyMap<string, string>;
   /** Element (or quad) at an index expression. */
   get(index: string): string;
+  /** As get() where `condition` holds, else zero; then the index may lie outside, and memory there is not read. */
+  getIf(index: string, condition: string): string;
   /** The statement that stores `value` at an index expression. */
   set(index: string, value: string): string;
 }
@@ -66,7 +68,13 @@ export function accessOf(o: AccessOptions): Access {
   const head = `let e = P.${name}_at + i;`;
   const getter = choose((a, e) => `return ${form.load(a, e)};`).replaceAll('; return; }', '; }');
   functions.set(`${name}_get`, `fn ${name}_get(i: u32) -> ${form.type} { ${head} ${getter} }`);
+  // Without a branch: the first element is always there.
+  functions.set(
+    `${name}_get_if`,
+    `fn ${name}_get_if(i: u32, ok: bool) -> ${form.type} { return select(${form.type}(), ${name}_get(select(0u, i, ok)), ok); }`,
+  );
   if (mode === 'write') {
+    functions.delete(`${name}_get_if`);
     const setter = choose((a, e) => form.store(a, e, 'v'));
     functions.set(`${name}_set`, `fn ${name}_set(i: u32, v: ${form.type}) { ${head} ${setter} }`);
     if (form.stored.startsWith('atomic')) functions.delete(`${name}_get`); // loads would have to be atomic too
@@ -77,6 +85,8 @@ export function accessOf(o: AccessOptions): Access {
     buffers,
     functions,
     get: (index) => `${name}_get(${index})`,
+    getIf: (index, condition) =>
+      condition === 'true' ? `${name}_get(${index})` : `${name}_get_if(${index}, ${condition})`,
     set: (index, value) => `${name}_set(${index}, ${value});`,
   };
 }

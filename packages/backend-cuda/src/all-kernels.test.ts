@@ -1,0 +1,59 @@
+// Every kernel text of the shared suite through the real NVRTC: no GPU is needed. Each text is compiled for one of the
+// architectures in turn, so that all texts and all architectures are covered.
+
+import { delimiter } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { definitionOf, Device, nullBackend, Scope } from '@darkroom/core';
+import { buildInput, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import type { KernelCase } from '@darkroom/core/testing';
+import { factoryOf } from '@darkroom/gpu-kernels';
+import type { KernelText } from '@darkroom/gpu-kernels';
+import { compileOptions, sourceOf } from './compiler.ts';
+import { compile, diagnose, explain, loadAddon } from './node/addon.ts';
+import { addonIsMissing, skip } from './node/testing.ts';
+import { traitsOf } from './traits.ts';
+
+const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
+const nvrtc = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.nvrtc;
+const missing = !nvrtc?.found && skip('nvrtc', nvrtc ? explain('nvrtc', nvrtc) : 'the addon is missing');
+const architectures = [75, 80, 86, 89, 90, 100, 120];
+
+/** The texts of a case: every choice, for aligned slices and for others. */
+function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] {
+  using memory = new Scope();
+  if (c.op.kind === 'custom') return [];
+  const { op } = c;
+  const inputs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, on).spec));
+  const args = [...inputs, definitionOf(op).infer(op, inputs)].map(({ dtype, layout }) => ({
+    dtype,
+    layout: { ...layout, offset: 0 },
+  }));
+  const traits = traitsOf({ architecture, sharedBytes: 49152, threads: 1024, emulated: false });
+  return factoryOf(op)
+    .choices(op, args, traits)
+    .flatMap((id) =>
+      [true, false].flatMap((wide) => factoryOf(op).prepare(op, args, id, traits, wide).passes),
+    )
+    .map((pass) => pass.text);
+}
+
+describe.skipIf(missing)('every kernel compiles', () => {
+  const device = new Device(nullBackend());
+  const cases = [
+    ...testCases,
+    ...Object.values(kernelArbitraries(fc)).flatMap((a) => fc.sample(a, { numRuns: 6, seed: 1 })),
+  ];
+  test.each(architectures.map((a, i) => [a, i]))('for sm_%i', { timeout: 300_000 }, (architecture, turn) => {
+    const sources = new Map<string, string>();
+    for (const c of cases)
+      for (const t of textsOf(c, architecture, device)) sources.set(sourceOf(t), t.label);
+    let compiled = 0;
+    for (const [i, [source, label]] of [...sources].entries()) {
+      if (i % architectures.length !== turn) continue;
+      compile(loadAddon().nvrtc, label, source, compileOptions(`sm_${architecture}`));
+      compiled++;
+    }
+    expect(compiled).toBeGreaterThan(15);
+  });
+});

@@ -1,0 +1,59 @@
+// Our declarations of CUDA against NVIDIA's headers, where they are: cuda.h of a toolkit, the others of pip's packages in
+// DARKROOM_SITE_PACKAGES. Elsewhere skipped, unless DARKROOM_REQUIRE names cuda-headers.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { delimiter, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { cudnnAttribute, cudnnKind, cudnnType } from './node/cudnn.ts';
+import { skip } from './node/testing.ts';
+
+const { env } = process;
+const packages = (env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
+const folders = packages
+  .map((p) => join(p, 'nvidia'))
+  .filter((p) => existsSync(p))
+  .flatMap((p) => readdirSync(p).map((name) => join(p, name, 'include')));
+folders.push(join(env['CUDA_HOME'] || '/usr/local/cuda', 'include'));
+
+const lacking = ['cuda.h', 'nvrtc.h', 'cublasLt.h', 'cudnn.h', 'library_types.h'].filter(
+  (header) => !folders.some((f) => existsSync(join(f, header))),
+);
+const compiler = env['CXX'] || 'g++';
+if (spawnSync(compiler, ['--version']).status !== 0) lacking.push(compiler);
+const missing = lacking.length > 0 && skip('cuda-headers', `no ${lacking.join(', ')} here`);
+
+test.skipIf(missing)('every signature, struct and number is that of the headers', () => {
+  const require = createRequire(import.meta.url);
+  // Relative to this process's folder.
+  const addonApi = (require('node-addon-api') as { include_dir: string }).include_dir;
+  const cmakeJs = createRequire(require.resolve('cmake-js/package.json'));
+  const nodeApi = (cmakeJs('node-api-headers') as { include_dir: string }).include_dir;
+  const root = join(fileURLToPath(import.meta.url), '..', '..');
+  const includes = system([resolve(addonApi), nodeApi, ...folders]);
+  const check = join(root, 'native', 'check.cc');
+  expect(compile(['-DNAPI_VERSION=8', ...includes, check])).toBe('');
+});
+
+test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
+  const lines = [
+    ...Object.entries(cudnnKind).map(([name, value]) =>
+      same(`CUDNN_BACKEND_${snake(name)}_DESCRIPTOR`, value),
+    ),
+    ...Object.entries(cudnnAttribute).map(([name, value]) => same(`CUDNN_ATTR_${snake(name)}`, value)),
+    ...Object.entries(cudnnType).map(([name, value]) => same(`CUDNN_TYPE_${snake(name)}`, value)),
+  ];
+  const source = `#include <cudnn.h>\n${lines.join('\n')}\n`;
+  expect(compile([...system(folders), '-Wno-deprecated-declarations', '-x', 'c++', '-'], source)).toBe('');
+});
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, '_$&').toUpperCase();
+const same = (theirs: string, ours: number): string => `static_assert(${theirs} == ${ours}, "${theirs}");`;
+const system = (list: readonly string[]): string[] => list.flatMap((f) => ['-isystem', f]);
+/** What the compiler complains about. */
+function compile(options: readonly string[], input = ''): string {
+  const done = spawnSync(compiler, ['-std=c++17', '-fsyntax-only', ...options], { encoding: 'utf8', input });
+  return done.status === 0 ? '' : done.stderr;
+}

@@ -1,0 +1,8 @@
+// @darkroom/backend-cuda: Darkroom on NVIDIA GPUs.
+
+export { diagnose, openCuda } from './node/addon.ts';
+export type { Cuda, Diagnosis, LibraryReport } from './node/addon.ts';
+export type { LibraryName, SearchOptions } from './node/libraries.ts';
+export { cuda } from './open.ts';
+export type { CudaOptions } from './open.ts';
+export { CudaBackend } from './backend.ts';

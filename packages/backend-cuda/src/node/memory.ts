@@ -1,0 +1,32 @@
+// Device memory in the order of a stream where the device has memory pools, else by the plain calls, which wait.
+
+import type { Address, Driver, Stream } from './native.ts';
+import { deviceAttribute, poolAttribute } from './native.ts';
+
+export interface DeviceMemory {
+  /** What both are ordered by: the stream, or nothing (free then waits for the device). */
+  readonly ordered: boolean;
+  alloc(bytes: number, stream: Stream): Address;
+  free(address: Address, stream: Stream): void;
+  /** Gives unused memory of the pool back to the system. */
+  trim(): void;
+}
+
+export function deviceMemory(driver: Driver, device: number): DeviceMemory {
+  if (driver.deviceAttribute(device, deviceAttribute.memoryPools) !== 1) {
+    return {
+      ordered: false,
+      alloc: (bytes) => driver.alloc(bytes),
+      free: (address) => driver.free(address),
+      trim: () => {},
+    };
+  }
+  // By default the pool gives all back whenever the stream is waited for, and asks the system again after that.
+  driver.poolSet(device, poolAttribute.releaseThreshold, Number.MAX_SAFE_INTEGER);
+  return {
+    ordered: true,
+    alloc: (bytes, stream) => driver.allocAsync(bytes, stream),
+    free: (address, stream) => driver.freeAsync(address, stream),
+    trim: () => driver.poolTrim(device, 0),
+  };
+}

@@ -1,0 +1,39 @@
+// For tests: the emulator, built when it is not. Where it cannot be, tests are skipped with the reason printed, unless
+// DARKROOM_REQUIRE names cuda-emulator (as CI does): then they fail.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { nativeFolder } from './libraries.ts';
+
+/** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
+export function isRequired(name: string): boolean {
+  return (process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes(name);
+}
+
+/** Says why tests are skipped; throws instead where they are required. */
+export function skip(name: string, reason: string): true {
+  if (isRequired(name)) throw new Error(`DARKROOM_REQUIRE=${name}: ${reason}`);
+  console.warn(`skipped: ${reason}`);
+  return true;
+}
+
+/** Builds what is stale. True when there is no addon afterwards. */
+export function addonIsMissing(): boolean {
+  const script = fileURLToPath(new URL('../../native/build.mjs', import.meta.url));
+  const built = spawnSync(process.execPath, [script], { encoding: 'utf8' });
+  if (existsSync(join(nativeFolder(), 'darkroom_cuda.node'))) return false;
+  return skip('cuda-emulator', `${built.stdout}${built.stderr}`.trim());
+}
+
+/** As addonIsMissing, for the emulator: it also needs x86-64 and a g++ at run time. */
+export function emulatorIsMissing(): boolean {
+  if (addonIsMissing()) return true;
+  if (!existsSync(join(nativeFolder(), 'libcuda_emulator.so')))
+    return skip('cuda-emulator', `the CUDA emulator runs on x86-64 Linux, this is ${process.arch}`);
+  const compiler = process.env['CXX'] || 'g++';
+  if (spawnSync(compiler, ['--version']).status !== 0)
+    return skip('cuda-emulator', `the CUDA emulator compiles kernels with ${compiler}, which is not here`);
+  return false;
+}

@@ -1,0 +1,64 @@
+// cuda(): the device that users open.
+
+import { Device } from '@darkroom/core';
+import type { DeviceOptions } from '@darkroom/core';
+import { CudaBackend } from './backend.ts';
+import { Compiler } from './compiler.ts';
+import { labelled, openCuda } from './node/addon.ts';
+import { cubinFiles } from './node/cubin-files.ts';
+import type { SearchOptions } from './node/libraries.ts';
+import { deviceMemory } from './node/memory.ts';
+import { deviceAttribute } from './node/native.ts';
+import { traitsOf } from './traits.ts';
+
+export interface CudaOptions extends SearchOptions, DeviceOptions {
+  /** Which GPU, as the driver counts them; default 0. */
+  readonly index?: number;
+  /** Folder of compiled kernels; false keeps none. Default: DARKROOM_CACHE, XDG_CACHE_HOME or ~/.cache. */
+  readonly kernelCache?: string | false;
+}
+
+/**
+ * Opens an NVIDIA GPU. Each call is a device of its own, on the driver's one context of that GPU.
+ * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing.
+ */
+export async function cuda(options: CudaOptions = {}): Promise<Device> {
+  const { index = 0, kernelCache } = options;
+  const opened = openCuda(options);
+  const { driver, nvrtc } = opened;
+  return labelled('open', () => {
+    const attribute = (id: number): number => driver.deviceAttribute(index, id);
+    const context = driver.contextRetain(index);
+    const use = (): void => driver.contextUse(context);
+    use();
+    const stream = driver.streamCreate(0);
+    const architecture =
+      10 * attribute(deviceAttribute.computeMajor) + attribute(deviceAttribute.computeMinor);
+    const versions = `driver ${driver.version()}, NVRTC ${nvrtc.version()}`;
+    const fingerprint = `${driver.deviceName(index)}, sm_${architecture}, ${versions}${opened.emulated ? ', emulated' : ''}`;
+    const traits = traitsOf({
+      architecture,
+      sharedBytes: attribute(deviceAttribute.sharedBytesPerBlock),
+      threads: attribute(deviceAttribute.maxThreadsPerBlock),
+      emulated: opened.emulated,
+    });
+    const store = kernelCache === false ? undefined : cubinFiles(kernelCache);
+    const compiler = new Compiler(opened, `sm_${architecture}`, versions, store);
+    const backend = new CudaBackend({
+      cuda: opened,
+      compiler,
+      traits,
+      stream,
+      memory: deviceMemory(driver, index),
+      use,
+      fingerprint,
+      totalBytes: driver.deviceBytes(index),
+      close: () => {
+        compiler.dispose();
+        driver.streamDestroy(stream);
+        driver.contextRelease(index);
+      },
+    });
+    return new Device(backend, options);
+  });
+}

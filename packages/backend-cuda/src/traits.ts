@@ -1,0 +1,23 @@
+// What kernels may use of a GPU, from its attributes.
+
+import type { DType } from '@darkroom/core';
+import type { Traits } from '@darkroom/gpu-kernels';
+
+const natives: ReadonlySet<DType> = new Set<DType>(['float16', 'bfloat16', 'uint8', 'bool']);
+
+/** `architecture` as 90 for sm_90; bytes and threads are those of one block. */
+export function traitsOf(gpu: {
+  readonly architecture: number;
+  readonly sharedBytes: number;
+  readonly threads: number;
+  readonly emulated: boolean;
+}): Traits {
+  return {
+    natives,
+    bindingBytes: 2 ** 40, // pointers have no such limit
+    bindings: 64,
+    workgroupBytes: gpu.sharedBytes,
+    invocations: gpu.threads,
+    unroll: !gpu.emulated,
+  };
+}
