@@ -133,6 +133,8 @@ API nvrtcCompileProgram(Program* program, int count, const char* const* options)
     const size_t arch = option.find("sm_");
     if (option.rfind("-D", 0) == 0 || option.rfind("-I", 0) == 0 || option.rfind("-std", 0) == 0)
       command.push_back(option);
+    else if (option == "-fmad=false" || option == "--fmad=false")
+      command.push_back("-ffp-contract=off");
     else if (arch != std::string::npos)
       command.push_back("-D__CUDA_ARCH__=" + std::to_string(atoi(option.c_str() + arch + 3)) + "0");
   }

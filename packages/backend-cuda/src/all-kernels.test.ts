@@ -45,13 +45,13 @@ describe.skipIf(missing)('every kernel compiles', () => {
     ...Object.values(kernelArbitraries(fc)).flatMap((a) => fc.sample(a, { numRuns: 6, seed: 1 })),
   ];
   test.each(architectures.map((a, i) => [a, i]))('for sm_%i', { timeout: 300_000 }, (architecture, turn) => {
-    const sources = new Map<string, string>();
-    for (const c of cases)
-      for (const t of textsOf(c, architecture, device)) sources.set(sourceOf(t), t.label);
+    const sources = new Map<string, KernelText>();
+    for (const c of cases) for (const t of textsOf(c, architecture, device)) sources.set(sourceOf(t), t);
     let compiled = 0;
-    for (const [i, [source, label]] of [...sources].entries()) {
+    for (const [i, [source, text]] of [...sources].entries()) {
       if (i % architectures.length !== turn) continue;
-      compile(loadAddon().nvrtc, label, source, compileOptions(`sm_${architecture}`));
+      const options = compileOptions(`sm_${architecture}`, text.unfused);
+      compile(loadAddon().nvrtc, text.label, source, options);
       compiled++;
     }
     expect(compiled).toBeGreaterThan(15);

@@ -15,23 +15,25 @@ export interface CompiledKernel {
   fn: number | undefined;
   cubin: Uint8Array | undefined;
   readonly source: string;
+  readonly options: readonly string[];
 }
 
 /** All that NVRTC gets for a text. */
 export const sourceOf = (text: KernelText): string => kernelText(vectors + cudaText(text));
 
 /** Warnings are off: a text declares what other variants of it use. */
-export const compileOptions = (architecture: string): readonly string[] => [
+export const compileOptions = (architecture: string, unfused: boolean): readonly string[] => [
   `-arch=${architecture}`,
   '-std=c++17',
   '-default-device',
   '-w',
+  ...(unfused ? ['-fmad=false'] : []),
 ];
 
 export class Compiler {
   readonly #cuda: Cuda;
   readonly #store: CubinStore | undefined;
-  readonly #options: readonly string[];
+  readonly #architecture: string;
   readonly #fingerprint: string;
   readonly #kernels = new Map<string, CompiledKernel>();
   readonly #modules: number[] = [];
@@ -41,7 +43,7 @@ export class Compiler {
     this.#cuda = cuda;
     this.#store = store;
     this.#fingerprint = fingerprint;
-    this.#options = compileOptions(architecture);
+    this.#architecture = architecture;
   }
 
   get count(): number {
@@ -51,10 +53,17 @@ export class Compiler {
   /** The kernel of a text; nothing is compiled yet. */
   of(text: KernelText): CompiledKernel {
     const source = sourceOf(text);
-    let kernel = this.#kernels.get(source);
+    const key = `${text.unfused}\n${source}`;
+    let kernel = this.#kernels.get(key);
     if (!kernel) {
-      kernel = { label: text.label, fn: undefined, cubin: undefined, source };
-      this.#kernels.set(source, kernel);
+      kernel = {
+        label: text.label,
+        fn: undefined,
+        cubin: undefined,
+        source,
+        options: compileOptions(this.#architecture, text.unfused),
+      };
+      this.#kernels.set(key, kernel);
     }
     return kernel;
   }
@@ -64,7 +73,7 @@ export class Compiler {
     if (kernel.fn !== undefined) return kernel.fn;
     const { driver, nvrtc } = this.#cuda;
     kernel.cubin ??= this.#store?.load(this.#key(kernel));
-    if (!kernel.cubin) this.#keep(kernel, compile(nvrtc, kernel.label, kernel.source, this.#options));
+    if (!kernel.cubin) this.#keep(kernel, compile(nvrtc, kernel.label, kernel.source, kernel.options));
     const cubin = kernel.cubin!;
     const module = labelled(kernel.label, () => driver.moduleLoad(cubin));
     this.#modules.push(module);
@@ -79,7 +88,7 @@ export class Compiler {
       waiting.map(async (kernel) => {
         kernel.cubin = this.#store?.load(this.#key(kernel));
         if (kernel.cubin) return;
-        this.#keep(kernel, await compileAsync(this.#cuda.nvrtc, kernel.label, kernel.source, this.#options));
+        this.#keep(kernel, await compileAsync(this.#cuda.nvrtc, kernel.label, kernel.source, kernel.options));
       }),
     );
   }
@@ -90,7 +99,7 @@ export class Compiler {
   }
 
   #key(kernel: CompiledKernel): string {
-    return `${this.#fingerprint}\n${this.#options.join(' ')}\n${kernel.source}`;
+    return `${this.#fingerprint}\n${kernel.options.join(' ')}\n${kernel.source}`;
   }
 
   dispose(): void {

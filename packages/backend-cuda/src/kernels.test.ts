@@ -4,8 +4,10 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import type { Device } from '@darkroom/core';
-import { checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import { definitionOf, Device, Scope } from '@darkroom/core';
+import type { ArgSpec, Backend, Expr, KernelOp } from '@darkroom/core';
+import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { cuda } from './index.ts';
 import { emulatorIsMissing } from './node/testing.ts';
 
@@ -34,6 +36,49 @@ describe.skipIf(missing)('cuda kernels', () => {
           { numRuns: runs },
         );
       });
+    }
+  });
+
+  describe('every tile on tensor cores agrees with the oracle', () => {
+    const half = (
+      shape: number[],
+      layout: 'contiguous' | 'permuted' | 'channelsLast' = 'contiguous',
+    ): InputSpec => ({
+      shape,
+      layout,
+      dtype: 'float16',
+    });
+    const add: Expr = ['add', ['in', 0], ['in', 1]];
+    const conv = { kind: 'conv2d', dilation: [1, 1], groups: 1, epilogue: add } as const;
+    const cases: readonly KernelCase[] = [
+      { name: 'matmul', op: { kind: 'matmul' }, inputs: [half([130, 96]), half([96, 200])] },
+      { name: 'linear', op: { kind: 'matmul', epilogue: add }, inputs: [half([70, 50]), half([50, 90], 'permuted'), half([90])] },
+      { name: 'batches', op: { kind: 'matmul' }, inputs: [half([2, 33, 40]), half([2, 40, 50])] },
+      { name: 'bfloat16', op: { kind: 'matmul' }, inputs: [{ shape: [65, 70], dtype: 'bfloat16' }, { shape: [70, 66], dtype: 'bfloat16' }] },
+      { name: 'conv2d', op: { ...conv, stride: [1, 1], padding: [1, 1, 1, 1] }, inputs: [half([2, 24, 9, 11]), half([40, 24, 3, 3]), half([40, 1, 1])] },
+      { name: 'conv2d nhwc', op: { ...conv, stride: [2, 2], padding: [0, 1, 0, 1] }, inputs: [half([2, 24, 9, 11], 'channelsLast'), half([40, 24, 3, 3], 'channelsLast'), half([40, 1, 1])] },
+    ]; // prettier-ignore
+    test.each(cases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+      using memory = new Scope();
+      const specs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device).spec));
+      const args = [...specs, definitionOf(c.op).infer(c.op, specs)];
+      const ids = device.backend.choices(c.op, args).map(({ id }) => id).filter((id) => id.startsWith('mma')); // prettier-ignore
+      expect(ids.length).toBe(5);
+      for (const id of ids) await checkKernelCase(c, only(id), oracle);
+    });
+
+    /** The device with one choice for products. */
+    function only(id: string): Device {
+      const { backend } = device;
+      const names = ['prepare', 'run', 'alloc', 'free', 'write', 'read', 'readSync'] as const;
+      const bound = Object.fromEntries(
+        names.map((n) => [n, { value: (backend[n] as () => unknown).bind(backend) }]),
+      );
+      const choices = {
+        value: (op: KernelOp, args: readonly ArgSpec[]) =>
+          backend.choices(op, args).filter((choice) => op.kind === 'copy' || choice.id === id),
+      };
+      return new Device(Object.create(backend, { ...bound, choices }) as Backend);
     }
   });
 

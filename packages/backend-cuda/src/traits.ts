@@ -18,6 +18,9 @@ export function traitsOf(gpu: {
     bindings: 64,
     workgroupBytes: gpu.sharedBytes,
     invocations: gpu.threads,
+    tensorCores: new Set<DType>(
+      gpu.architecture >= 80 ? ['float16', 'bfloat16'] : gpu.architecture >= 75 ? ['float16'] : [],
+    ),
     unroll: !gpu.emulated,
   };
 }

@@ -10,7 +10,7 @@ import type { Traits } from '../text/shader.ts';
 import { epilogueOf } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody, tiles, tilesFor } from './product.ts';
+import { productBody, tensorElement, tileOf, tilesFor } from './product.ts';
 import type { Operand } from './product.ts';
 
 /** Whether rows are pixels: the output's channels are adjacent. */
@@ -27,7 +27,7 @@ function plan(
 ): KernelPlan {
   const [x, weight, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const chosen = tiles.find((t) => t.id === tileId)!;
+  const chosen = tileOf(tileId);
   const [, , h, w] = x.shape as [number, number, number, number];
   const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
   const [n, , oh, ow] = out.shape as [number, number, number, number];
@@ -35,7 +35,13 @@ function plan(
   const pixels = n * oh * ow;
   const last = pixelRows(args.at(-1)!);
   // Few input channels: a tile deeper than they are would multiply zeros.
-  const tile = cg <= 4 ? { ...chosen, k: 4 } : cg <= 8 ? { ...chosen, k: 8 } : chosen;
+  const tile = chosen.tensor
+    ? chosen
+    : cg <= 4
+      ? { ...chosen, k: 4 }
+      : cg <= 8
+        ? { ...chosen, k: 8 }
+        : chosen;
   const exact = cg % tile.k === 0;
   const [sn, sc, sh, sw] = x.strides as [number, number, number, number];
   const [wo, wc, wh, ww] = weight.strides as [number, number, number, number];
@@ -141,6 +147,7 @@ function plan(
   let w_group = conv_group * ${OG} * ${WO};
   ${productBody(s, {
     tile,
+    element: tensorElement(traits, args[0]!.dtype, args[1]!.dtype),
     m: last ? PIXELS : OG,
     n: last ? OG : PIXELS,
     k: C,
@@ -159,11 +166,12 @@ export const conv2d: KernelFactory<Conv2dOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
     const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
+    const tensor = tensorElement(traits, args[0]!.dtype, args[1]!.dtype) !== undefined;
     const [channels, pixels] = [Math.max(1, o / op.groups), Math.max(1, n * oh * ow)];
     return (
       pixelRows(args.at(-1)!)
-        ? tilesFor(pixels, channels, traits.unroll)
-        : tilesFor(channels, pixels, traits.unroll)
+        ? tilesFor(pixels, channels, traits.unroll, tensor)
+        : tilesFor(channels, pixels, traits.unroll, tensor)
     ).map((t) => t.id);
   },
   prepare: plan,

@@ -9,7 +9,7 @@ import { broadcastStrides } from './dimensions.ts';
 import { epilogueOf } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody, tiles, tilesFor } from './product.ts';
+import { productBody, tensorElement, tileOf, tilesFor } from './product.ts';
 import type { Operand } from './product.ts';
 
 /** The batch part of a matrix stack, seen from the output's batch dimensions. */
@@ -34,7 +34,7 @@ function plan(
   const [a, b] = [args[0]!.layout, args[1]!.layout];
   const out = args.at(-1)!.layout;
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const tile = tiles.find((t) => t.id === tileId)!;
+  const tile = tileOf(tileId);
   const [m, n] = out.shape.slice(-2) as [number, number];
   const k = a.shape.at(-1)!;
   const batch = out.shape.length > 2 ? out.shape.slice(0, -2) : [1];
@@ -125,7 +125,7 @@ function plan(
   let base_a = ${s.dot('base_a', 'o', quad(strides[0]!, wideA))};
   let base_b = ${s.dot('base_b', 'o', quad(strides[1]!, wideB))};
   let base_y = ${s.dot('base_y', 'o', quad(strides[2]!, wideOut))};
-  ${productBody(s, { tile, m: M, n: N, k: K, a: left, b: right, store })}`;
+  ${productBody(s, { tile, element: tensorElement(traits, args[0]!.dtype, args[1]!.dtype), m: M, n: N, k: K, a: left, b: right, store })}`;
   return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), body)] };
 }
 
@@ -133,7 +133,12 @@ export const matmul: KernelFactory<MatmulOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
     const [m, n] = args.at(-1)!.layout.shape.slice(-2) as [number, number];
-    return tilesFor(Math.max(1, m), Math.max(1, n), traits.unroll).map((t) => t.id);
+    return tilesFor(
+      Math.max(1, m),
+      Math.max(1, n),
+      traits.unroll,
+      tensorElement(traits, args[0]!.dtype, args[1]!.dtype) !== undefined,
+    ).map((t) => t.id);
   },
   prepare: plan,
 };

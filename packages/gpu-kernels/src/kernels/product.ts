@@ -2,7 +2,10 @@
 // workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
 // where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
 
-import type { Shader } from '../text/shader.ts';
+import type { DType } from '@darkroom/core';
+import type { Shader, Traits } from '../text/shader.ts';
+import { loader } from './product-loader.ts';
+import { tensorProductBody } from './tensor-product.ts';
 
 /** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. */
 export interface Tile {
@@ -12,6 +15,8 @@ export interface Tile {
   readonly k: number;
   readonly rows: number;
   readonly columns: number;
+  /** On tensor cores, by four warps. */
+  readonly tensor?: boolean;
 }
 
 const tile = (m: number, n: number, k: number, rows: number, columns: number): Tile => ({
@@ -32,15 +37,41 @@ export const tiles: readonly Tile[] = [
   tile(8, 64, 16, 4, 16),
 ];
 
+/** By four warps; n fits the channel counts of Stable Diffusion, which are multiples of 320. */
+const tensorTile = (m: number, n: number): Tile => ({
+  ...tile(m, n, 32, 8, 16),
+  id: `mma${m}x${n}x32`,
+  tensor: true,
+});
+const tensorTiles: readonly Tile[] = [
+  tensorTile(128, 160),
+  tensorTile(128, 128),
+  tensorTile(128, 64),
+  tensorTile(64, 64),
+  tensorTile(64, 32),
+];
+/** The tile of a choice. */
+export const tileOf = (id: string): Tile => [...tiles, ...tensorTiles].find((t) => t.id === id)!;
+
+/** The format of the tiles on tensor cores, when both operands are of it and the device has them for it. */
+export function tensorElement(traits: Traits, a: DType, b: DType): 'f16' | 'bf16' | undefined {
+  if (a !== b || !traits.tensorCores?.has(a)) return undefined;
+  return a === 'float16' ? 'f16' : a === 'bfloat16' ? 'bf16' : undefined;
+}
+
 /**
  * Tiles for an m × n product, best guess first: least padding, then the largest, which reads least. GPUs (`unroll`)
  * run short of registers with more than 64 results an invocation: there such tiles are candidates for tuning only.
  */
-export function tilesFor(m: number, n: number, unroll: boolean): readonly Tile[] {
+export function tilesFor(m: number, n: number, unroll: boolean, tensor: boolean): readonly Tile[] {
   const padded = (t: Tile): number => (Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n) / (m * n);
-  const crowded = (t: Tile): number => (unroll && (t.m * t.n) / (t.rows * t.columns) > 64 ? 1.5 : 1);
+  const crowded = (t: Tile): number =>
+    !t.tensor && unroll && (t.m * t.n) / (t.rows * t.columns) > 64 ? 1.5 : 1;
   const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n) * crowded(t);
-  return [...tiles].sort((a, b) => price(a) - price(b));
+  const by = (a: Tile, b: Tile): number => price(a) - price(b);
+  const plain = [...tiles].sort(by);
+  // Less than half a small tile is not worth a warp's matrices.
+  return tensor && m >= 16 && n >= 16 ? [...[...tensorTiles].sort(by), ...plain] : plain;
 }
 
 export interface Operand {
@@ -58,6 +89,8 @@ export interface Operand {
 
 export interface Product {
   readonly tile: Tile;
+  /** The format of a tensor tile; default f16. */
+  readonly element?: 'f16' | 'bf16' | undefined;
   /** Texts of the sizes. `k`: length of one segment. */
   readonly m: string;
   readonly n: string;
@@ -70,57 +103,10 @@ export interface Product {
   store(row: string, col: string, v: string): string;
 }
 
-interface Cells {
-  readonly array: string;
-  readonly cells: number;
-  readonly threads: number;
-  /** Texts of a cell's row or first column, its depth within the tile, and its place in the array. */
-  index(cell: string): string;
-  depth(cell: string): string;
-  place(cell: string): string;
-  /** All cells of an invocation have the same index, so that one preparation serves them. */
-  readonly shared: boolean;
-}
-
-/**
- * How a tile of an operand is filled: invocation tid loads the cells tid, tid + threads, … in the order that walks
- * memory forwards. Written out where the device likes many loads in flight, or where every cell has a preparation of
- * its own that is worth keeping; else as a loop, which a software device compiles several times faster.
- */
-function loader(s: Shader, o: Operand, c: Cells): { setup: string; segment: string; loads: string } {
-  const slots = Math.ceil(c.cells / c.threads);
-  const slot0 = `${c.array}_0`;
-  const partial = c.cells % c.threads !== 0;
-  const load = (slot: string, cell: string): string =>
-    `${c.array}[${c.place(cell)}] = ${o.load(slot, `(k0 + ${c.depth(cell)})`)};`;
-  if (!s.traits.unroll && (c.shared || o.cheap)) {
-    const inside = c.shared ? '' : o.setup(slot0, `(${c.index('cell')})`);
-    return {
-      setup: c.shared ? o.setup(slot0, `(${c.index('tid')})`) : '',
-      segment: c.shared ? (o.segment?.(slot0) ?? '') : '',
-      loads: `for (var cell = tid; cell < ${s.u32(`${c.array}_cells`, c.cells)}; cell += ${c.threads}u) { ${inside} ${load(slot0, 'cell')} }`,
-    };
-  }
-  const all = Array.from({ length: slots }, (_, i) => ({
-    slot: `${c.array}_${c.shared ? 0 : i}`,
-    cell: `(tid + ${i * c.threads}u)`,
-    last: partial && i === slots - 1,
-  }));
-  const prepared = c.shared ? all.slice(0, 1) : all;
-  return {
-    setup: prepared.map(({ slot, cell }) => o.setup(slot, `(${c.index(cell)})`)).join('\n  '),
-    segment: prepared.map(({ slot }) => o.segment?.(slot) ?? '').join('\n  '),
-    loads: all
-      .map(({ slot, cell, last }) =>
-        last ? `if (${cell} < ${c.cells}u) { ${load(slot, cell)} }` : load(slot, cell),
-      )
-      .join('\n    '),
-  };
-}
-
 /** The body of the kernel. `tileRow` and `tileCol` are the workgroup's, already decoded. */
 export function productBody(s: Shader, p: Product): string {
   const { tile: t } = p;
+  if (t.tensor) return tensorProductBody(s, p);
   const threads = t.rows * t.columns;
   const kq = t.k / 4;
   const nq = t.n / 4;

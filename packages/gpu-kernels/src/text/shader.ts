@@ -18,6 +18,8 @@ export interface Traits {
   readonly bindings: number;
   readonly workgroupBytes: number;
   readonly invocations: number;
+  /** Dtypes that its tensor cores multiply; only a backend with the wrappers of tensor-product.ts names any. */
+  readonly tensorCores?: ReadonlySet<DType>;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
 }
@@ -32,6 +34,8 @@ export interface KernelText {
   readonly functions: readonly string[];
   /** Invocations of a workgroup. */
   readonly threads: number;
+  /** Products and sums are each rounded, never fused, where the language can say so: as PyTorch's separate ops are. */
+  readonly unfused: boolean;
   /** Statements that see `group` and `tid`. Workgroups from P.groups on do nothing. */
   readonly body: string;
 }
@@ -209,7 +213,7 @@ export class Shader {
    * The finished dispatch of `groups` workgroups of `threads` invocations. `body` sees `group` (its workgroup's number)
    * and `tid` (its own within the workgroup).
    */
-  pass(threads: number, groups: number, body: string): Pass {
+  pass(threads: number, groups: number, body: string, unfused = false): Pass {
     const { bindings, bindingBytes } = this.traits;
     if (this.#bindings.length > bindings) {
       throw new UnsupportedOpError(
@@ -226,6 +230,7 @@ export class Shader {
         shared: [...this.#shared.values()],
         functions: [...this.#functions.values()],
         threads,
+        unfused,
         body,
       },
       bindings: this.#bindings,

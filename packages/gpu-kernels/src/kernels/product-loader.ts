@@ -1,0 +1,55 @@
+// How a tile of an operand comes into workgroup memory; shared by the products with and without tensor cores.
+
+import type { Operand } from './product.ts';
+import type { Shader } from '../text/shader.ts';
+
+export interface Cells {
+  readonly array: string;
+  readonly cells: number;
+  readonly threads: number;
+  /** Texts of a cell's row or first column, its depth within the tile, and its place in the array. */
+  index(cell: string): string;
+  depth(cell: string): string;
+  place(cell: string): string;
+  /** All cells of an invocation have the same index, so that one preparation serves them. */
+  readonly shared: boolean;
+  /** A loaded quad as it is kept; default: as it is. */
+  readonly convert?: (value: string) => string;
+}
+
+/**
+ * How a tile of an operand is filled: invocation tid loads the cells tid, tid + threads, … in the order that walks
+ * memory forwards. Written out where the device likes many loads in flight, or where every cell has a preparation of
+ * its own that is worth keeping; else as a loop, which a software device compiles several times faster.
+ */
+export function loader(s: Shader, o: Operand, c: Cells): { setup: string; segment: string; loads: string } {
+  const { convert = (value: string): string => value } = c;
+  const slots = Math.ceil(c.cells / c.threads);
+  const slot0 = `${c.array}_0`;
+  const partial = c.cells % c.threads !== 0;
+  const load = (slot: string, cell: string): string =>
+    `${c.array}[${c.place(cell)}] = ${convert(o.load(slot, `(k0 + ${c.depth(cell)})`))};`;
+  if (!s.traits.unroll && (c.shared || o.cheap)) {
+    const inside = c.shared ? '' : o.setup(slot0, `(${c.index('cell')})`);
+    return {
+      setup: c.shared ? o.setup(slot0, `(${c.index('tid')})`) : '',
+      segment: c.shared ? (o.segment?.(slot0) ?? '') : '',
+      loads: `for (var cell = tid; cell < ${s.u32(`${c.array}_cells`, c.cells)}; cell += ${c.threads}u) { ${inside} ${load(slot0, 'cell')} }`,
+    };
+  }
+  const all = Array.from({ length: slots }, (_, i) => ({
+    slot: `${c.array}_${c.shared ? 0 : i}`,
+    cell: `(tid + ${i * c.threads}u)`,
+    last: partial && i === slots - 1,
+  }));
+  const prepared = c.shared ? all.slice(0, 1) : all;
+  return {
+    setup: prepared.map(({ slot, cell }) => o.setup(slot, `(${c.index(cell)})`)).join('\n  '),
+    segment: prepared.map(({ slot }) => o.segment?.(slot) ?? '').join('\n  '),
+    loads: all
+      .map(({ slot, cell, last }) =>
+        last ? `if (${cell} < ${c.cells}u) { ${load(slot, cell)} }` : load(slot, cell),
+      )
+      .join('\n    '),
+  };
+}
