@@ -58,6 +58,22 @@ describe.skipIf(missing)('cuda kernels', () => {
       { name: 'conv2d', op: { ...conv, stride: [1, 1], padding: [1, 1, 1, 1] }, inputs: [half([2, 24, 9, 11]), half([40, 24, 3, 3]), half([40, 1, 1])] },
       { name: 'conv2d nhwc', op: { ...conv, stride: [2, 2], padding: [0, 1, 0, 1] }, inputs: [half([2, 24, 9, 11], 'channelsLast'), half([40, 24, 3, 3], 'channelsLast'), half([40, 1, 1])] },
     ]; // prettier-ignore
+    const heads = (
+      d: number,
+      l: number,
+      keys: number,
+      mask: 'none' | 'causal' | 'additive' = 'none',
+    ): KernelCase => ({
+      name: `attention ${l}x${keys} d${d} ${mask}`,
+      op: { kind: 'attention', scale: 1 / Math.sqrt(d), mask },
+      inputs: [half([2, 2, l, d]), half([2, 2, keys, d]), half([2, 2, keys, d], 'permuted')].concat(
+        mask === 'additive' ? [{ shape: [2, 1, l, keys] }] : [],
+      ),
+    });
+    const attentions = [heads(40, 70, 77), heads(64, 130, 130, 'causal'), heads(17, 20, 50, 'additive'), heads(160, 64, 64), heads(256, 5, 40)]; // prettier-ignore
+    test.each(attentions.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+      await checkKernelCase(c, only('mma'), oracle);
+    });
     test.each(cases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
       using memory = new Scope();
       const specs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device).spec));

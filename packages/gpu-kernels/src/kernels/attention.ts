@@ -1,115 +1,21 @@
 // Attention with online softmax (Milakov & Gimelshein, 2018; Dao et al., 2022): the score matrix is never stored.
 // 'rows': an invocation owns one query, keys and values pass through workgroup memory; for heads whose query and
 // result fit in registers. 'blocks': a workgroup owns a block of queries and splits the head among its invocations;
-// for wide heads (the VAE's 512).
+// for wide heads (the VAE's 512). 'mma': on tensor cores, see tensor-attention.ts.
 
 import { elementCount, span } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
-import type { Access } from '../text/access.ts';
-import { broadcastStrides } from './dimensions.ts';
+import { problem } from './attention-problem.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
+import { tensorElement } from './product.ts';
 import { acrossLanes } from './rows.ts';
+import { tensorAttention, widestTensorHead } from './tensor-attention.ts';
 
 /** Widest head of the 'rows' kernel: two vectors of it live in registers. */
 const widestRow = 96;
 /** Quads of queries that one invocation may own; compilers take time that grows with the square of more. */
 const mostQuads = 40;
-
-interface Problem {
-  readonly s: Shader;
-  readonly op: AttentionOp;
-  readonly d: number;
-  readonly q: Access;
-  readonly k: Access;
-  readonly v: Access;
-  readonly y: Access;
-  /** Reads quads of q, k, v (vec4) at a text position; `at` counts quads of the head. */
-  quad(which: 'q' | 'k' | 'v', row: string, at: string): string;
-  /** Statements that store quad `at` of the result row. */
-  put(row: string, at: string, value: string): string;
-  /** Score with scale and mask, given the raw dot product. */
-  score(raw: string, row: string, key: string): string;
-  /** Declares b, h and the bases of every argument from `head` = b · heads + h. */
-  readonly bases: string;
-  readonly keys: string;
-  readonly queries: string;
-}
-
-function problem(
-  label: string,
-  op: AttentionOp,
-  args: readonly ArgSpec[],
-  traits: Traits,
-  wide: boolean,
-): Problem {
-  const [q, k, v] = args.map((a) => a.layout);
-  const out = args.at(-1)!.layout;
-  const [b, heads, l, d] = q!.shape as [number, number, number, number];
-  const keys = k!.shape[2]!;
-  const s = new Shader(traits, label, args);
-  const fits = (layout: ArgSpec['layout']): boolean =>
-    wide && d % 4 === 0 && layout.strides[3] === 1 && layout.strides.slice(0, 3).every((x) => x % 4 === 0);
-  const names = ['q', 'k', 'v', 'y'] as const;
-  const layouts = [q!, k!, v!, out];
-  const widths = layouts.map((layout) => (fits(layout) ? 4 : 1));
-  const accesses = [s.read(0, widths[0] as 1), s.read(1, widths[1] as 1), s.read(2, widths[2] as 1)];
-  const mask = op.mask === 'additive' ? s.read(3) : undefined;
-  const y = s.write(args.length - 1, widths[3] as 1);
-  const unit = (i: number, dim: number): string =>
-    s.u32(`${names[i]}_s${dim}`, layouts[i]!.strides[dim]! / widths[i]!);
-  const D = s.u32('d', d);
-  const ragged = d % 4 !== 0;
-
-  const quad = (which: 'q' | 'k' | 'v', row: string, at: string): string => {
-    const i = names.indexOf(which);
-    const base = `${which}_base + (${row}) * ${unit(i, 2)}`;
-    if (widths[i] === 4) return accesses[i]!.get(`${base} + ${at}`);
-    const step = s.u32(`${which}_step`, layouts[i]!.strides[3]!);
-    const lane = (j: number): string =>
-      accesses[i]!.getIf(
-        `${base} + ((${at}) * 4u + ${j}u) * ${step}`,
-        ragged ? `(${at}) * 4u + ${j}u < ${D}` : 'true',
-      );
-    return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
-  };
-  const put = (row: string, at: string, value: string): string => {
-    const base = `y_base + (${row}) * ${unit(3, 2)}`;
-    if (widths[3] === 4) return y.set(`${base} + ${at}`, value);
-    const step = s.u32('y_step', out.strides[3]!);
-    return `{ let four = ${value}; for (var j = 0u; j < min(4u, ${D} - (${at}) * 4u); j++) { ${y.set(`${base} + ((${at}) * 4u + j) * ${step}`, 'four[j]')} } }`;
-  };
-  const minusInfinity = `-bitcast<f32>(${s.u32('inf', 0x7f800000)})`;
-  const scale = s.f32('scale', op.scale);
-  const maskStrides = mask && broadcastStrides(args[3]!.layout, [b, heads, l, keys]);
-  const score = (raw: string, row: string, key: string): string => {
-    const scaled = `${raw} * ${scale}`;
-    if (op.mask === 'causal') return `select(${scaled}, ${minusInfinity}, ${key} > ${row})`;
-    if (!mask) return scaled;
-    const position = ['b', 'h', `(${row})`, `(${key})`]
-      .flatMap((t, i) => (maskStrides![i] === 0 ? [] : [`${t} * ${s.u32(`mask_s${i}`, maskStrides![i]!)}`]))
-      .join(' + ');
-    return `${scaled} + ${mask.get(position || '0u')}`;
-  };
-  const base = (i: number): string => `let ${names[i]}_base = b * ${unit(i, 0)} + h * ${unit(i, 1)};`;
-  return {
-    s,
-    op,
-    d,
-    q: accesses[0]!,
-    k: accesses[1]!,
-    v: accesses[2]!,
-    y,
-    quad,
-    put,
-    score,
-    bases: `let b = head / ${s.u32('heads', heads)}; let h = head % ${s.u32('heads', heads)};
-  ${[0, 1, 2, 3].map(base).join(' ')}`,
-    keys: s.u32('keys', keys),
-    queries: s.u32('queries', l),
-  };
-}
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -291,20 +197,28 @@ function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide:
   return { passes: [s.pass(threads, b * heads * blockCount, body)] };
 }
 
+/** The format of q, k and v where tensor cores take it. */
+function elementOf(args: readonly ArgSpec[], traits: Traits): 'f16' | 'bf16' | undefined {
+  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype);
+  return args[2]!.dtype === args[0]!.dtype ? element : undefined;
+}
+
 export const attention: KernelFactory<AttentionOp> = {
   choices(op, args, traits) {
     const d = args[0]!.layout.shape[3]!;
     if (args[1]!.layout.shape[2] === 0 || d === 0) return []; // no keys: the definition says what comes out
+    const tensor = elementOf(args, traits) && d <= widestTensorHead ? ['mma'] : [];
     const wide = traits.invocations >= 256 ? ['blocks'] : [];
-    if (d > widestRow) return wide;
+    if (d > widestRow) return [...tensor, ...wide];
     // Several queries an invocation: fewer loads, more registers. A software device has the registers.
     const quads = Math.ceil(d / 4);
     const several = args[0]!.layout.shape[2]! > 64 ? [4, 2].filter((per) => per * quads <= mostQuads) : [];
     const ids = several.map((per) => `rows${per}`);
-    return traits.unroll ? ['rows1', ...ids, ...wide] : [...ids, 'rows1', ...wide];
+    return [...tensor, ...(traits.unroll ? ['rows1', ...ids] : [...ids, 'rows1']), ...wide];
   },
   prepare(op, args, choice, traits, wide) {
     if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
+    if (choice === 'mma') return tensorAttention(op, args, traits, wide, elementOf(args, traits)!);
     if (choice === 'blocks') return blocks(op, args, traits, wide);
     return rows(op, args, traits, wide, Number(choice.slice('rows'.length)));
   },
