@@ -1,10 +1,10 @@
-// The bench command: peers | webgpu-peers | op | pipeline | sd15. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { cpu } from '@darkroom/backend-cpu';
 import type { Device } from '@darkroom/core';
+import { openDevice } from '@darkroom/diffusers/device';
 import { benchOps } from './ops.ts';
 import { benchPeers } from './peers.ts';
 import { benchWebgpuPeers } from './peers/webgpu/parent.ts';
@@ -16,10 +16,12 @@ import type { WorkId } from './peers/webgpu/work.ts';
 import { benchPipeline } from './pipeline.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
+import { verifyCommand } from './verify-command.ts';
 
 interface Options {
   readonly json?: string;
   readonly threads?: string;
+  readonly device?: string;
   readonly seconds: string;
   readonly rounds: string;
 }
@@ -27,7 +29,10 @@ interface Options {
 const round = (x: number, digits = 1): number => Number(x.toFixed(digits));
 
 async function withDevice<T>(options: Options, body: (device: Device) => Promise<T>): Promise<T> {
-  const device = await cpu(options.threads === undefined ? {} : { threads: Number(options.threads) });
+  const device = await openDevice(
+    options.device ?? 'cpu',
+    options.threads === undefined ? {} : { threads: Number(options.threads) },
+  );
   try {
     return await body(device);
   } finally {
@@ -110,8 +115,9 @@ program
     if (result.failures.length > 0) process.exitCode = 1;
   });
 
-common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes")).action(
-  async (filter: string | undefined, options: Options) => {
+common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes"))
+  .option('-d, --device <name>', 'cpu | webgpu | cuda | auto', 'cpu')
+  .action(async (filter: string | undefined, options: Options) => {
     const { rows, fingerprint } = await withDevice(options, async (device) => ({
       rows: await benchOps(device, filter, timing(options)),
       fingerprint: device.caps.fingerprint,
@@ -120,8 +126,7 @@ common(program.command('op').argument('[filter]').description("Stable Diffusion'
       `${table(rows.map((r) => ({ op: r.name, kernel: r.kernel, 'best ms': round(r.ms, 3), p90: round(r.p90, 3), 'GFLOP/s': round(r.gflops), 'GB/s': round(r.gbytes) })))}\n`,
     );
     finish(options, fingerprint, 'op', rows);
-  },
-);
+  });
 
 common(
   program.command('pipeline').option('--model <dir>').description('emoji-64, 25 steps with guidance'),
@@ -143,19 +148,21 @@ common(
   finish(options, fingerprint, 'pipeline', result);
 });
 
-common(
-  program.command('sd15').description('a UNet forward of real size, random weights, 32x32 latents'),
-).action(async (options: Options) => {
-  const { result, fingerprint } = await withDevice(options, async (device) => ({
-    result: await benchSd15(device),
-    fingerprint: device.caps.fingerprint,
-  }));
-  process.stdout.write(
-    `${result.seconds.toFixed(2)} s, ${result.gflops.toFixed(1)} GFLOP/s; weights ${result.weightsMiB} MiB, ` +
-      `peak on the device ${result.peakDeviceMiB} MiB, process ${result.residentMiB} MiB (${result.beyondWeightsMiB} MiB beyond the weights)\n`,
-  );
-  finish(options, fingerprint, 'sd15', result);
-});
+common(program.command('sd15').description('a UNet forward of real size, random weights, 32x32 latents'))
+  .option('-d, --device <name>', 'cpu | webgpu | cuda | auto', 'cpu')
+  .action(async (options: Options) => {
+    const { result, fingerprint } = await withDevice(options, async (device) => ({
+      result: await benchSd15(device),
+      fingerprint: device.caps.fingerprint,
+    }));
+    process.stdout.write(
+      `${result.seconds.toFixed(2)} s, ${result.gflops.toFixed(1)} GFLOP/s; weights ${result.weightsMiB} MiB, ` +
+        `peak on the device ${result.peakDeviceMiB} MiB, process ${result.residentMiB} MiB (${result.beyondWeightsMiB} MiB beyond the weights)\n`,
+    );
+    finish(options, fingerprint, 'sd15', result);
+  });
+
+program.addCommand(verifyCommand());
 
 // A reader that closes early (`| head`) ends us quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

@@ -15,7 +15,8 @@ export interface Environment {
 }
 
 export function environment(device: string): Environment {
-  let commit = 'unknown';
+  // A bundle without its repository says where it came from.
+  let commit = process.env['DARKROOM_COMMIT'] ?? 'unknown';
   try {
     commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
       encoding: 'utf8',
