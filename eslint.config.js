@@ -9,7 +9,7 @@ const portable = ['core', 'backend-cpu', 'gpu-kernels', 'backend-webgpu', 'diffu
 const platform = ['packages/*/src/**/node/**', 'packages/diffusers/src/cli/**', '**/*.test.ts'];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', 'packages/*/lab/**'] },
+  { ignores: ['**/dist/**', '**/node_modules/**', 'packages/*/lab/**', 'dist-gpu/**'] },
   ...tseslint.configs.recommended,
   {
     files: ['packages/*/src/**/*.ts'],
