@@ -1,11 +1,11 @@
-// Which op kinds have fast kernels. reduce, random and custom have none: they run the reference.
+// Which op kinds have fast kernels. random and custom have none: they run the reference.
 
 import type { KernelOp } from '@darkroom/core';
 import type { Factory } from './kernel.ts';
 import { gatherFactory, resizeFactory } from './moves.ts';
 import { copyFactory, fillFactory, mapFactory } from './pointwise.ts';
 import { attentionFactory, conv2dFactory, matmulFactory } from './products.ts';
-import { groupNormFactory, layerNormFactory, rmsNormFactory, softmaxFactory } from './rows.ts';
+import { groupNormFactory, layerNormFactory, reduceFactory, rmsNormFactory, softmaxFactory } from './rows.ts';
 
 const none: Factory = {
   choices: () => [],
@@ -27,7 +27,7 @@ const factories: { readonly [K in KernelOp['kind']]: Factory<Extract<KernelOp, {
   rmsNorm: rmsNormFactory,
   gather: gatherFactory,
   resize: resizeFactory,
-  reduce: none,
+  reduce: reduceFactory,
   random: none,
   custom: none,
 };

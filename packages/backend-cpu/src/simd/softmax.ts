@@ -1,0 +1,87 @@
+// Softmax along any axis but the last of dense float32 data; the last one is in rows.ts. Columns are vectors,
+// so nothing crosses lanes. A column of -infinities gives NaN, as in torch.
+
+import type { Local } from './emitter.ts';
+import type { Engine } from './engine.ts';
+import { exp } from './vector-math.ts';
+import { columnArgs, columnWord, forStrips } from './column-loop.ts';
+
+export interface PreparedSoftmax {
+  /** Byte addresses; y may be x. */
+  run(x: number, y: number): void;
+}
+
+/** x and y are [outer, length, inner], dense; softmax runs along `length`. */
+export function prepareSoftmaxAcross(
+  engine: Engine,
+  outer: number,
+  length: number,
+  inner: number,
+): PreparedSoftmax {
+  if (outer * length * inner === 0) return { run() {} };
+  const code = engine.code('softmax/across', (module) => {
+    module.add(
+      ['i32', 'i32', 'i32'],
+      (f) => {
+        const [p, q, toY] = [f.local('i32'), f.local('i32'), f.local('i32')];
+        const v = f.local('v128');
+        const [args] = f.params as [Local, Local, Local];
+        f.get(args)
+          .mem('i32.load', 4 * columnWord.y)
+          .get(args)
+          .mem('i32.load', 4 * columnWord.x)
+          .op('i32.sub')
+          .set(toY);
+        forStrips(f, ({ vectors, x, end, stride, load, store }) => {
+          const highest = Array.from({ length: vectors }, () => f.local('v128'));
+          const total = Array.from({ length: vectors }, () => f.local('v128'));
+          const rows = (body: () => void): void => {
+            f.get(x).set(p);
+            f.while(
+              () => void f.get(p).get(end).op('i32.ne'),
+              () => {
+                f.get(p).get(toY).op('i32.add').set(q);
+                body();
+                f.bump(p, stride);
+              },
+            );
+          };
+          highest.forEach((h) => void f.f32x4(-Infinity).set(h));
+          total.forEach((t) => void f.f32x4(0).set(t));
+          rows(() =>
+            highest.forEach((h, i) => {
+              load(p, i);
+              f.get(h).op('f32x4.max').set(h);
+            }),
+          );
+          rows(() =>
+            highest.forEach((h, i) => {
+              load(p, i);
+              f.get(h).op('f32x4.sub').set(v);
+              exp(f, v);
+              f.tee(v).get(total[i]!).op('f32x4.add').set(total[i]!);
+              store(q, v, i);
+            }),
+          );
+          rows(() =>
+            total.forEach((t, i) => {
+              load(q, i);
+              f.get(t).op('f32x4.div').set(v);
+              store(q, v, i);
+            }),
+          );
+        });
+      },
+      'tile',
+    );
+  });
+  const args = columnArgs({ length, inner, rowStride: inner, outerStride: length * inner });
+  const tiles = outer * args[columnWord.columnTiles]!;
+  return {
+    run(x, y) {
+      args[columnWord.x] = x;
+      args[columnWord.y] = y;
+      engine.run(code, args, tiles, outer * length * inner * 16);
+    },
+  };
+}
