@@ -1,5 +1,6 @@
 // Devices by name, for the command line. 'auto' takes a hardware GPU through WebGPU, else the CPU; not yet CUDA, which has
-// passed its tests on the emulator only. A software WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
+// passed its tests on the emulator only. A software WebGPU adapter is used only when 'webgpu' is asked for: the CPU
+// backend is several times faster.
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
