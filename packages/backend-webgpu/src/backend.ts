@@ -252,7 +252,8 @@ export class WebGpuBackend implements Backend {
     const offset = first + piece * bindingBytes;
     if (piece > 0 && offset >= size) {
       // The argument ended in the piece before; the shader never gets here, but a binding must be given.
-      const spare = this.#scratchOf(spareScratch, align);
+      // One for reading, one for writing: a dispatch may not do both to a buffer.
+      const spare = this.#scratchOf(arg === slices.length - 1 ? spareScratch + 1 : spareScratch, align);
       return { memory: spare, offset: 0, bytes: spare.gpu.size };
     }
     return { memory, offset, bytes: Math.min(bindingBytes, size - offset) };
