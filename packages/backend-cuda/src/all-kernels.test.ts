@@ -11,13 +11,11 @@ import { factoryOf } from '@darkroom/gpu-kernels';
 import type { KernelText } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { compile, diagnose, explain, loadAddon } from './node/addon.ts';
-import { addonIsMissing, skip } from './node/testing.ts';
-import { traitsOf } from './traits.ts';
+import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
 const nvrtc = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.nvrtc;
 const missing = !nvrtc?.found && skip('nvrtc', nvrtc ? explain('nvrtc', nvrtc) : 'the addon is missing');
-const architectures = [75, 80, 86, 89, 90, 100, 120];
 
 /** The texts of a case: every choice, for aligned slices and for others. */
 function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] {
@@ -29,7 +27,7 @@ function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] 
     dtype,
     layout: { ...layout, offset: 0 },
   }));
-  const traits = traitsOf({ architecture, sharedBytes: 49152, threads: 1024, emulated: false });
+  const traits = traitsOfArchitecture(architecture);
   return factoryOf(op)
     .choices(op, args, traits)
     .flatMap((id) =>

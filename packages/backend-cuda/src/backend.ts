@@ -191,7 +191,7 @@ export class CudaBackend implements Backend {
       fn,
       [x, y, 1],
       [pass.text.threads, 1, 1],
-      0,
+      pass.text.poolBytes,
       this.#streamOf(queue),
       block,
     );

@@ -7,10 +7,16 @@ import { kernelText } from './kernels/device.cu.ts';
 import { compile, compileAsync, labelled } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { CubinStore } from './node/cubin-files.ts';
+import { functionAttribute } from './node/native.ts';
 import { vectors } from './vectors.cu.ts';
+
+/** Bytes of shared memory that a kernel may use without asking. */
+const staticLimit = 48 << 10;
 
 export interface CompiledKernel {
   readonly label: string;
+  /** Shared memory sized at launch. */
+  readonly poolBytes: number;
   /** The driver's handle; loaded at first use. */
   fn: number | undefined;
   cubin: Uint8Array | undefined;
@@ -53,11 +59,12 @@ export class Compiler {
   /** The kernel of a text; nothing is compiled yet. */
   of(text: KernelText): CompiledKernel {
     const source = sourceOf(text);
-    const key = `${text.unfused}\n${source}`;
+    const key = `${text.unfused} ${text.poolBytes}\n${source}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {
       kernel = {
         label: text.label,
+        poolBytes: text.poolBytes,
         fn: undefined,
         cubin: undefined,
         source,
@@ -78,7 +85,12 @@ export class Compiler {
     const module = labelled(kernel.label, () => driver.moduleLoad(cubin));
     this.#modules.push(module);
     kernel.cubin = undefined;
-    return (kernel.fn = labelled(kernel.label, () => driver.moduleFunction(module, entryPoint)));
+    return (kernel.fn = labelled(kernel.label, () => {
+      const fn = driver.moduleFunction(module, entryPoint);
+      if (kernel.poolBytes > staticLimit)
+        driver.functionSet(fn, functionAttribute.maxDynamicSharedBytes, kernel.poolBytes);
+      return fn;
+    }));
   }
 
   /** Compiles all that was asked for and is not loaded, on worker threads. */

@@ -63,6 +63,7 @@ struct Kernel {
 ${text.functions.map(functions).join('\n')}
 KERNEL_FN void run(u32 tid, u32 group) {
   if (group >= P.groups) { return; }
+  ${text.poolBytes > 0 ? 'DYNAMIC_SHARED(char, pool);' : ''}
   ${statements(text.body)}
 }
 };

@@ -4,8 +4,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { definitionOf, Device, Scope } from '@darkroom/core';
-import type { ArgSpec, Backend, Expr, KernelOp } from '@darkroom/core';
+import { activations, definitionOf, Device, Scope } from '@darkroom/core';
+import type { ArgSpec, Backend, DType, Expr, KernelOp } from '@darkroom/core';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { cuda } from './index.ts';
@@ -75,13 +75,98 @@ describe.skipIf(missing)('cuda kernels', () => {
       await checkKernelCase(c, only('mma'), oracle);
     });
     test.each(cases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+      const ids = tensorChoices(c);
+      expect(ids.length).toBeGreaterThanOrEqual(7);
+      for (const id of ids) await checkKernelCase(c, only(id), oracle);
+    });
+
+    // Operands that lie in pieces along k: other kernels, with parts of long sums.
+    const dtype = fc.constantFrom<DType>('float16', 'bfloat16', 'float32');
+    const epilogues: readonly (Expr | undefined)[] = [undefined, add, activations.silu(add)];
+    const product = fc.record({
+      dtype,
+      m: fc.integer({ min: 16, max: 200 }),
+      n: fc.integer({ min: 16, max: 200 }),
+      k: fc.integer({ min: 1, max: 90 }).map((k) => 8 * k),
+      batch: fc.constantFrom<number[]>([], [2], [2, 2]),
+      share: fc.boolean(),
+      which: fc.nat(2),
+      pick: fc.nat(),
+    });
+    test('direct matmul', slow, async () => {
+      const used = new Set<string>();
+      await fc.assert(
+        fc.asyncProperty(product, async ({ dtype, m, n, k, batch, share, which, pick }) => {
+          const epilogue = epilogues[which];
+          const values = 'normal';
+          const inputs: InputSpec[] = [
+            { shape: [...batch, m, k], dtype, values },
+            { shape: [...(share ? [] : batch), k, n], dtype, layout: 'transposed', values },
+            ...(epilogue ? [{ shape: which === 1 ? [n] : [...batch, m, n], dtype }] : []),
+          ];
+          const op: KernelOp = { kind: 'matmul', precision: 'tf32', ...(epilogue && { epilogue }) };
+          await checkOne({ name: 'direct matmul', op, inputs }, pick, used);
+        }),
+        { numRuns: runs },
+      );
+      expect([...used].some((id) => id.includes('/'))).toBe(true);
+    });
+    const image = fc.record({
+      dtype,
+      n: fc.integer({ min: 1, max: 2 }),
+      groups: fc.constantFrom(1, 1, 2),
+      c: fc.integer({ min: 1, max: 12 }).map((c) => 8 * c),
+      o: fc.integer({ min: 16, max: 90 }),
+      h: fc.integer({ min: 4, max: 12 }),
+      w: fc.integer({ min: 4, max: 12 }),
+      kernel: fc.constantFrom<[number, number]>([1, 1], [3, 3], [3, 3], [1, 3]),
+      stride: fc.constantFrom<[number, number]>([1, 1], [2, 2], [2, 1]),
+      dilation: fc.constantFrom<[number, number]>([1, 1], [1, 1], [2, 1]),
+      padding: fc.constantFrom<[number, number, number, number]>([1, 1, 1, 1], [0, 1, 0, 1], [2, 1, 1, 3]),
+      which: fc.nat(2),
+      pick: fc.nat(),
+    });
+    test('direct conv2d', slow, async () => {
+      const used = new Set<string>();
+      await fc.assert(
+        fc.asyncProperty(
+          image,
+          async ({ dtype, n, groups, c, o, h, w, kernel, which, pick, ...geometry }) => {
+            const epilogue = epilogues[which];
+            const op: KernelOp = {
+              kind: 'conv2d',
+              precision: 'tf32',
+              groups,
+              ...geometry,
+              ...(epilogue && { epilogue }),
+            };
+            const inputs: InputSpec[] = [
+              { shape: [n, c * groups, h, w], dtype, layout: 'channelsLast', values: 'normal' },
+              { shape: [o * groups, c, ...kernel], dtype, layout: 'channelsLast', values: 'normal' },
+            ];
+            if (epilogue) inputs.push({ shape: [o * groups, 1, 1], dtype });
+            await checkOne({ name: 'direct conv2d', op, inputs }, pick, used);
+          },
+        ),
+        { numRuns: runs },
+      );
+      expect([...used].some((id) => id.includes('/'))).toBe(true);
+    });
+
+    /** Runs a case with one of its choices for tensor cores. */
+    async function checkOne(c: KernelCase, pick: number, used: Set<string>): Promise<void> {
+      const ids = tensorChoices(c);
+      const id = ids[pick % ids.length];
+      fc.pre(id !== undefined); // too small for them
+      used.add(id);
+      await checkKernelCase(c, only(id), oracle);
+    }
+    function tensorChoices(c: KernelCase): string[] {
       using memory = new Scope();
       const specs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device).spec));
       const args = [...specs, definitionOf(c.op).infer(c.op, specs)];
-      const ids = device.backend.choices(c.op, args).map(({ id }) => id).filter((id) => id.startsWith('mma')); // prettier-ignore
-      expect(ids.length).toBe(5);
-      for (const id of ids) await checkKernelCase(c, only(id), oracle);
-    });
+      return device.backend.choices(c.op, args).map(({ id }) => id).filter((id) => id.startsWith('mma')); // prettier-ignore
+    }
 
     /** The device with one choice for products. */
     function only(id: string): Device {

@@ -39,6 +39,8 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
     const traits = traitsOf({
       architecture,
       sharedBytes: attribute(deviceAttribute.sharedBytesPerBlock),
+      mostSharedBytes: attribute(deviceAttribute.sharedBytesPerBlockOptIn),
+      processors: attribute(deviceAttribute.multiprocessors),
       threads: attribute(deviceAttribute.maxThreadsPerBlock),
       emulated: opened.emulated,
     });

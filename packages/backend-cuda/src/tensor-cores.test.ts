@@ -8,8 +8,7 @@ import type { ArgSpec, KernelOp, Spec } from '@darkroom/core';
 import { factoryOf } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { compile, diagnose, explain, loadAddon } from './node/addon.ts';
-import { addonIsMissing, skip } from './node/testing.ts';
-import { traitsOf } from './traits.ts';
+import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
 const nvrtc = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.nvrtc;
@@ -56,11 +55,11 @@ const heads = (tokens: number): Spec => spec([2, 8, tokens, 40], [tokens * 320, 
 const attentionInputs = [heads(4096), heads(77), heads(77)];
 
 describe.skipIf(missing)('machine code', () => {
-  test.each([75, 80, 86, 89, 90, 100, 120])(
+  test.each(architectures)(
     'of products and attention on tensor cores multiplies matrices on sm_%i',
     { timeout: 120_000 },
     (architecture) => {
-      const traits = traitsOf({ architecture, sharedBytes: 49152, threads: 1024, emulated: false });
+      const traits = traitsOfArchitecture(architecture);
       for (const [op, inputs] of [
         [linear, linearInputs],
         [conv, convInputs],

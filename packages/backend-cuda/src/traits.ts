@@ -9,6 +9,9 @@ const natives: ReadonlySet<DType> = new Set<DType>(['float16', 'bfloat16', 'uint
 export function traitsOf(gpu: {
   readonly architecture: number;
   readonly sharedBytes: number;
+  /** Of one block that asks for more than usual. */
+  readonly mostSharedBytes: number;
+  readonly processors: number;
   readonly threads: number;
   readonly emulated: boolean;
 }): Traits {
@@ -19,8 +22,10 @@ export function traitsOf(gpu: {
     workgroupBytes: gpu.sharedBytes,
     invocations: gpu.threads,
     tensorCores: new Set<DType>(
-      gpu.architecture >= 80 ? ['float16', 'bfloat16'] : gpu.architecture >= 75 ? ['float16'] : [],
+      gpu.architecture >= 80 ? ['float16', 'bfloat16', 'float32'] : gpu.architecture >= 75 ? ['float16'] : [],
     ),
+    poolBytes: gpu.mostSharedBytes,
+    processors: gpu.processors,
     unroll: !gpu.emulated,
   };
 }

@@ -5,6 +5,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Traits } from '@darkroom/gpu-kernels';
+import { traitsOf } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
 
 /** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
@@ -36,4 +38,29 @@ export function emulatorIsMissing(): boolean {
   if (spawnSync(compiler, ['--version']).status !== 0)
     return skip('cuda-emulator', `the CUDA emulator compiles kernels with ${compiler}, which is not here`);
   return false;
+}
+
+/** Kilobytes of shared memory that a block may ask for, by architecture (CUDA's programming guide). */
+const mostShared: Readonly<Record<number, number>> = {
+  75: 64,
+  80: 163,
+  86: 99,
+  89: 99,
+  90: 227,
+  100: 227,
+  120: 99,
+};
+export const architectures: readonly number[] = Object.keys(mostShared).map(Number);
+
+/** What a GPU of an architecture has, to compile for it without one. */
+export function traitsOfArchitecture(architecture: number): Traits {
+  const mostSharedBytes = mostShared[architecture]! * 1024;
+  return traitsOf({
+    architecture,
+    sharedBytes: 49152,
+    mostSharedBytes,
+    processors: 132,
+    threads: 1024,
+    emulated: false,
+  });
 }

@@ -9,10 +9,11 @@ import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
- * 'permuted': memory in reversed order of dimensions; 'sliced': gaps after every row; 'offset': starts late;
+ * 'permuted': memory in reversed order of dimensions; 'transposed': with the last two exchanged; 'sliced': gaps after every row; 'offset': starts late;
  * 'broadcast': the first dimension has stride 0.
  */
-export type InputLayout = 'contiguous' | 'channelsLast' | 'permuted' | 'sliced' | 'offset' | 'broadcast';
+export type InputLayout =
+  'contiguous' | 'channelsLast' | 'permuted' | 'transposed' | 'sliced' | 'offset' | 'broadcast';
 
 export interface InputSpec {
   readonly shape: readonly number[];
@@ -56,6 +57,10 @@ export function buildInput(spec: InputSpec, seed: number, device: Device): Tenso
         const axes = shape.map((_, i) => shape.length - 1 - i);
         return make(shape.toReversed()).permute(...axes);
       }
+      case 'transposed':
+        return shape.length < 2
+          ? make(shape)
+          : make([...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!]).transpose();
       case 'sliced': {
         if (shape.length === 0) return make(shape);
         const wide = [...shape.slice(0, -1), shape.at(-1)! + 3];

@@ -12,7 +12,14 @@ import type { KernelCase } from './kernel-case.ts';
 type Fc = typeof FastCheck.default;
 type Arb<T> = FastCheck.Arbitrary<T>;
 
-const layouts: readonly InputLayout[] = ['contiguous', 'channelsLast', 'permuted', 'sliced', 'offset'];
+const layouts: readonly InputLayout[] = [
+  'contiguous',
+  'channelsLast',
+  'permuted',
+  'transposed',
+  'sliced',
+  'offset',
+];
 
 /** An arbitrary for each kind of op but custom. */
 export function kernelArbitraries(

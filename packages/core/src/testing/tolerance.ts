@@ -3,7 +3,7 @@
 import type { DType } from '../dtype.ts';
 import type { Expr } from '../expr.ts';
 import { elementCount } from '../layout.ts';
-import type { KernelOp, Spec } from '../op.ts';
+import type { KernelOp, Precision, Spec } from '../op.ts';
 
 /** A value passes iff |got - want| <= atol + rtol·|want|; NaN passes only where NaN is wanted. */
 export interface Tolerance {
@@ -89,18 +89,9 @@ export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: D
   const shape = (i: number): readonly number[] => inputs[i]!.layout.shape;
   switch (op.kind) {
     case 'matmul':
-      return withEpilogue(sumTolerance(shape(0).at(-1)!, output, 2), op.epilogue);
+      return withEpilogue(productTolerance(op, inputs, shape(0).at(-1)!, output), op.epilogue);
     case 'conv2d':
-      return withEpilogue(
-        sumTolerance(
-          shape(1)
-            .slice(1)
-            .reduce((a, b) => a * b, 1),
-          output,
-          2,
-        ),
-        op.epilogue,
-      );
+      return withEpilogue(productTolerance(op, inputs, elementCount(shape(1).slice(1)), output), op.epilogue);
     case 'attention': {
       // Scores are sums of d products, then exponentiated: their absolute error becomes a relative one.
       const exact = sumTolerance(4 * (shape(0)[3]! + shape(1)[2]!), output, 2);
@@ -127,6 +118,18 @@ export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: D
 }
 
 /** Smooth epilogues scale the accumulator's error by at most about 2. */
+/** Sums of k products. tf32 rounds each float32 operand to 10 bits: k independent errors of up to 2^-10 of a product. */
+function productTolerance(
+  op: { readonly precision?: Precision },
+  inputs: readonly Spec[],
+  k: number,
+  output: DType,
+): Tolerance {
+  const exact = sumTolerance(k, output, 2);
+  const rounded = op.precision === 'tf32' && inputs.slice(0, 2).every((x) => x.dtype === 'float32');
+  return rounded ? { ...exact, atol: exact.atol + 4 * Math.sqrt(k) * 2 ** -10 } : exact;
+}
+
 function withEpilogue(t: Tolerance, epilogue: Expr | undefined): Tolerance {
   return epilogue === undefined ? t : { atol: 2 * t.atol, rtol: 2 * t.rtol };
 }

@@ -8,7 +8,6 @@ import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import type { Traits } from '../text/shader.ts';
 import { problem } from './attention-problem.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { tensorElement } from './product.ts';
 import { acrossLanes } from './rows.ts';
 import { tensorAttention, widestTensorHead } from './tensor-attention.ts';
 
@@ -199,8 +198,9 @@ function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide:
 
 /** The format of q, k and v where tensor cores take it. */
 function elementOf(args: readonly ArgSpec[], traits: Traits): 'f16' | 'bf16' | undefined {
-  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype);
-  return args[2]!.dtype === args[0]!.dtype ? element : undefined;
+  const dtype = args[0]!.dtype;
+  if (!traits.tensorCores?.has(dtype) || args.slice(1, 3).some((x) => x.dtype !== dtype)) return undefined;
+  return dtype === 'float16' ? 'f16' : dtype === 'bfloat16' ? 'bf16' : undefined;
 }
 
 export const attention: KernelFactory<AttentionOp> = {

@@ -3,31 +3,45 @@
 // Contiguous: rows are output channels, columns pixels (adjacent in memory). Channels-last: rows are pixels, columns
 // channels. Groups are a batch dimension.
 
-import { elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
+import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
-import { epilogueOf } from './epilogue.ts';
+import { directConv2d, isDirect } from './conv2d-direct.ts';
+import { convResult, pixelRows } from './conv2d-result.ts';
+import { resultStore } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody, tensorElement, tileOf, tilesFor } from './product.ts';
+import { productBody } from './product.ts';
 import type { Operand } from './product.ts';
+import { pickOf, plainTiles, productChoices, tensorElement } from './tiles.ts';
+import type { ProductSize } from './tiles.ts';
 
-/** Whether rows are pixels: the output's channels are adjacent. */
-function pixelRows(out: ArgSpec): boolean {
-  return !isContiguous(out.layout) && isChannelsLast(out.layout);
+/** The product that a convolution is. */
+function sizeOf(op: Conv2dOp, args: readonly ArgSpec[]): ProductSize {
+  const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
+  const [, cg, kh, kw] = args[1]!.layout.shape as [number, number, number, number];
+  const [pixels, channels] = [n * oh * ow, o / op.groups];
+  const [m, columns] = pixelRows(args.at(-1)!) ? [pixels, channels] : [channels, pixels];
+  return { m, n: columns, k: cg * kh * kw, stacks: op.groups };
 }
 
 function plan(
   op: Conv2dOp,
   args: readonly ArgSpec[],
-  tileId: string,
+  choice: string,
   traits: Traits,
   wide: boolean,
 ): KernelPlan {
   const [x, weight, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const chosen = tileOf(tileId);
+  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+  const pick = pickOf(choice);
+  if (pick.tile.tensor && wide && element && isDirect(args, element))
+    return directConv2d(op, args, pick, traits, element);
+  const size = sizeOf(op, args);
+  // Slices that are not aligned as the choice needs: the same sums another way.
+  const chosen = pick.tile.tensor && element === 'tf32' ? plainTiles(size, traits.unroll)[0]! : pick.tile;
   const [, , h, w] = x.shape as [number, number, number, number];
   const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
   const [n, , oh, ow] = out.shape as [number, number, number, number];
@@ -49,9 +63,8 @@ function plan(
   const wideX = wide && last && sc === 1 && cg % 4 === 0 && fours(sn, sh, sw);
   const wideW = wide && !last && wc === 1 && cg % 4 === 0 && fours(wo, wh, ww);
 
-  const s = new Shader(traits, `conv2d/${last ? 'nhwc' : 'nchw'} ${tileId}`, args);
+  const s = new Shader(traits, `conv2d/${last ? 'nhwc' : 'nchw'} ${tile.id}`, args);
   const [read, weights] = [s.read(0, wideX ? 4 : 1), s.read(1, wideW ? 4 : 1)];
-  const y = s.write(args.length - 1);
   const [C, OG, PIXELS] = [s.u32('c', cg), s.u32('og', og), s.u32('pixels', pixels)];
   const [H, W, OH, OW] = [s.i32('h', h), s.i32('w', w), s.u32('oh', oh), s.u32('ow', ow)];
   const [SN, SC, SH, SW] = x.strides.map((v, d) => s.u32(`x_s${d}`, wideX ? v / 4 : v)) as [
@@ -124,21 +137,9 @@ function plan(
       `vec4<f32>(${lanes.map((i) => weights.getIf(`${slot}[${i}] + w_tap + ${at} * ${WC}`, inside(at, 0))).join(', ')})`,
   };
 
-  const [m, cols] = last ? [pixels, og] : [og, pixels];
-  const finish = epilogueOf(s, op.epilogue, args, out.shape, 'o');
-  const place = s.dot('y', 'o', out.strides);
-  const store = (row: string, col: string, v: string): string => {
-    const { code, value } = finish('acc');
-    const [p, c] = last ? [row, `${col} + j`] : [`${col} + j`, row];
-    return `let quad = ${v};
-      for (var j = 0u; j < min(4u, ${last ? OG : PIXELS} - ${col}); j++) {
-        let acc = quad[j]; let p = ${p}; let i = p / ${OW};
-        let o0 = i / ${OH}; let o1 = conv_group * ${OG} + ${c}; let o2 = i % ${OH}; let o3 = p % ${OW};
-        ${code} ${y.set(place, value)}
-      }`;
-  };
-  const tilesM = Math.ceil(m / tile.m);
-  const tilesN = Math.ceil(cols / tile.n);
+  const store = resultStore(s, args, convResult(s, op, args, wide));
+  const tilesM = Math.ceil(size.m / tile.m);
+  const tilesN = Math.ceil(size.n / tile.n);
   const taps = s.u32('taps', kh * kw);
   const body = `let tile_row = group % ${s.u32('tiles_m', tilesM)};
   let tile_col = group / ${s.u32('tiles_m', tilesM)} % ${s.u32('tiles_n', tilesN)};
@@ -147,7 +148,7 @@ function plan(
   let w_group = conv_group * ${OG} * ${WO};
   ${productBody(s, {
     tile,
-    element: tensorElement(traits, args[0]!.dtype, args[1]!.dtype),
+    element: element === 'bf16' ? 'bf16' : 'f16',
     m: last ? PIXELS : OG,
     n: last ? OG : PIXELS,
     k: C,
@@ -165,14 +166,13 @@ function plan(
 export const conv2d: KernelFactory<Conv2dOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
-    const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
-    const tensor = tensorElement(traits, args[0]!.dtype, args[1]!.dtype) !== undefined;
-    const [channels, pixels] = [Math.max(1, o / op.groups), Math.max(1, n * oh * ow)];
-    return (
-      pixelRows(args.at(-1)!)
-        ? tilesFor(pixels, channels, traits.unroll, tensor)
-        : tilesFor(channels, pixels, traits.unroll, tensor)
-    ).map((t) => t.id);
+    const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+    const direct = element !== undefined && isDirect(args, element);
+    return productChoices(
+      sizeOf(op, args),
+      traits,
+      direct ? 'split' : element !== undefined && element !== 'tf32',
+    );
   },
   prepare: plan,
 };

@@ -6,11 +6,13 @@ import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
 import type { Access } from '../text/access.ts';
 import { broadcastStrides } from './dimensions.ts';
-import { epilogueOf } from './epilogue.ts';
+import { resultStore } from './epilogue.ts';
 import { usesIndex } from './expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody, tensorElement, tileOf, tilesFor } from './product.ts';
+import { directMatmul, isDirect } from './matmul-direct.ts';
+import { productBody } from './product.ts';
 import type { Operand } from './product.ts';
+import { pickOf, plainTiles, productChoices, tensorElement } from './tiles.ts';
 
 /** The batch part of a matrix stack, seen from the output's batch dimensions. */
 function batchStrides(layout: Layout, batch: readonly number[]): number[] {
@@ -27,14 +29,17 @@ function gather4(x: Access, at: (i: number) => string, inside: (i: number) => st
 function plan(
   op: MatmulOp,
   args: readonly ArgSpec[],
-  tileId: string,
+  choice: string,
   traits: Traits,
   wide: boolean,
 ): KernelPlan {
   const [a, b] = [args[0]!.layout, args[1]!.layout];
   const out = args.at(-1)!.layout;
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const tile = tileOf(tileId);
+  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+  const pick = pickOf(choice);
+  if (pick.tile.tensor && wide && element && isDirect(args, element))
+    return directMatmul(op, args, pick, traits, element);
   const [m, n] = out.shape.slice(-2) as [number, number];
   const k = a.shape.at(-1)!;
   const batch = out.shape.length > 2 ? out.shape.slice(0, -2) : [1];
@@ -56,12 +61,15 @@ function plan(
     batches.every((s) => s % 4 === 0);
   const wideA = fours(a, ak, am, k, strides[0]!);
   const wideB = fours(b, bn, bk, n, strides[1]!);
-  const wideOut = fours(out, on, om, n, strides[2]!) && args.length === 3 && op.epilogue === undefined;
+  // Slices that are not aligned as the choice needs: the same sums another way.
+  const tile =
+    pick.tile.tensor && element === 'tf32'
+      ? plainTiles({ m, n, k, stacks: elementCount(batch) }, traits.unroll)[0]!
+      : pick.tile;
   const exact = k % tile.k === 0;
 
-  const s = new Shader(traits, `matmul/${tileId}`, args);
+  const s = new Shader(traits, `matmul/${tile.id}`, args);
   const [x, w] = [s.read(0, wideA ? 4 : 1), s.read(1, wideB ? 4 : 1)];
-  const y = s.write(args.length - 1, wideOut ? 4 : 1);
   const [M, N, K] = [s.u32('m', m), s.u32('n', n), s.u32('k', k)];
   const perA = s.u32('am', wideA ? am / 4 : am);
   const perK = wideA ? '' : s.u32('ak', ak);
@@ -104,18 +112,20 @@ function plan(
     },
   };
   const rank = batch.length;
-  const finish = epilogueOf(s, op.epilogue, args, out.shape.length > 2 ? out.shape : [1, m, n], 'o');
-  const position = `base_y + row * ${s.u32('om', wideOut ? om / 4 : om)}`;
-  const store = (row: string, col: string, v: string): string => {
-    if (wideOut) return y.set(`${position} + ${col} / 4u`, v);
-    const { code, value } = finish('acc');
-    const at = `${position} + o${rank + 1} * ${s.u32('on', on)}`;
-    return `let quad = ${v};
-      for (var j = 0u; j < min(4u, ${N} - ${col}); j++) {
-        let acc = quad[j]; let o${rank} = ${row}; let o${rank + 1} = ${col} + j;
-        ${code} ${y.set(at, value)}
-      }`;
-  };
+  const shape = [...batch, m, n];
+  const store = resultStore(s, args, {
+    expr: op.epilogue,
+    axis: rank + 1,
+    run: n,
+    strides: [
+      ...args.slice(2, -1).map((extra) => broadcastStrides(extra.layout, shape)),
+      [...strides[2]!, om, on],
+    ],
+    wide,
+    coordinate: (col) => col,
+    rest: (col) => `${N} - ${col}`,
+    others: (row) => `let o${rank} = ${row};`,
+  });
   const tilesM = Math.ceil(m / tile.m);
   const tilesN = Math.ceil(n / tile.n);
   const body = `let tile_col = group % ${s.u32('tiles_n', tilesN)};
@@ -124,21 +134,19 @@ function plan(
   ${s.decode('o', 'stack', batch)}
   let base_a = ${s.dot('base_a', 'o', quad(strides[0]!, wideA))};
   let base_b = ${s.dot('base_b', 'o', quad(strides[1]!, wideB))};
-  let base_y = ${s.dot('base_y', 'o', quad(strides[2]!, wideOut))};
-  ${productBody(s, { tile, element: tensorElement(traits, args[0]!.dtype, args[1]!.dtype), m: M, n: N, k: K, a: left, b: right, store })}`;
+  ${productBody(s, { tile, element: element === 'bf16' ? 'bf16' : 'f16', m: M, n: N, k: K, a: left, b: right, store })}`;
   return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), body)] };
 }
 
 export const matmul: KernelFactory<MatmulOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
-    const [m, n] = args.at(-1)!.layout.shape.slice(-2) as [number, number];
-    return tilesFor(
-      Math.max(1, m),
-      Math.max(1, n),
-      traits.unroll,
-      tensorElement(traits, args[0]!.dtype, args[1]!.dtype) !== undefined,
-    ).map((t) => t.id);
+    const { shape } = args.at(-1)!.layout;
+    const [m, n] = shape.slice(-2) as [number, number];
+    const size = { m, n, k: args[0]!.layout.shape.at(-1)!, stacks: elementCount(shape.slice(0, -2)) };
+    const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+    const direct = element !== undefined && isDirect(args, element);
+    return productChoices(size, traits, direct ? 'split' : element !== undefined && element !== 'tf32');
   },
   prepare: plan,
 };

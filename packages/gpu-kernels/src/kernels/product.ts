@@ -2,77 +2,10 @@
 // workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
 // where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
 
-import type { DType } from '@darkroom/core';
-import type { Shader, Traits } from '../text/shader.ts';
+import type { Shader } from '../text/shader.ts';
 import { loader } from './product-loader.ts';
 import { tensorProductBody } from './tensor-product.ts';
-
-/** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. */
-export interface Tile {
-  readonly id: string;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  readonly rows: number;
-  readonly columns: number;
-  /** On tensor cores, by four warps. */
-  readonly tensor?: boolean;
-}
-
-const tile = (m: number, n: number, k: number, rows: number, columns: number): Tile => ({
-  id: `${m}x${n}x${k}`,
-  m,
-  n,
-  k,
-  rows,
-  columns,
-});
-export const tiles: readonly Tile[] = [
-  tile(64, 128, 16, 8, 8),
-  tile(128, 64, 16, 8, 8),
-  tile(64, 64, 16, 8, 8),
-  tile(32, 64, 16, 8, 8),
-  tile(32, 32, 16, 8, 8),
-  tile(16, 64, 16, 4, 16),
-  tile(8, 64, 16, 4, 16),
-];
-
-/** By four warps; n fits the channel counts of Stable Diffusion, which are multiples of 320. */
-const tensorTile = (m: number, n: number): Tile => ({
-  ...tile(m, n, 32, 8, 16),
-  id: `mma${m}x${n}x32`,
-  tensor: true,
-});
-const tensorTiles: readonly Tile[] = [
-  tensorTile(128, 160),
-  tensorTile(128, 128),
-  tensorTile(128, 64),
-  tensorTile(64, 64),
-  tensorTile(64, 32),
-];
-/** The tile of a choice. */
-export const tileOf = (id: string): Tile => [...tiles, ...tensorTiles].find((t) => t.id === id)!;
-
-/** The format of the tiles on tensor cores, when both operands are of it and the device has them for it. */
-export function tensorElement(traits: Traits, a: DType, b: DType): 'f16' | 'bf16' | undefined {
-  if (a !== b || !traits.tensorCores?.has(a)) return undefined;
-  return a === 'float16' ? 'f16' : a === 'bfloat16' ? 'bf16' : undefined;
-}
-
-/**
- * Tiles for an m × n product, best guess first: least padding, then the largest, which reads least. GPUs (`unroll`)
- * run short of registers with more than 64 results an invocation: there such tiles are candidates for tuning only.
- */
-export function tilesFor(m: number, n: number, unroll: boolean, tensor: boolean): readonly Tile[] {
-  const padded = (t: Tile): number => (Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n) / (m * n);
-  const crowded = (t: Tile): number =>
-    !t.tensor && unroll && (t.m * t.n) / (t.rows * t.columns) > 64 ? 1.5 : 1;
-  const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n) * crowded(t);
-  const by = (a: Tile, b: Tile): number => price(a) - price(b);
-  const plain = [...tiles].sort(by);
-  // Less than half a small tile is not worth a warp's matrices.
-  return tensor && m >= 16 && n >= 16 ? [...[...tensorTiles].sort(by), ...plain] : plain;
-}
+import type { Tile } from './tiles.ts';
 
 export interface Operand {
   /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */

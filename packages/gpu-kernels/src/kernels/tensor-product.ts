@@ -1,7 +1,8 @@
-// The tiled product on tensor cores, in place of productBody where a device has them: half-precision tiles in workgroup
-// memory, mma.m16n8k16 with float32 sums, four warps in a square. CUDA C++ rather than WGSL: only a backend whose
+// The tiled product on tensor cores for operands of any strides, in place of productBody where a device has them:
+// half-precision tiles in workgroup memory, mma.m16n8k16 with float32 sums. CUDA C++ rather than WGSL: only a backend whose
 // traits name `tensorCores` gets it; the wrappers (mma…, loadMatrix…) are that backend's.
 
+import { fragmentsOf, storeFragments } from './fragments.ts';
 import { loader } from './product-loader.ts';
 import type { Product } from './product.ts';
 import type { Shader } from '../text/shader.ts';
@@ -11,14 +12,12 @@ const padding = 8;
 
 export function tensorProductBody(s: Shader, p: Product): string {
   const { tile: t, element = 'f16' } = p;
-  const threads = t.rows * t.columns;
+  const { threads, mi, nj, setup } = fragmentsOf(t);
   const [kq, nq] = [t.k / 4, t.n / 4];
   const [strideA, strideB] = [t.k + padding, t.n + padding];
-  // A warp has mi × nj fragments of 16 × 8 results.
-  const [mi, nj] = [t.m / 32, t.n / 16];
   s.shared('a_words', 'vec4<u32>', (t.m * strideA) / 8);
   s.shared('b_words', 'vec4<u32>', (t.k * strideB) / 8);
-  s.shared('c_quads', 'vec4<f32>', 32 * nq);
+  s.shared('c_quad_words', 'vec4<f32>', 32 * nq);
   const convert = (value: string): string => `vec4<${element}>(${value})`;
   const left = loader(s, p.a, {
     array: 'tile_a',
@@ -49,9 +48,7 @@ export function tensorProductBody(s: Shader, p: Product): string {
   const mma = element === 'bf16' ? 'mmaBf16' : 'mmaF16';
   return `u32 row0 = tile_row * ${t.m}u;
   u32 col0 = tile_col * ${t.n}u;
-  u32 lane = tid % 32u;
-  u32 warp_row = tid / 64u * ${t.m / 2}u;
-  u32 warp_col = tid / 32u % 2u * ${t.n / 2}u;
+  ${setup}
   vec4<${element}>* tile_a = reinterpret_cast<vec4<${element}>*>(a_words);
   vec4<${element}>* tile_b = reinterpret_cast<vec4<${element}>*>(b_words);
   const u16* a_at = reinterpret_cast<const u16*>(a_words) + (warp_row + lane % 16u) * ${strideA}u + lane / 16u * 8u;
@@ -80,24 +77,5 @@ export function tensorProductBody(s: Shader, p: Product): string {
     workgroupBarrier();
   }
   }
-  // Sixteen rows of each half at a time through workgroup memory, where quads of a row lie together.
-  float* c_at = reinterpret_cast<float*>(c_quads) + (tid / 64u * 16u + lane / 4u) * ${t.n}u + warp_col + lane % 4u * 2u;
-  #pragma unroll
-  for (int i = 0; i < ${mi}; i++) {
-    #pragma unroll
-    for (int j = 0; j < ${nj}; j++) {
-      c_at[j * 8] = acc[i][j][0];
-      c_at[j * 8 + 1] = acc[i][j][1];
-      c_at[j * 8 + ${8 * t.n}] = acc[i][j][2];
-      c_at[j * 8 + ${8 * t.n + 1}] = acc[i][j][3];
-    }
-    workgroupBarrier();
-    for (u32 cell = tid; cell < ${32 * nq}u; cell += ${threads}u) {
-      u32 r = cell / ${nq}u;
-      u32 row = row0 + r / 16u * ${t.m / 2}u + u32(i) * 16u + r % 16u;
-      u32 col = col0 + cell % ${nq}u * 4u;
-      if (row < ${p.m} && col < ${p.n}) { ${p.store('row', 'col', 'c_quads[cell]')} }
-    }
-    workgroupBarrier();
-  }`;
+  ${storeFragments(t, 'reinterpret_cast<float*>(c_quad_words)', (row, col, v) => `if (${row} < ${p.m} && ${col} < ${p.n}) { ${p.store(row, col, v)} }`)}`;
 }

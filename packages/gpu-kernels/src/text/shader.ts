@@ -18,8 +18,11 @@ export interface Traits {
   readonly bindings: number;
   readonly workgroupBytes: number;
   readonly invocations: number;
-  /** Dtypes that its tensor cores multiply; only a backend with the wrappers of tensor-product.ts names any. */
+  /** Dtypes that its tensor cores multiply (float32: as tf32). Only a backend whose dialect is CUDA C++ names any. */
   readonly tensorCores?: ReadonlySet<DType>;
+  /** Beside them: bytes of workgroup memory sized at launch, and how many workgroups run at once. */
+  readonly poolBytes?: number;
+  readonly processors?: number;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
 }
@@ -30,6 +33,8 @@ export interface KernelText {
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
   readonly buffers: readonly BufferText[];
   readonly shared: readonly { readonly name: string; readonly type: string; readonly length: number }[];
+  /** Bytes of workgroup memory sized at launch, seen as `char* pool`; only kernels for tensor cores have any. */
+  readonly poolBytes: number;
   /** Functions in the order of their calls: callees first. They see params as P.name, and the buffers. */
   readonly functions: readonly string[];
   /** Invocations of a workgroup. */
@@ -88,6 +93,7 @@ export class Shader {
   readonly #functions = new Map<string, string>();
   readonly #bindings: Binding[] = [];
   #reads = 0;
+  #poolBytes = 0;
   readonly #offsets: Dispatch['offsets'][number][] = [];
   readonly #scalars: Dispatch['scalars'][number][] = [];
 
@@ -137,8 +143,21 @@ export class Shader {
     return this.#bind(i, 'y', this.#args[i]!.dtype, this.#bytes(i), width, 'write', raw);
   }
   /** Scratch buffer k: `elements` float32 values. */
-  scratch(k: number, elements: number, mode: 'read' | 'write'): Access {
-    return this.#bind(this.#args.length + k, `t${k}`, 'float32', 4 * elements, 1, mode, false);
+  scratch(k: number, elements: number, mode: 'read' | 'write', width: Width = 1): Access {
+    return this.#bind(this.#args.length + k, `t${k}`, 'float32', 4 * elements, width, mode, false);
+  }
+  /** Pieces of 16 bytes of argument i, which then must start at a multiple of them; gives the text of a pointer. */
+  pieces(i: number): string {
+    const name = `p${i}`;
+    this.#bindings.push({ arg: i, piece: 0 });
+    this.#buffers.push({ name, stored: 'vec4<u32>', mode: 'read' });
+    const at = this.u32(`${name}_at`, 0);
+    this.#offsets.push({ word: this.#params.get(`${name}_at`)!.word, arg: i, unitBytes: 16 });
+    return `(${name} + ${at})`;
+  }
+  /** Asks for workgroup memory sized at launch. */
+  pool(bytes: number): void {
+    this.#poolBytes = bytes;
   }
 
   #bytes(i: number): number {
@@ -228,6 +247,7 @@ export class Shader {
         params: [...this.#params.values()].map(({ name, type }) => ({ name, type })),
         buffers: this.#buffers,
         shared: [...this.#shared.values()],
+        poolBytes: this.#poolBytes,
         functions: [...this.#functions.values()],
         threads,
         unfused,
