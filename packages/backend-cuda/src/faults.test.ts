@@ -80,6 +80,11 @@ describe.skipIf(missing)('cuda emulator on wrong kernels', () => {
       /thread \(64,0,0\): write 0 bytes past the end of dynamic shared memory/,
     );
   });
+  test('more declared shared memory than a block has', () => {
+    expect(
+      run('__shared__ float s[12289]; s[i] = x[i % 100]; __syncthreads(); x[0] += s[97 - i % 90];').first,
+    ).toMatch(/declares 49156 bytes of shared memory, at most 49152 may be/);
+  });
   test('a write just behind a buffer shows when it is freed', () => {
     // The end lies at a multiple of 16 bytes, so that up to 12 are left before the page that faults.
     expect(run('if (i == 0) x[97] = 1;', 1, {}, 388)).toMatchObject({

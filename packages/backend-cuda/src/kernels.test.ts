@@ -70,8 +70,16 @@ describe.skipIf(missing)('cuda kernels', () => {
         mask === 'additive' ? [{ shape: [2, 1, l, keys] }] : [],
       ),
     });
-    const attentions = [heads(40, 70, 77), heads(64, 130, 130, 'causal'), heads(17, 20, 50, 'additive'), heads(160, 64, 64), heads(256, 5, 40)]; // prettier-ignore
-    test.each(attentions.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+    // Widths of the models, and such as need padding, or are shared by warps; lengths that no tile divides.
+    const attentions = [heads(40, 70, 77), heads(40, 200, 130), heads(64, 130, 130, 'causal'), heads(8, 20, 50, 'additive'), heads(80, 33, 77), heads(96, 70, 64, 'causal'), heads(128, 64, 100), heads(160, 64, 64), heads(256, 5, 40), heads(264, 9, 20), heads(512, 40, 40)]; // prettier-ignore
+    test.each(attentions.map((c) => [c.name, c] as const))('direct %s', slow, async (_, c) => {
+      const inputs = c.inputs.map((x, i) => (i === 2 ? { ...x, layout: 'contiguous' as const } : x));
+      await checkKernelCase({ ...c, inputs }, only('direct'), oracle);
+      const narrow = inputs.map((x, i): InputSpec => (i < 3 ? { ...x, dtype: 'bfloat16' } : x));
+      await checkKernelCase({ ...c, inputs: narrow }, only('direct'), oracle);
+    });
+    const others = [heads(40, 70, 77), heads(64, 130, 130, 'causal'), heads(17, 20, 50, 'additive'), heads(160, 64, 64), heads(256, 5, 40)]; // prettier-ignore
+    test.each(others.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
       await checkKernelCase(c, only('mma'), oracle);
     });
     test.each(cases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {

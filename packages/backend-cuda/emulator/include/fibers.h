@@ -54,6 +54,8 @@ struct Pending {
   unsigned bytes, valid, group;
 };
 constexpr unsigned kMaxPending = 256;
+/** Of declared sizes; more must be asked for at launch. */
+constexpr size_t kMaxStaticShared = 48 << 10;
 
 struct Fiber {
   void* stack;
@@ -205,6 +207,12 @@ static int run(void (*kernel)(const char*), size_t argumentBytes, Launch* launch
   if (launch->argumentBytes != argumentBytes) {
     snprintf(launch->message, sizeof launch->message, "the kernel takes %zu bytes of arguments, %zu were given",
              argumentBytes, launch->argumentBytes);
+    return kInvalidValue;
+  }
+  const size_t shared = __start_emu_shared ? size_t(__stop_emu_shared - __start_emu_shared) : 0;
+  if (shared > kMaxStaticShared) {
+    snprintf(launch->message, sizeof launch->message, "the kernel declares %zu bytes of shared memory, at most %zu may be",
+             shared, kMaxStaticShared);
     return kInvalidValue;
   }
   for (unsigned i = 0; i < threads; i++) {

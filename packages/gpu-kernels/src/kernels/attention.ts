@@ -6,6 +6,7 @@
 import { elementCount, span } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import type { Traits } from '../text/shader.ts';
+import { directAttention, isDirect } from './direct-attention.ts';
 import { problem } from './attention-problem.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
 import { acrossLanes } from './rows.ts';
@@ -207,7 +208,11 @@ export const attention: KernelFactory<AttentionOp> = {
   choices(op, args, traits) {
     const d = args[0]!.layout.shape[3]!;
     if (args[1]!.layout.shape[2] === 0 || d === 0) return []; // no keys: the definition says what comes out
-    const tensor = elementOf(args, traits) && d <= widestTensorHead ? ['mma'] : [];
+    const element = elementOf(args, traits);
+    const tensor = [
+      ...(element && isDirect(args, traits) ? ['direct'] : []),
+      ...(element && d <= widestTensorHead ? ['mma'] : []),
+    ];
     const wide = traits.invocations >= 256 ? ['blocks'] : [];
     if (d > widestRow) return [...tensor, ...wide];
     // Several queries an invocation: fewer loads, more registers. A software device has the registers.
@@ -218,7 +223,12 @@ export const attention: KernelFactory<AttentionOp> = {
   },
   prepare(op, args, choice, traits, wide) {
     if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
-    if (choice === 'mma') return tensorAttention(op, args, traits, wide, elementOf(args, traits)!);
+    const d = args[0]!.layout.shape[3]!;
+    if (choice === 'direct' && wide) return directAttention(op, args, traits, elementOf(args, traits)!);
+    // Slices that are not aligned as 'direct' needs: another way to the same.
+    if (choice === 'direct' && d > widestTensorHead) return blocks(op, args, traits, wide);
+    if (choice === 'mma' || choice === 'direct')
+      return tensorAttention(op, args, traits, wide, elementOf(args, traits)!);
     if (choice === 'blocks') return blocks(op, args, traits, wide);
     return rows(op, args, traits, wide, Number(choice.slice('rows'.length)));
   },

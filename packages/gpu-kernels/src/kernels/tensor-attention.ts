@@ -25,7 +25,7 @@ export function tensorAttention(
   const [b, heads, l, d] = args[0]!.layout.shape as [number, number, number, number];
   const quads = Math.ceil(d / 4);
   const depth = Math.ceil(d / 16); // steps of 16 along the head; what is beyond it is zero
-  const keys = d <= 160 ? 64 : 32; // fits 48 KiB of workgroup memory
+  const keys = d <= 160 ? 64 : d <= 240 ? 32 : 16; // fits 48 KiB of workgroup memory
   const stride = depth * 16 + 8; // padded: rows start in different banks
   const rowQuads = stride / 4;
   const tileWords = (Math.max(queries, keys) * stride) / 8;

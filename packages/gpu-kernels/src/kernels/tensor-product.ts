@@ -2,7 +2,7 @@
 // half-precision tiles in workgroup memory, mma.m16n8k16 with float32 sums. CUDA C++ rather than WGSL: only a backend whose
 // traits name `tensorCores` gets it; the wrappers (mma…, loadMatrix…) are that backend's.
 
-import { fragmentsOf, storeFragments } from './fragments.ts';
+import { fragmentBytes, fragmentsOf, storeFragments } from './fragments.ts';
 import { loader } from './product-loader.ts';
 import type { Product } from './product.ts';
 import type { Shader } from '../text/shader.ts';
@@ -15,9 +15,9 @@ export function tensorProductBody(s: Shader, p: Product): string {
   const { threads, mi, nj, setup } = fragmentsOf(t);
   const [kq, nq] = [t.k / 4, t.n / 4];
   const [strideA, strideB] = [t.k + padding, t.n + padding];
-  s.shared('a_words', 'vec4<u32>', (t.m * strideA) / 8);
-  s.shared('b_words', 'vec4<u32>', (t.k * strideB) / 8);
-  s.shared('c_quad_words', 'vec4<f32>', 32 * nq);
+  // The two tiles, and after the last of them the results on their way out.
+  const tileWords = (t.m * strideA) / 8;
+  s.shared('words', 'vec4<u32>', Math.max(tileWords + (t.k * strideB) / 8, fragmentBytes(t) / 16));
   const convert = (value: string): string => `vec4<${element}>(${value})`;
   const left = loader(s, p.a, {
     array: 'tile_a',
@@ -49,10 +49,10 @@ export function tensorProductBody(s: Shader, p: Product): string {
   return `u32 row0 = tile_row * ${t.m}u;
   u32 col0 = tile_col * ${t.n}u;
   ${setup}
-  vec4<${element}>* tile_a = reinterpret_cast<vec4<${element}>*>(a_words);
-  vec4<${element}>* tile_b = reinterpret_cast<vec4<${element}>*>(b_words);
-  const u16* a_at = reinterpret_cast<const u16*>(a_words) + (warp_row + lane % 16u) * ${strideA}u + lane / 16u * 8u;
-  const u16* b_at = reinterpret_cast<const u16*>(b_words) + lane % 16u * ${strideB}u + warp_col;
+  vec4<${element}>* tile_a = reinterpret_cast<vec4<${element}>*>(words);
+  vec4<${element}>* tile_b = reinterpret_cast<vec4<${element}>*>(words + ${tileWords});
+  const u16* a_at = reinterpret_cast<const u16*>(words) + (warp_row + lane % 16u) * ${strideA}u + lane / 16u * 8u;
+  const u16* b_at = reinterpret_cast<const u16*>(words + ${tileWords}) + lane % 16u * ${strideB}u + warp_col;
   ${left.setup} ${right.setup}
   float acc[${mi}][${nj}][4] = {};
   ${p.segments ?? '{'}
@@ -77,5 +77,5 @@ export function tensorProductBody(s: Shader, p: Product): string {
     workgroupBarrier();
   }
   }
-  ${storeFragments(t, 'reinterpret_cast<float*>(c_quad_words)', (row, col, v) => `if (${row} < ${p.m} && ${col} < ${p.n}) { ${p.store(row, col, v)} }`)}`;
+  ${storeFragments(t, 'reinterpret_cast<float*>(words)', (row, col, v) => `if (${row} < ${p.m} && ${col} < ${p.n}) { ${p.store(row, col, v)} }`)}`;
 }
