@@ -133,11 +133,6 @@ class CpuBackend implements Backend {
   }
 }
 
-/** Keeps what tuning found as one JSON file per device fingerprint in `folder` (Node only). */
-export async function fileTuneStore(folder: string): Promise<TuneStore> {
-  return (await import('./node/tune-files.ts')).tuneFiles(folder);
-}
-
 /** Opens the CPU. Each call is a device of its own: memory, threads, kernel cache. */
 export async function cpu(options: CpuOptions = {}): Promise<Device> {
   const engine = await Engine.create(options);

@@ -27,7 +27,8 @@ import {
   relativeL2,
   testCases,
 } from '@darkroom/core/testing';
-import { cpu, fileTuneStore } from './index.ts';
+import { fileTuneStore } from '@darkroom/core/node';
+import { cpu } from './index.ts';
 
 let device: Device;
 let oracle: Device;
@@ -155,7 +156,7 @@ test('ids outside a table are an error that names both', async () => {
 
 test('tuning measures the register blocks of a product, takes one, and finds it again in its file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'darkroom-tune-'));
-  const tuneStore = await fileTuneStore(folder);
+  const tuneStore = fileTuneStore(folder);
   const tuned = await cpu({ threads: 1, autotune: 'full', tuneStore });
   const decisions: string[] = [];
   tuned.tuner.onDecision = (d) => decisions.push(d.winner);

@@ -19,7 +19,7 @@ describe.skipIf(missing)('cuda kernels', () => {
   let device: Device;
   let oracle: Device;
   beforeAll(async () => {
-    device = await cuda({ emulator: true, kernelCache: false });
+    device = await cuda({ emulator: true, cache: false });
     oracle = await cpu({ kernels: 'reference', threads: 1 });
   });
   afterAll(() => {

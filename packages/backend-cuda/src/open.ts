@@ -2,6 +2,7 @@
 
 import { Device } from '@darkroom/core';
 import type { DeviceOptions } from '@darkroom/core';
+import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
 import { labelled, openCuda } from './node/addon.ts';
@@ -14,8 +15,11 @@ import { traitsOf } from './traits.ts';
 export interface CudaOptions extends SearchOptions, DeviceOptions {
   /** Which GPU, as the driver counts them; default 0. */
   readonly index?: number;
-  /** Folder of compiled kernels; false keeps none. Default: DARKROOM_CACHE, XDG_CACHE_HOME or ~/.cache. */
-  readonly kernelCache?: string | false;
+  /**
+   * Folder of compiled kernels and, unless `tuneStore` is given, of tuning results; false keeps none. Default:
+   * darkroom/cuda in DARKROOM_CACHE, XDG_CACHE_HOME or ~/.cache.
+   */
+  readonly cache?: string | false;
 }
 
 /**
@@ -23,10 +27,10 @@ export interface CudaOptions extends SearchOptions, DeviceOptions {
  * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing.
  */
 export async function cuda(options: CudaOptions = {}): Promise<Device> {
-  const { index = 0, kernelCache } = options;
+  const { index = 0, cache = cacheFolder('cuda') } = options;
   const opened = openCuda(options);
   const { driver, nvrtc } = opened;
-  return labelled('open', () => {
+  const device = labelled('open', () => {
     const attribute = (id: number): number => driver.deviceAttribute(index, id);
     const context = driver.contextRetain(index);
     const use = (): void => driver.contextUse(context);
@@ -44,7 +48,7 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
       threads: attribute(deviceAttribute.maxThreadsPerBlock),
       emulated: opened.emulated,
     });
-    const store = kernelCache === false ? undefined : cubinFiles(kernelCache);
+    const store = cache === false ? undefined : cubinFiles(cache);
     const compiler = new Compiler(opened, `sm_${architecture}`, versions, store);
     const backend = new CudaBackend({
       cuda: opened,
@@ -61,6 +65,8 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
         driver.contextRelease(index);
       },
     });
-    return new Device(backend, options);
+    return new Device(backend, cache === false ? options : { tuneStore: fileTuneStore(cache), ...options });
   });
+  await device.tuner.load();
+  return device;
 }

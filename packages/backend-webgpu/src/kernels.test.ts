@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cpu, fileTuneStore } from '@darkroom/backend-cpu';
+import { cpu } from '@darkroom/backend-cpu';
+import { fileTuneStore } from '@darkroom/core/node';
 import {
   add,
   custom,
@@ -185,7 +186,7 @@ test.skipIf(missing)(
   slow,
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'darkroom-tune-'));
-    const tuneStore = await fileTuneStore(folder);
+    const tuneStore = fileTuneStore(folder);
     const multiply = (on: Device): void => {
       using memory = new Scope();
       const a = memory.run(() => buildInput({ shape: [96, 64] }, 1, on));

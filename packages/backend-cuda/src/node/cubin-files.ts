@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 export interface CubinStore {
@@ -10,8 +9,7 @@ export interface CubinStore {
   save(key: string, cubin: Uint8Array): void;
 }
 
-/** Default folder: DARKROOM_CACHE, else XDG_CACHE_HOME or ~/.cache, and there darkroom/cuda. */
-export function cubinFiles(folder: string = defaultFolder()): CubinStore {
+export function cubinFiles(folder: string): CubinStore {
   const fileOf = (key: string): string =>
     join(folder, `${createHash('sha256').update(key).digest('hex')}.cubin`);
   return {
@@ -34,13 +32,4 @@ export function cubinFiles(folder: string = defaultFolder()): CubinStore {
       }
     },
   };
-}
-
-function defaultFolder(): string {
-  const { env } = process;
-  return join(
-    env['DARKROOM_CACHE'] ?? env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-    'darkroom',
-    'cuda',
-  );
 }

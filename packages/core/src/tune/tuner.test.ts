@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Backend, Choice } from '../backend.ts';
 import { nullBackend } from '../backends/null.ts';
 import { Device } from '../device.ts';
+import { DeviceError } from '../errors.ts';
 import { zeros } from '../ops/fill.ts';
 import { matmul } from '../ops/matmul.ts';
 import type { TuneStore } from './tuner.ts';
@@ -9,7 +10,8 @@ import type { TuneStore } from './tuner.ts';
 /** A NULL backend with two matmul kernels; 'b' is faster, and 'wrong' gives other numbers. */
 function twoChoices(): Backend {
   const base = nullBackend({
-    choices: (op) => (op.kind === 'matmul' ? [{ id: 'a' }, { id: 'b' }, { id: 'wrong' }] : [{ id: 'null' }]),
+    choices: (op) =>
+      op.kind === 'matmul' ? [{ id: 'a' }, { id: 'b' }, { id: 'wrong' }, { id: 'broken' }] : [{ id: 'null' }],
   });
   let last = '';
   return {
@@ -17,6 +19,7 @@ function twoChoices(): Backend {
     prepare: (op, args, choice) => base.prepare(op, args, choice),
     run: (kernel, args, scalars) => {
       last = kernel.label;
+      if (last.endsWith('broken')) throw new DeviceError('null: matmul/broken: not supported');
       base.run(kernel, args, scalars);
     },
     read: async (slice) => new Uint8Array(slice.bytes).fill(last.endsWith('wrong') ? 1 : 2),
@@ -52,7 +55,7 @@ test('untuned, the first choice runs; full notes it; tune() picks the fastest th
   expect(lastRun(device)).toBe('matmul/a');
   expect(device.tuner.pending).toBe(1);
   expect(await device.tune()).toBe(1);
-  expect(decisions).toEqual(['b rejected=wrong']);
+  expect(decisions).toEqual(['b rejected=wrong,broken']);
   expect(lastRun(device)).toBe('matmul/b');
   expect(await device.tune()).toBe(0);
 

@@ -1,11 +1,13 @@
-// Tuning results on disk: readable JSON, one file per fingerprint, written whole. A damaged file counts as none.
+// Tuning results on disk: readable JSON, one file per device fingerprint, written whole. A damaged file counts as none.
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { log } from '@darkroom/core';
-import type { Choice, TuneStore } from '@darkroom/core';
+import { log } from '../debug.ts';
+import type { Choice } from '../backend.ts';
+import type { TuneStore } from '../tune/tuner.ts';
 
-export function tuneFiles(folder: string): TuneStore {
+/** Keeps what tuning found in `folder`. */
+export function fileTuneStore(folder: string): TuneStore {
   const fileOf = (fingerprint: string): string =>
     join(folder, `${fingerprint.replace(/[^A-Za-z0-9]+/g, '-')}.json`);
   return {

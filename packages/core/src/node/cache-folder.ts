@@ -1,0 +1,11 @@
+// Where backends keep what they worked out once: compiled kernels, tuning results.
+
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** DARKROOM_CACHE, else XDG_CACHE_HOME or ~/.cache; in it darkroom/<name>. */
+export function cacheFolder(name: string): string {
+  const { env } = process;
+  const root = env['DARKROOM_CACHE'] ?? env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  return join(root, 'darkroom', name);
+}
