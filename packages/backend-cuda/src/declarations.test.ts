@@ -8,6 +8,7 @@ import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { cudnnAttribute, cudnnKind, cudnnType } from './node/cudnn.ts';
+import { cublasCompute, cublasEpilogue, cublasReduction, cublasType } from './node/native.ts';
 import { skip } from './node/testing.ts';
 
 const { env } = process;
@@ -49,6 +50,27 @@ test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
   expect(compile([...system(folders), '-Wno-deprecated-declarations', '-x', 'c++', '-'], source)).toBe('');
 });
 
+test.skipIf(missing)('the numbers for cuBLASLt are those of the headers', () => {
+  const reductions = { inplace: 'INPLACE', computeType: 'COMPUTE_TYPE', outputType: 'OUTPUT_TYPE' } as const;
+  const epilogues = { none: 'DEFAULT', relu: 'RELU', bias: 'BIAS', reluBias: 'RELU_BIAS', gelu: 'GELU', geluBias: 'GELU_BIAS' } as const; // prettier-ignore
+  const lines = [
+    ...named(cublasType, { float32: 'CUDA_R_32F', float16: 'CUDA_R_16F', bfloat16: 'CUDA_R_16BF' }, ''),
+    ...named(cublasCompute, { float32: '32F', tf32: '32F_FAST_TF32' }, 'CUBLAS_COMPUTE_'),
+    ...named(cublasReduction, reductions, 'CUBLASLT_REDUCTION_SCHEME_'),
+    ...named(cublasEpilogue, epilogues, 'CUBLASLT_EPILOGUE_'),
+  ];
+  const source = `#include <cublasLt.h>\n${lines.join('\n')}\n`;
+  expect(compile([...system(folders), '-x', 'c++', '-'], source)).toBe('');
+});
+
+/** One check for each of our names: a forgotten one does not compile. */
+function named<K extends string>(
+  ours: Readonly<Record<K, number>>,
+  theirs: Readonly<Record<K, string>>,
+  prefix: string,
+): string[] {
+  return (Object.keys(ours) as K[]).map((name) => same(prefix + theirs[name], ours[name]));
+}
 const snake = (name: string): string => name.replace(/[A-Z]/g, '_$&').toUpperCase();
 const same = (theirs: string, ours: number): string => `static_assert(${theirs} == ${ours}, "${theirs}");`;
 const system = (list: readonly string[]): string[] => list.flatMap((f) => ['-isystem', f]);

@@ -4,6 +4,7 @@ import { Device } from '@darkroom/core';
 import type { DeviceOptions } from '@darkroom/core';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
+import { librariesOf } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
 import { cubinFiles } from './node/cubin-files.ts';
 import type { SearchOptions } from './node/libraries.ts';
@@ -50,6 +51,7 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
       traits,
       stream,
       memory: deviceMemory(driver, index),
+      libraries: librariesOf(opened),
       use,
       fingerprint,
       totalBytes: driver.deviceBytes(index),
