@@ -130,6 +130,7 @@ export class CudaBackend implements Backend {
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    this.#open();
     const own = this.#own.choices(op, args);
     // A library takes only some addresses, so an op that we have no kernel for is not its either.
     if (own.length === 0) return own;
@@ -140,6 +141,7 @@ export class CudaBackend implements Backend {
   }
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
+    this.#open();
     const library = this.#opened.libraries.find(
       ({ name }) => choice.id === name || choice.id.startsWith(`${name}-`),
     );

@@ -7,7 +7,17 @@ import { createRequire } from 'node:module';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { cudnnAttribute, cudnnKind, cudnnType } from './node/cudnn.ts';
+import {
+  cudnnAttribute,
+  cudnnCrossCorrelation,
+  cudnnDataType,
+  cudnnHeuristics,
+  cudnnKind,
+  cudnnNote,
+  cudnnPointwise,
+  cudnnStatus,
+  cudnnType,
+} from './node/cudnn.ts';
 import { cublasCompute, cublasEpilogue, cublasReduction, cublasType } from './node/native.ts';
 import { skip } from './node/testing.ts';
 
@@ -45,6 +55,29 @@ test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
     ),
     ...Object.entries(cudnnAttribute).map(([name, value]) => same(`CUDNN_ATTR_${snake(name)}`, value)),
     ...Object.entries(cudnnType).map(([name, value]) => same(`CUDNN_TYPE_${snake(name)}`, value)),
+    ...Object.entries(cudnnNote).map(([name, value]) => same(`CUDNN_NUMERICAL_NOTE_${snake(name)}`, value)),
+    ...named(
+      cudnnDataType,
+      { float32: 'FLOAT', float16: 'HALF', bfloat16: 'BFLOAT16', int32: 'INT32', uint8: 'UINT8' },
+      'CUDNN_DATA_',
+    ),
+    ...named(
+      cudnnPointwise,
+      { add: 'ADD', gelu: 'GELU_FWD', swish: 'SWISH_FWD', geluTanh: 'GELU_APPROX_TANH_FWD' },
+      'CUDNN_POINTWISE_',
+    ),
+    ...named(cudnnHeuristics, { fallback: 'FALLBACK', a: 'A' }, 'CUDNN_HEUR_MODE_'),
+    same('CUDNN_CROSS_CORRELATION', cudnnCrossCorrelation),
+    ...named(
+      cudnnStatus,
+      {
+        notSupported: 'NOT_SUPPORTED',
+        internalError: 'INTERNAL_ERROR',
+        compilationFailed: 'INTERNAL_ERROR_COMPILATION_FAILED',
+        unexpectedValue: 'INTERNAL_ERROR_UNEXPECTED_VALUE',
+      },
+      'CUDNN_STATUS_',
+    ),
   ];
   const source = `#include <cudnn.h>\n${lines.join('\n')}\n`;
   expect(compile([...system(folders), '-Wno-deprecated-declarations', '-x', 'c++', '-'], source)).toBe('');

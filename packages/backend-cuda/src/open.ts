@@ -4,7 +4,7 @@ import { Device } from '@darkroom/core';
 import type { DeviceOptions } from '@darkroom/core';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
-import { librariesOf } from './libraries/index.ts';
+import { librariesOf, libraryVersions } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
 import { cubinFiles } from './node/cubin-files.ts';
 import type { SearchOptions } from './node/libraries.ts';
@@ -36,7 +36,13 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
     const architecture =
       10 * attribute(deviceAttribute.computeMajor) + attribute(deviceAttribute.computeMinor);
     const versions = `driver ${driver.version()}, NVRTC ${nvrtc.version()}`;
-    const fingerprint = `${driver.deviceName(index)}, sm_${architecture}, ${versions}${opened.emulated ? ', emulated' : ''}`;
+    const fingerprint = [
+      driver.deviceName(index),
+      `sm_${architecture}`,
+      versions,
+      ...libraryVersions(opened),
+      ...(opened.emulated ? ['emulated'] : []),
+    ].join(', ');
     const traits = traitsOf({
       architecture,
       sharedBytes: attribute(deviceAttribute.sharedBytesPerBlock),
