@@ -56,11 +56,7 @@ test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
     ...Object.entries(cudnnAttribute).map(([name, value]) => same(`CUDNN_ATTR_${snake(name)}`, value)),
     ...Object.entries(cudnnType).map(([name, value]) => same(`CUDNN_TYPE_${snake(name)}`, value)),
     ...Object.entries(cudnnNote).map(([name, value]) => same(`CUDNN_NUMERICAL_NOTE_${snake(name)}`, value)),
-    ...named(
-      cudnnDataType,
-      { float32: 'FLOAT', float16: 'HALF', bfloat16: 'BFLOAT16', int32: 'INT32', uint8: 'UINT8' },
-      'CUDNN_DATA_',
-    ),
+    ...named(cudnnDataType, { float32: 'FLOAT', float16: 'HALF', bfloat16: 'BFLOAT16' }, 'CUDNN_DATA_'),
     ...named(
       cudnnPointwise,
       { add: 'ADD', gelu: 'GELU_FWD', swish: 'SWISH_FWD', geluTanh: 'GELU_APPROX_TANH_FWD' },

@@ -3,7 +3,7 @@
 import { channelsLastStrides, contiguousStrides } from '@darkroom/core';
 import type { Activation, ArgSpec, Conv2dOp, Layout, MemoryFormat } from '@darkroom/core';
 import { cudnnCrossCorrelation, cudnnDataType, cudnnPointwise } from '../node/cudnn.ts';
-import { CudnnGraphBuilder, floatType } from './cudnn-graph.ts';
+import { CudnnGraphBuilder, dataType } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref, Setting, TensorShape } from './cudnn-graph.ts';
 import { linearEpilogue } from './epilogue.ts';
 
@@ -27,7 +27,7 @@ export function conv2dGraph(op: Conv2dOp, args: readonly ArgSpec[]): CudnnGraph 
   if (!epilogue || epilogue.scale !== 1 || (epilogue.activation && !mode)) return undefined;
   if (epilogue.terms.length !== args.length - 3 || epilogue.terms.some((t) => t.factor !== 1))
     return undefined;
-  if (args.some((a) => floatType(a.dtype) === undefined || a.layout.shape.includes(0))) return undefined;
+  if (args.some((a) => dataType(a.dtype) === undefined || a.layout.shape.includes(0))) return undefined;
   if (x.dtype !== w.dtype || x.dtype !== y.dtype || op.padding.some((p) => p < 0)) return undefined;
   const shapes = inOneFormat([x.layout, w.layout, y.layout], args.slice(2, -1).map((a) => a.layout)); // prettier-ignore
   if (!shapes) return undefined;

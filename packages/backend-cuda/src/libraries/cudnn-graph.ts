@@ -33,9 +33,8 @@ export interface TensorShape {
 }
 
 const types: Readonly<Partial<Record<DType, number>>> = cudnnDataType;
-/** cuDNN's number of a float dtype, undefined for others. */
-export const floatType = (dtype: DType): number | undefined =>
-  dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16' ? types[dtype] : undefined;
+/** cuDNN's number of a dtype, undefined for those that products have no use for. */
+export const dataType = (dtype: DType): number | undefined => types[dtype];
 
 export class CudnnGraphBuilder {
   readonly #nodes: GraphNode[] = [];

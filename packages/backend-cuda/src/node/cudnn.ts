@@ -97,7 +97,7 @@ export const cudnnType = {
   char: 24,
 } as const;
 
-export const cudnnDataType = { float32: 0, float16: 2, int32: 4, uint8: 8, bfloat16: 9 } as const;
+export const cudnnDataType = { float32: 0, float16: 2, bfloat16: 9 } as const;
 /** CUDNN_POINTWISE_*; gelu is the exact one, by erf. */
 export const cudnnPointwise = { add: 0, gelu: 104, swish: 106, geluTanh: 107 } as const;
 export const cudnnHeuristics = { fallback: 2, a: 3 } as const;
