@@ -6,6 +6,7 @@ import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
 import { librariesOf, libraryVersions } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
+import type { Cuda } from './node/addon.ts';
 import { cubinFiles } from './node/cubin-files.ts';
 import type { SearchOptions } from './node/libraries.ts';
 import { deviceMemory } from './node/memory.ts';
@@ -24,8 +25,12 @@ export interface CudaOptions extends SearchOptions, DeviceOptions {
  * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing.
  */
 export async function cuda(options: CudaOptions = {}): Promise<Device> {
+  return openDevice(openCuda(options), options);
+}
+
+/** As cuda(), with libraries that are open already. */
+export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
   const { index = 0, kernelCache } = options;
-  const opened = openCuda(options);
   const { driver, nvrtc } = opened;
   return labelled('open', () => {
     const attribute = (id: number): number => driver.deviceAttribute(index, id);

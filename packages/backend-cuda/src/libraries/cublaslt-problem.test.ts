@@ -6,9 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { activations, contiguousStrides, elementCount, evaluate, layoutOf, span } from '@darkroom/core';
 import type { ArgSpec, DType, Expr, Layout, MatmulOp } from '@darkroom/core';
 import { cublasCompute, cublasEpilogue } from '../node/native.ts';
-import type { CublasMatrix } from '../node/native.ts';
 import { cublasMatmul } from './cublaslt-problem.ts';
 import type { CublasMatmul } from './cublaslt-problem.ts';
+import { columnMajorProduct } from './cublaslt-testing.ts';
 
 /** Where an argument's elements lie in one memory for all. */
 interface Placed {
@@ -21,38 +21,6 @@ const inputs: readonly Expr[] = [
   ['in', 2],
 ];
 const spec = (layout: Layout, dtype: DType = 'float16'): ArgSpec => ({ dtype, layout });
-
-/** What cublasLtMatmul does, from its documentation: D = alpha·op(A)·op(B) + beta·C, then the bias of D's row. */
-function columnMajorProduct(m: CublasMatmul, memory: Float64Array, at: readonly number[]): void {
-  const { problem: p } = m;
-  const index = (x: CublasMatrix, arg: number, batch: number, row: number, column: number): number => {
-    expect(x.leading).toBeGreaterThanOrEqual(x.rows);
-    expect(row).toBeLessThan(x.rows);
-    expect(column).toBeLessThan(x.columns);
-    return at[arg]! + batch * (x.batchStride ?? 0) + column * x.leading + row;
-  };
-  const read = (...where: Parameters<typeof index>): number => memory[index(...where)]!;
-  const k = p.transposeA ? p.a.rows : p.a.columns;
-  expect(p.transposeA ? p.a.columns : p.a.rows).toBe(p.d.rows);
-  expect(p.transposeB ? p.b.rows : p.b.columns).toBe(p.d.columns);
-  expect(p.transposeB ? p.b.columns : p.b.rows).toBe(k);
-  expect([p.c.rows, p.c.columns]).toEqual([p.d.rows, p.d.columns]);
-  expect(p.epilogue === cublasEpilogue.bias).toBe(m.bias >= 0);
-  expect(new Set([p.a, p.b, p.c, p.d].map((x) => x.batch)).size).toBe(1);
-  for (let batch = 0; batch < (p.d.batch ?? 1); batch++)
-    for (let row = 0; row < p.d.rows; row++)
-      for (let column = 0; column < p.d.columns; column++) {
-        let sum = 0;
-        for (let i = 0; i < k; i++) {
-          const a = p.transposeA ? read(p.a, m.a, batch, i, row) : read(p.a, m.a, batch, row, i);
-          const b = p.transposeB ? read(p.b, m.b, batch, column, i) : read(p.b, m.b, batch, i, column);
-          sum += a * b;
-        }
-        const c = m.beta === 0 ? 0 : m.beta * read(p.c, m.c, batch, row, column);
-        const bias = m.bias < 0 ? 0 : memory[at[m.bias]! + batch * (p.biasBatchStride ?? 0) + row]!;
-        memory[index(p.d, m.d, batch, row, column)] = m.alpha * sum + c + bias;
-      }
-}
 
 function element(x: Placed, shape: readonly number[], coordinates: readonly number[]): number {
   const { layout } = x.spec;
@@ -152,7 +120,13 @@ describe('cublasMatmul', () => {
         });
         const memory = Float64Array.from({ length: end }, (_, i) => ((i * 7919) % 31) - 15);
         const want = definition(op, placed, memory);
-        columnMajorProduct(m, memory, placed.map((p) => p.at)); // prettier-ignore
+        const at = (i: number): number => placed[i]?.at ?? NaN;
+        const starts = { a: at(m.a), b: at(m.b), c: at(m.c), d: at(m.d), bias: at(m.bias) };
+        expect(m.problem.epilogue === cublasEpilogue.bias).toBe(m.bias >= 0);
+        columnMajorProduct(m.problem, m.alpha, m.beta, {
+          read: (of, index) => memory[starts[of] + index]!,
+          write: (index, value) => void (memory[starts.d + index] = value),
+        });
         const out = placed.at(-1)!;
         const { shape } = out.spec.layout;
         const strides = contiguousStrides(shape);
