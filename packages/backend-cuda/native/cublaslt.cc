@@ -125,17 +125,19 @@ static Napi::Value describeResult(Napi::Env env, Problem* at, const HeuristicRes
   return out;
 }
 
-/** algorithms(handle, problem, workspaceBytes, alignments of a b c d, most): best guess first. */
+/** algorithms(handle, problem, workspaceBytes, reductions, alignments of a b c d, most): best guess first. */
 static Napi::Value algorithms(Info info) {
   const Napi::Env env = info.Env();
   auto* at = pointer<Problem>(info[1]);
   const uint64_t workspace = address(info[2]);
-  auto alignments = info[3].As<Napi::Array>();
-  std::vector<HeuristicResult> results(static_cast<size_t>(integer(info[4])));
+  const auto reductions = static_cast<uint32_t>(integer(info[3]));
+  auto alignments = info[4].As<Napi::Array>();
+  std::vector<HeuristicResult> results(static_cast<size_t>(integer(info[5])));
   int found = 0;
   Handle preference = nullptr;
   cublasLtMatmulPreferenceCreate(env, &preference);
   cublasLtMatmulPreferenceSetAttribute(env, preference, kMaxWorkspace, &workspace, sizeof workspace);
+  cublasLtMatmulPreferenceSetAttribute(env, preference, kReductions, &reductions, sizeof reductions);
   for (uint32_t i = 0; i < 4; i++) {
     const uint32_t bytes = alignments.Get(i).As<Napi::Number>().Uint32Value();
     cublasLtMatmulPreferenceSetAttribute(env, preference, kAlignment + static_cast<int>(i), &bytes, sizeof bytes);

@@ -127,7 +127,7 @@ enum { kTransA = 3, kTransB = 4, kEpilogue = 7, kBiasPointer = 8, kBiasBatchStri
 // CUBLASLT_MATRIX_LAYOUT_*
 enum { kBatchCount = 5, kBatchStride = 6 };
 // CUBLASLT_MATMUL_PREF_*; the alignments of A, B, C and D follow each other
-enum { kMaxWorkspace = 1, kAlignment = 5 };
+enum { kMaxWorkspace = 1, kReductions = 3, kAlignment = 5 };
 // CUDNN_BACKEND_*_DESCRIPTOR, CUDNN_ATTR_VARIANT_PACK_*, CUDNN_TYPE_*
 enum { kVariantPack = 16, kIds = 1000, kPointers = 1001, kWorkspace = 1003, kInt64 = 3, kVoidPointer = 6 };
 

@@ -1,5 +1,4 @@
-// The CUDA backend: a driver over one context and stream. Kernels are the GPU texts compiled by NVRTC; every launch is
-// one call with an argument block that was laid out when the kernel was prepared.
+// The CUDA backend: a driver over one context and stream. Kernels are our own texts (own-kernels.ts) or a library's.
 
 import { DeviceError, opKey } from '@darkroom/core';
 import type {
@@ -14,12 +13,13 @@ import type {
   Queue,
   Slice,
 } from '@darkroom/core';
-import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
-import type { Pass, Traits } from '@darkroom/gpu-kernels';
-import type { CompiledKernel, Compiler } from './compiler.ts';
-import { labelled, launch } from './node/addon.ts';
+import type { Traits } from '@darkroom/gpu-kernels';
+import type { Compiler } from './compiler.ts';
+import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
+import { OwnKernels } from './own-kernels.ts';
+import type { Library, Prepared } from './provider.ts';
 
 export interface OpenedDevice {
   readonly cuda: Cuda;
@@ -27,6 +27,8 @@ export interface OpenedDevice {
   readonly traits: Traits;
   readonly stream: number;
   readonly memory: DeviceMemory;
+  /** Other sources of kernels than our own, in the order in which their choices stand. */
+  readonly libraries: readonly Library[];
   /** Makes the context current on this thread. */
   readonly use: () => void;
   readonly fingerprint: string;
@@ -40,29 +42,30 @@ interface CudaBuffer extends Buffer {
 interface CudaQueue extends Queue {
   readonly stream: number;
 }
-/** One launch: `block` holds the buffers' addresses, then the parameters. */
-interface Launch {
-  readonly pass: Pass;
-  readonly kernel: CompiledKernel;
-  readonly block: ArrayBuffer;
-  readonly words: Uint32Array;
-}
-interface Prepared {
-  readonly launches: readonly Launch[];
-  readonly scratch: readonly number[];
-}
 interface CudaKernel extends Kernel {
-  readonly wide: Prepared;
-  readonly plain: () => Prepared;
+  readonly prepared: Prepared;
+  /** For arguments that `prepared` does not fit; made when first needed. */
+  plain: Prepared | undefined;
+  readonly makePlain: () => Prepared;
 }
 
 const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address + slice.offset;
+
+/**
+ * Products in full float32: there our own kernels come first, as they are what was compared with the CPU's; libraries
+ * are faster where tensor cores are, and are offered to the tuner everywhere.
+ */
+const isExact = (op: KernelOp, args: readonly ArgSpec[]): boolean =>
+  args[0]?.dtype === 'float32' && !('precision' in op && op.precision === 'tf32');
 
 export class CudaBackend implements Backend {
   readonly name = 'cuda';
   readonly caps: Caps;
   readonly #opened: OpenedDevice;
   readonly #driver: Cuda['driver'];
+  readonly #own: OwnKernels;
+  /** Addresses of the run at hand: arguments, then scratch. */
+  readonly #addresses: number[] = [];
   readonly #live = new Set<Buffer>();
   readonly #scratch: CudaBuffer[] = [];
   readonly #streams: number[] = [];
@@ -71,6 +74,7 @@ export class CudaBackend implements Backend {
   constructor(opened: OpenedDevice) {
     this.#opened = opened;
     this.#driver = opened.cuda.driver;
+    this.#own = new OwnKernels({ driver: this.#driver, compiler: opened.compiler, traits: opened.traits });
     const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
     this.caps = {
       dtypes: new Set(dtypes),
@@ -126,29 +130,30 @@ export class CudaBackend implements Backend {
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
-    if (op.kind === 'custom') return [];
-    return factoryOf(op)
-      .choices(op, args, this.#opened.traits)
-      .map((id) => ({ id }));
+    this.#open();
+    const own = this.#own.choices(op, args);
+    // A library takes only some addresses, so an op that we have no kernel for is not its either.
+    if (own.length === 0) return own;
+    const libraries = this.#opened.libraries.flatMap((library) =>
+      labelled(`${op.kind}/${library.name}`, () => library.choices(op, args)),
+    );
+    return isExact(op, args) ? [...own, ...libraries] : [...libraries, ...own];
   }
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
-    if (op.kind === 'custom') throw new DeviceError(`cuda: custom '${op.name}' has no kernel here`);
-    const build = (wide: boolean): Prepared => {
-      const { passes, scratch = [] } = factoryOf(op).prepare(op, args, choice.id, this.#opened.traits, wide);
-      const launches = passes.map((pass): Launch => {
-        const pointers = pass.bindings.length * 8;
-        const block = new ArrayBuffer(Math.ceil((pointers + pass.params.byteLength) / 8) * 8);
-        return { pass, kernel: this.#opened.compiler.of(pass.text), block, words: new Uint32Array(block) };
-      });
-      return { launches, scratch };
-    };
-    let plain: Prepared | undefined;
+    this.#open();
+    const library = this.#opened.libraries.find(
+      ({ name }) => choice.id === name || choice.id.startsWith(`${name}-`),
+    );
+    const prepared = library && labelled(`${op.kind}/${choice.id}`, () => library.prepare(op, args, choice));
+    const own = library ? this.#own.choices(op, args)[0]! : choice;
+    const { id } = prepared ? choice : own;
     const kernel: CudaKernel = {
-      key: `${opKey(op)} ${choice.id}`,
-      label: `${op.kind}/${choice.id}`,
-      wide: build(true),
-      plain: () => (plain ??= build(false)),
+      key: `${opKey(op)} ${id}`,
+      label: `${op.kind}/${id}`,
+      prepared: prepared ?? this.#own.prepare(op, args, own, true),
+      plain: undefined,
+      makePlain: () => this.#own.prepare(op, args, own, false),
     };
     return kernel;
   }
@@ -160,50 +165,27 @@ export class CudaBackend implements Backend {
 
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void {
     this.#open();
-    const { wide, plain } = kernel as CudaKernel;
-    const fits = wide.launches.every(({ pass }) =>
-      pass.offsets.every(({ arg, unitBytes }) => arg >= args.length || args[arg]!.offset % unitBytes === 0),
-    );
-    const { launches, scratch } = fits ? wide : plain();
-    for (const [i, bytes] of scratch.entries()) this.#scratchOf(i, bytes);
-    for (const step of launches) if (step.pass.groups > 0) this.#run(step, args, scalars, queue);
-  }
-
-  #run(
-    { pass, kernel, block, words }: Launch,
-    args: readonly Slice[],
-    scalars: readonly number[],
-    queue?: Queue,
-  ): void {
-    for (const [i, { arg }] of pass.bindings.entries()) {
-      const slice = args[arg];
-      const address = slice ? addressOf(slice) : this.#scratch[arg - args.length]!.address;
-      words[2 * i] = address >>> 0;
-      words[2 * i + 1] = Math.floor(address / 2 ** 32);
+    const at = this.#addresses;
+    at.length = 0;
+    for (const slice of args) at.push(addressOf(slice));
+    const { prepared, makePlain } = kernel as CudaKernel;
+    const chosen = prepared.fits(at) ? prepared : ((kernel as CudaKernel).plain ??= makePlain());
+    for (let i = 0; i < chosen.scratch.length; i++) at.push(this.#scratchOf(i, chosen.scratch[i]!));
+    try {
+      this.counters.launches += chosen.run(at, scalars, this.#streamOf(queue));
+    } catch (error) {
+      throw wordError(error, kernel.label);
     }
-    fillParams(pass, words, 2 * pass.bindings.length, () => 0, scalars);
-    const fn = this.#opened.compiler.load(kernel);
-    const x = Math.min(pass.groups, foldWidth);
-    const y = Math.ceil(pass.groups / x);
-    launch(
-      this.#driver,
-      kernel.label,
-      fn,
-      [x, y, 1],
-      [pass.text.threads, 1, 1],
-      pass.text.poolBytes,
-      this.#streamOf(queue),
-      block,
-    );
-    this.counters.launches++;
   }
 
-  /** Scratch buffer i with room for `bytes`; kernels of the one compute stream share it in turn. */
-  #scratchOf(i: number, bytes: number): void {
+  /** Where scratch buffer i is, with room for `bytes`; kernels of the one compute stream share it in turn. */
+  #scratchOf(i: number, bytes: number): number {
     const kept = this.#scratch[i];
-    if (kept && kept.bytes >= bytes) return;
+    if (kept && kept.bytes >= bytes) return kept.address;
     if (kept) this.free(kept);
-    this.#scratch[i] = this.alloc(bytes) as CudaBuffer;
+    const buffer = this.alloc(bytes) as CudaBuffer;
+    this.#scratch[i] = buffer;
+    return buffer.address;
   }
 
   #open(): void {
@@ -258,6 +240,7 @@ export class CudaBackend implements Backend {
     this.#driver.streamSynchronize(this.#opened.stream);
     for (const buffer of [...this.#live]) this.free(buffer);
     for (const stream of this.#streams) this.#driver.streamDestroy(stream);
+    for (const library of this.#opened.libraries) library[Symbol.dispose]();
     this.#disposed = true;
     this.#opened.close();
   }

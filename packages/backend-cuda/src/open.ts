@@ -5,7 +5,9 @@ import type { DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
+import { librariesOf, libraryVersions } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
+import type { Cuda } from './node/addon.ts';
 import { cubinFiles } from './node/cubin-files.ts';
 import type { SearchOptions } from './node/libraries.ts';
 import { deviceMemory } from './node/memory.ts';
@@ -27,10 +29,16 @@ export interface CudaOptions extends SearchOptions, DeviceOptions {
  * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing.
  */
 export async function cuda(options: CudaOptions = {}): Promise<Device> {
+  const device = openDevice(openCuda(options), options);
+  await device.tuner.load();
+  return device;
+}
+
+/** As cuda(), with libraries that are open already; kept tuning results are not loaded. */
+export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
   const { index = 0, cache = cacheFolder('cuda') } = options;
-  const opened = openCuda(options);
   const { driver, nvrtc } = opened;
-  const device = labelled('open', () => {
+  return labelled('open', () => {
     const attribute = (id: number): number => driver.deviceAttribute(index, id);
     const context = driver.contextRetain(index);
     const use = (): void => driver.contextUse(context);
@@ -39,7 +47,13 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
     const architecture =
       10 * attribute(deviceAttribute.computeMajor) + attribute(deviceAttribute.computeMinor);
     const versions = `driver ${driver.version()}, NVRTC ${nvrtc.version()}`;
-    const fingerprint = `${driver.deviceName(index)}, sm_${architecture}, ${versions}${opened.emulated ? ', emulated' : ''}`;
+    const fingerprint = [
+      driver.deviceName(index),
+      `sm_${architecture}`,
+      versions,
+      ...libraryVersions(opened),
+      ...(opened.emulated ? ['emulated'] : []),
+    ].join(', ');
     const traits = traitsOf({
       architecture,
       sharedBytes: attribute(deviceAttribute.sharedBytesPerBlock),
@@ -56,6 +70,7 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
       traits,
       stream,
       memory: deviceMemory(driver, index),
+      libraries: librariesOf(opened),
       use,
       fingerprint,
       totalBytes: driver.deviceBytes(index),
@@ -67,6 +82,4 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
     });
     return new Device(backend, cache === false ? options : { tuneStore: fileTuneStore(cache), ...options });
   });
-  await device.tuner.load();
-  return device;
 }

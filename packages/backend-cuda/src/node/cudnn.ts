@@ -10,6 +10,7 @@ export const cudnnKind = {
   enginecfg: 3,
   engineheur: 4,
   executionPlan: 5,
+  knobChoice: 7,
   operationConvolutionForward: 10,
   operationPointwise: 13,
   operationgraph: 15,
@@ -34,11 +35,14 @@ export const cudnnAttribute = {
   engineheurResults: 202,
   engineheurDeviceprop: 204,
   enginecfgEngine: 300,
+  enginecfgKnobChoices: 302,
   executionPlanHandle: 400,
   executionPlanEngineConfig: 401,
   executionPlanWorkspaceSize: 402,
   executionPlanJsonRepresentation: 405,
   executionPlanDeviceprop: 407,
+  knobChoiceKnobType: 600,
+  knobChoiceKnobValue: 601,
   operationConvolutionForwardAlpha: 700,
   operationConvolutionForwardBeta: 701,
   operationConvolutionForwardConvDesc: 702,
@@ -62,6 +66,7 @@ export const cudnnAttribute = {
   engineGlobalIndex: 1301,
   engineNumericalNote: 1303,
   engineBehaviorNote: 1305,
+  engineDeviceprop: 1307,
   devicepropDeviceId: 2700,
   devicepropHandle: 2701,
   devicepropJsonRepresentation: 2702,
@@ -83,6 +88,7 @@ export const cudnnType = {
   voidPtr: 6,
   convolutionMode: 7,
   heurMode: 8,
+  knobType: 9,
   numericalNote: 11,
   pointwiseMode: 14,
   backendDescriptor: 15,
@@ -91,11 +97,27 @@ export const cudnnType = {
   char: 24,
 } as const;
 
-export const cudnnDataType = { float32: 0, float16: 2, int32: 4, uint8: 8, bfloat16: 9 } as const;
-export const cudnnPointwise = { add: 0, mul: 1, identity: 21, gelu: 104, swish: 106, geluTanh: 107 } as const;
-export const cudnnHeuristics = { instant: 0, fallback: 2, a: 3 } as const;
+export const cudnnDataType = { float32: 0, float16: 2, bfloat16: 9 } as const;
+/** CUDNN_POINTWISE_*; gelu is the exact one, by erf. */
+export const cudnnPointwise = { add: 0, gelu: 104, swish: 106, geluTanh: 107 } as const;
+export const cudnnHeuristics = { fallback: 2, a: 3 } as const;
+/** CUDNN_NUMERICAL_NOTE_*: what an engine does to the numbers. */
+export const cudnnNote = {
+  tensorCore: 0,
+  downConvertInputs: 1,
+  reducedPrecisionReduction: 2,
+  nondeterministic: 4,
+} as const;
+/** CUDNN_STATUS_*; notSupported is the first of a thousand codes. */
+export const cudnnStatus = {
+  notSupported: 3000,
+  internalError: 4000,
+  compilationFailed: 4001,
+  unexpectedValue: 4002,
+} as const;
 export const cudnnCrossCorrelation = 1;
 
+export type CudnnKind = keyof typeof cudnnKind;
 export type CudnnAttribute = keyof typeof cudnnAttribute;
 export type CudnnType = keyof typeof cudnnType;
 
@@ -114,7 +136,7 @@ export class CudnnDescriptor {
   readonly address: Address;
   readonly #cudnn: Cudnn;
 
-  constructor(cudnn: Cudnn, kind: keyof typeof cudnnKind) {
+  constructor(cudnn: Cudnn, kind: CudnnKind) {
     this.#cudnn = cudnn;
     this.address = cudnn.descriptor(cudnnKind[kind]);
   }

@@ -159,11 +159,15 @@ export interface CublasLt {
   destroy(handle: Address): void;
   problem(problem: CublasProblem): Address;
   problemDestroy(problem: Address): void;
-  /** At most `most` algorithms, best guess first; alignments are bytes that the addresses of a, b, c, d keep. */
+  /**
+   * At most `most` algorithms, best guess first. `reductions`: sum of cublasReduction for the parts of a split k;
+   * alignments are bytes that the addresses of a, b, c, d keep.
+   */
   algorithms(
     handle: Address,
     problem: Address,
     workspaceBytes: number,
+    reductions: number,
     alignments: readonly [number, number, number, number],
     most: number,
   ): CublasAlgorithm[];
@@ -259,5 +263,7 @@ export const poolAttribute = {
 export const cublasType = { float32: 0, float16: 2, bfloat16: 14 } as const;
 /** CUBLAS_COMPUTE_*: all accumulate in float32; tf32 rounds float32 inputs for the tensor cores. */
 export const cublasCompute = { float32: 68, tf32: 77 } as const;
+/** CUBLASLT_REDUCTION_SCHEME_*: where parts of a split k are added up, and so in which type. */
+export const cublasReduction = { inplace: 1, computeType: 2, outputType: 4 } as const;
 /** CUBLASLT_EPILOGUE_*; gelu is the tanh approximation. */
 export const cublasEpilogue = { none: 1, relu: 2, bias: 4, reluBias: 6, gelu: 32, geluBias: 36 } as const;

@@ -1,0 +1,120 @@
+// Our own kernels: the GPU texts compiled by NVRTC. Every launch is one call with an argument block that was laid out
+// when the kernel was prepared.
+
+import { DeviceError } from '@darkroom/core';
+import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
+import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
+import type { Pass, Traits } from '@darkroom/gpu-kernels';
+import type { CompiledKernel, Compiler } from './compiler.ts';
+import { launch } from './node/addon.ts';
+import type { Driver, Stream } from './node/native.ts';
+import type { Prepared } from './provider.ts';
+
+/** One launch: `block` holds the buffers' addresses, then the parameters. */
+interface Launch {
+  readonly pass: Pass;
+  readonly kernel: CompiledKernel;
+  readonly block: ArrayBuffer;
+  readonly words: Uint32Array;
+}
+
+export interface OwnKernelsSource {
+  readonly driver: Driver;
+  readonly compiler: Compiler;
+  readonly traits: Traits;
+}
+
+export class OwnKernels {
+  readonly #source: OwnKernelsSource;
+
+  constructor(source: OwnKernelsSource) {
+    this.#source = source;
+  }
+
+  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    if (op.kind === 'custom') return [];
+    return factoryOf(op)
+      .choices(op, args, this.#source.traits)
+      .map((id) => ({ id }));
+  }
+
+  /** `wide`: for arguments whose slices start at whole quads; else for any. */
+  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice, wide: boolean): Prepared {
+    if (op.kind === 'custom') throw new DeviceError(`cuda: custom '${op.name}' has no kernel here`);
+    const { driver, compiler, traits } = this.#source;
+    const { passes, scratch = [] } = factoryOf(op).prepare(op, args, choice.id, traits, wide);
+    const launches = passes.map((pass): Launch => {
+      const pointers = pass.bindings.length * 8;
+      const block = new ArrayBuffer(Math.ceil((pointers + pass.params.byteLength) / 8) * 8);
+      return { pass, kernel: compiler.of(pass.text), block, words: new Uint32Array(block) };
+    });
+    return new OwnKernel(driver, compiler, launches, scratch, args.length);
+  }
+}
+
+class OwnKernel implements Prepared {
+  readonly scratch: readonly number[];
+  readonly #driver: Driver;
+  readonly #compiler: Compiler;
+  readonly #launches: readonly Launch[];
+  readonly #args: number;
+
+  constructor(
+    driver: Driver,
+    compiler: Compiler,
+    launches: readonly Launch[],
+    scratch: readonly number[],
+    args: number,
+  ) {
+    this.#driver = driver;
+    this.#compiler = compiler;
+    this.#launches = launches;
+    this.scratch = scratch;
+    this.#args = args;
+  }
+
+  fits(addresses: readonly number[]): boolean {
+    for (const { pass } of this.#launches) {
+      for (const { arg, unitBytes } of pass.offsets)
+        if (arg < this.#args && addresses[arg]! % unitBytes !== 0) return false;
+    }
+    return true;
+  }
+
+  run(addresses: readonly number[], scalars: readonly number[], stream: Stream): number {
+    let count = 0;
+    for (const step of this.#launches) {
+      if (step.pass.groups === 0) continue;
+      this.#launch(step, addresses, scalars, stream);
+      count++;
+    }
+    return count;
+  }
+
+  #launch(
+    { pass, kernel, block, words }: Launch,
+    addresses: readonly number[],
+    scalars: readonly number[],
+    stream: Stream,
+  ): void {
+    for (let i = 0; i < pass.bindings.length; i++) {
+      const address = addresses[pass.bindings[i]!.arg]!;
+      words[2 * i] = address >>> 0;
+      words[2 * i + 1] = Math.floor(address / 2 ** 32);
+    }
+    fillParams(pass, words, 2 * pass.bindings.length, () => 0, scalars);
+    const fn = this.#compiler.load(kernel);
+    const x = Math.min(pass.groups, foldWidth);
+    const y = Math.ceil(pass.groups / x);
+    launch(
+      this.#driver,
+      kernel.label,
+      fn,
+      [x, y, 1],
+      [pass.text.threads, 1, 1],
+      pass.text.poolBytes,
+      stream,
+      block,
+    );
+  }
+}
