@@ -1,6 +1,6 @@
 // The CUDA backend: a driver over one context and stream. Kernels are our own texts (own-kernels.ts) or a library's.
 
-import { DeviceError, opKey } from '@darkroom/core';
+import { DeviceError, log, opKey } from '@darkroom/core';
 import type {
   ArgSpec,
   Backend,
@@ -18,6 +18,7 @@ import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
+import { Staging } from './node/staging.ts';
 import { OwnKernels } from './own-kernels.ts';
 import type { Library, Prepared } from './provider.ts';
 
@@ -38,6 +39,8 @@ export interface OpenedDevice {
 
 interface CudaBuffer extends Buffer {
   readonly address: number;
+  /** Of pinned memory: its bytes. */
+  readonly host?: Uint8Array<ArrayBuffer>;
 }
 interface CudaQueue extends Queue {
   readonly stream: number;
@@ -50,6 +53,9 @@ interface CudaKernel extends Kernel {
 }
 
 const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address + slice.offset;
+/** The bytes of a slice of pinned memory; undefined for the device's. */
+const hostOf = ({ buffer, offset, bytes }: Slice): Uint8Array | undefined =>
+  (buffer as CudaBuffer).host?.subarray(offset, offset + bytes);
 
 /**
  * Products in full float32: there our own kernels come first, as they are what was compared with the CPU's; libraries
@@ -68,12 +74,14 @@ export class CudaBackend implements Backend {
   readonly #addresses: number[] = [];
   readonly #live = new Set<Buffer>();
   readonly #scratch: CudaBuffer[] = [];
-  readonly #streams: number[] = [];
+  readonly #staging: Staging;
+  #copyStream: number | undefined;
   #disposed = false;
 
   constructor(opened: OpenedDevice) {
     this.#opened = opened;
     this.#driver = opened.cuda.driver;
+    this.#staging = new Staging(this.#driver);
     this.#own = new OwnKernels({ driver: this.#driver, compiler: opened.compiler, traits: opened.traits });
     const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
     this.caps = {
@@ -95,33 +103,49 @@ export class CudaBackend implements Backend {
   /** Kernels launched and texts compiled so far. */
   readonly counters: { launches: number } = { launches: 0 };
 
-  alloc(bytes: number): Buffer {
+  alloc(bytes: number, where: 'device' | 'pinned' = 'device'): Buffer {
     this.#open();
     const { memory, stream } = this.#opened;
-    const address = labelled(`${bytes} bytes`, () => memory.alloc(bytes, stream));
-    const buffer: CudaBuffer = { bytes, address };
+    const buffer = labelled(`${bytes} bytes`, (): CudaBuffer => {
+      if (where === 'device') return { bytes, address: memory.alloc(bytes, stream) };
+      const host = new Uint8Array(this.#driver.hostAlloc(bytes));
+      return { bytes, address: this.#driver.hostAddress(host.buffer), host };
+    });
     this.#live.add(buffer);
     return buffer;
   }
   free(buffer: Buffer): void {
     if (!this.#live.delete(buffer)) throw new DeviceError('cuda: buffer freed twice');
-    this.#opened.memory.free((buffer as CudaBuffer).address, this.#opened.stream);
+    const { address, host } = buffer as CudaBuffer;
+    if (!host) return this.#opened.memory.free(address, this.#opened.stream);
+    // The system takes host memory at once, so nothing may be copying from it.
+    for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
+    this.#driver.hostFree(host.buffer);
   }
+  /** Pinned memory is the host's: it is written at once, whatever is queued. */
   write(dst: Slice, src: Uint8Array, queue?: Queue): void {
     this.#open();
-    // From pageable memory the driver has taken a copy when the call returns.
-    const own = src.buffer instanceof ArrayBuffer ? src : new Uint8Array(src);
-    this.#driver.copyToDevice(addressOf(dst), own, this.#streamOf(queue));
+    const host = hostOf(dst);
+    if (host) host.set(src);
+    else this.#staging.upload(addressOf(dst), src, this.#streamOf(queue));
   }
   copy(dst: Slice, src: Slice, queue?: Queue): void {
-    this.#driver.copyOnDevice(addressOf(dst), addressOf(src), src.bytes, this.#streamOf(queue));
+    this.#open();
+    const stream = this.#streamOf(queue);
+    const [to, from] = [hostOf(dst), hostOf(src)];
+    if (to && from) to.set(from);
+    else if (from) this.#driver.copyToDevice(addressOf(dst), from, stream);
+    else if (to) this.#driver.copyToHost(to, addressOf(src), stream);
+    else this.#driver.copyOnDevice(addressOf(dst), addressOf(src), src.bytes, stream);
   }
   readSync(src: Slice): Uint8Array {
     this.#open();
     const out = new Uint8Array(src.bytes);
     if (src.bytes === 0) return out;
-    this.#driver.copyToHost(out, addressOf(src), this.#opened.stream);
-    this.#driver.streamSynchronize(this.#opened.stream);
+    const host = hostOf(src);
+    if (!host) this.#driver.copyToHost(out, addressOf(src), this.#opened.stream);
+    for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
+    if (host) out.set(host);
     return out;
   }
   async read(src: Slice): Promise<Uint8Array> {
@@ -145,7 +169,7 @@ export class CudaBackend implements Backend {
     const library = this.#opened.libraries.find(
       ({ name }) => choice.id === name || choice.id.startsWith(`${name}-`),
     );
-    const prepared = library && labelled(`${op.kind}/${choice.id}`, () => library.prepare(op, args, choice));
+    const prepared = library && this.#tryLibrary(library, op, args, choice);
     const own = library ? this.#own.choices(op, args)[0]! : choice;
     const { id } = prepared ? choice : own;
     const kernel: CudaKernel = {
@@ -156,6 +180,22 @@ export class CudaBackend implements Backend {
       makePlain: () => this.#own.prepare(op, args, own, false),
     };
     return kernel;
+  }
+
+  /** What a library makes of its choice; when it fails, that is said and our own kernel runs. */
+  #tryLibrary(
+    library: Library,
+    op: KernelOp,
+    args: readonly ArgSpec[],
+    choice: Choice,
+  ): Prepared | undefined {
+    try {
+      return labelled(`${op.kind}/${choice.id}`, () => library.prepare(op, args, choice));
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      log.warn(`${error.message}; running our own kernel instead`);
+      return undefined;
+    }
   }
 
   /** Compiles every kernel prepared so far that has not run yet. @throws DeviceError with the compiler's log. */
@@ -192,14 +232,18 @@ export class CudaBackend implements Backend {
     if (this.#disposed) throw new DeviceError('cuda: the device was disposed');
     this.#opened.use();
   }
+  #everyStream(): readonly number[] {
+    const { stream } = this.#opened;
+    return this.#copyStream === undefined ? [stream] : [this.#copyStream, stream];
+  }
   #streamOf(queue: Queue | undefined): number {
     return queue ? (queue as CudaQueue).stream : this.#opened.stream;
   }
 
   createQueue(role: 'compute' | 'copy'): Queue {
     this.#open();
-    const stream = role === 'compute' ? this.#opened.stream : this.#driver.streamCreate(0);
-    if (role === 'copy') this.#streams.push(stream);
+    const stream =
+      role === 'compute' ? this.#opened.stream : (this.#copyStream ??= this.#driver.streamCreate(0));
     const queue: CudaQueue = { role, stream };
     return queue;
   }
@@ -213,12 +257,14 @@ export class CudaBackend implements Backend {
   flush(): void {}
   async idle(): Promise<void> {
     this.#open();
-    const event = this.#driver.eventCreate(false);
-    this.#driver.eventRecord(event, this.#opened.stream);
-    try {
-      await this.#driver.eventWait(event);
-    } finally {
-      this.#driver.eventDestroy(event);
+    for (const stream of this.#everyStream()) {
+      const event = this.#driver.eventCreate(false);
+      this.#driver.eventRecord(event, stream);
+      try {
+        await this.#driver.eventWait(event);
+      } finally {
+        this.#driver.eventDestroy(event);
+      }
     }
   }
   async time(work: () => void): Promise<number> {
@@ -237,9 +283,10 @@ export class CudaBackend implements Backend {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#opened.use();
-    this.#driver.streamSynchronize(this.#opened.stream);
+    for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
     for (const buffer of [...this.#live]) this.free(buffer);
-    for (const stream of this.#streams) this.#driver.streamDestroy(stream);
+    this.#staging.dispose();
+    if (this.#copyStream !== undefined) this.#driver.streamDestroy(this.#copyStream);
     for (const library of this.#opened.libraries) library[Symbol.dispose]();
     this.#disposed = true;
     this.#opened.close();

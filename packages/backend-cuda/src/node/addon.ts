@@ -160,13 +160,18 @@ export function labelled<T>(label: string, calls: () => T): T {
   }
 }
 
+/** Whether a native error says that memory ran out. */
+export function isOutOfMemory(error: unknown): boolean {
+  if (!(error instanceof Error) || !('library' in error)) return false;
+  const { library, code } = error as NativeError;
+  return (library === 'libcuda' && code === 2) || (library === 'libcublasLt' && code === 3);
+}
+
 /** A native error as one of ours; others pass as they are. */
 export function wordError(error: unknown, label: string): unknown {
   if (!(error instanceof Error) || !('library' in error)) return error;
-  const { library, code, message } = error as NativeError;
-  const outOfMemory = (library === 'libcuda' && code === 2) || (library === 'libcublasLt' && code === 3);
-  const text = `cuda: ${label}: ${message}`;
-  return outOfMemory ? new OutOfMemoryError(text) : new DeviceError(text);
+  const text = `cuda: ${label}: ${error.message}`;
+  return isOutOfMemory(error) ? new OutOfMemoryError(text) : new DeviceError(text);
 }
 
 export type Size3 = readonly [number, number, number];

@@ -1,5 +1,6 @@
 // Device memory in the order of a stream where the device has memory pools, else by the plain calls, which wait.
 
+import { isOutOfMemory } from './addon.ts';
 import type { Address, Driver, Stream } from './native.ts';
 import { deviceAttribute, poolAttribute } from './native.ts';
 
@@ -23,10 +24,21 @@ export function deviceMemory(driver: Driver, device: number): DeviceMemory {
   }
   // By default the pool gives all back whenever the stream is waited for, and asks the system again after that.
   driver.poolSet(device, poolAttribute.releaseThreshold, Number.MAX_SAFE_INTEGER);
+  const trim = (): void => driver.poolTrim(device, 0);
   return {
     ordered: true,
-    alloc: (bytes, stream) => driver.allocAsync(bytes, stream),
+    alloc(bytes, stream) {
+      try {
+        return driver.allocAsync(bytes, stream);
+      } catch (error) {
+        if (!isOutOfMemory(error)) throw error;
+        // What was freed may not be free yet, or lie in pieces that do not join.
+        driver.streamSynchronize(stream);
+        trim();
+        return driver.allocAsync(bytes, stream);
+      }
+    },
     free: (address, stream) => driver.freeAsync(address, stream),
-    trim: () => driver.poolTrim(device, 0),
+    trim,
   };
 }
