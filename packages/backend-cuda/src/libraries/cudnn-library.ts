@@ -52,8 +52,9 @@ export class CudnnLibrary implements Library {
     if (!graph || !config) return undefined;
     const prepared = this.#build(graph, config, args.length);
     if (prepared || choice.id !== this.name) return prepared;
+    const tried = JSON.stringify(config);
     for (const other of engineConfigs(this.#target(), graph, most)) {
-      const next = this.#build(graph, other, args.length);
+      const next = JSON.stringify(other) === tried ? undefined : this.#build(graph, other, args.length);
       if (next) return next;
     }
     return undefined;

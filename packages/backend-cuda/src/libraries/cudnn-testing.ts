@@ -9,6 +9,9 @@ import { layoutOf } from '@darkroom/core';
 import type { ArgSpec, DType, Expr, KernelOp, MemoryFormat } from '@darkroom/core';
 import { diagnose, explain, loadAddon } from '../node/addon.ts';
 import { addonIsMissing, skip } from '../node/testing.ts';
+import { CudaBackend } from '../backend.ts';
+import type { Library } from '../provider.ts';
+import { traitsOf } from '../traits.ts';
 import { CudnnLibrary } from './cudnn-library.ts';
 
 export type Described = 'sm_75' | 'sm_80' | 'sm_90';
@@ -135,3 +138,21 @@ export function sd15Attentions(dtype: DType = 'float16'): Problem[] {
 /** Names of the problems that the library has no choice for. */
 export const unanswered = (library: CudnnLibrary, problems: readonly Problem[]): string[] =>
   problems.filter(({ op, args }) => library.choices(op, args).length === 0).map((p) => p.name);
+
+/** A backend on a described GPU, which can be asked for choices and nothing else. */
+export function describedBackend(device: Described, libraries: readonly Library[]): CudaBackend {
+  const architecture = Number(device.slice('sm_'.length));
+  const unused = undefined as never;
+  return new CudaBackend({
+    cuda: { driver: unused, nvrtc: unused, cublasLt: undefined, cudnn: undefined, emulated: false, libraries: unused },
+    compiler: unused,
+    traits: traitsOf({ architecture, sharedBytes: 48 << 10, threads: 1024, emulated: false }),
+    stream: 0,
+    memory: unused,
+    libraries,
+    use: () => {},
+    fingerprint: device,
+    totalBytes: 2 ** 34,
+    close: () => {},
+  }); // prettier-ignore
+}
