@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { DeviceError, OutOfMemoryError } from '@darkroom/core';
+import { cudnnStatus } from './cudnn.ts';
 import { builtinsOf, candidates, libraryNames, nativeFolder } from './libraries.ts';
 import type { LibraryName, SearchOptions } from './libraries.ts';
 import type {
@@ -164,7 +165,10 @@ export function labelled<T>(label: string, calls: () => T): T {
 export function wordError(error: unknown, label: string): unknown {
   if (!(error instanceof Error) || !('library' in error)) return error;
   const { library, code, message } = error as NativeError;
-  const outOfMemory = (library === 'libcuda' && code === 2) || (library === 'libcublasLt' && code === 3);
+  const outOfMemory =
+    (library === 'libcuda' && code === 2) ||
+    (library === 'libcublasLt' && code === 3) ||
+    (library === 'libcudnn' && code === cudnnStatus.deviceAllocationFailed);
   const text = `cuda: ${label}: ${message}`;
   return outOfMemory ? new OutOfMemoryError(text) : new DeviceError(text);
 }
