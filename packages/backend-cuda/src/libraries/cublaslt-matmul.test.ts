@@ -88,7 +88,10 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
     fake.has = [7];
     const own = choices.find((c) => !c.id.startsWith('cublaslt'))!.id;
     expect(backend.prepare(biased, args('float16'), kept).label).toBe(`matmul/${own}`);
-    expect(backend.prepare(biased, args('float16'), { id: 'cublaslt' }).label).toBe(`matmul/${own}`);
+    for (const params of [null, 'no', `${'*'.repeat(86)}==`])
+      expect(backend.prepare(biased, args('float16'), { id: 'cublaslt', params }).label).toBe(
+        `matmul/${own}`,
+      );
     fake.has = [7, 8, 9];
   });
 

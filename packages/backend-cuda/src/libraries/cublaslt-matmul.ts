@@ -50,12 +50,13 @@ export class CublasLtMatmul implements Library {
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Prepared | undefined {
     const matmul = op.kind === 'matmul' && cublasMatmul(op, args);
-    if (!matmul || typeof choice.params !== 'string') return undefined;
+    const data = typeof choice.params === 'string' ? fromBase64(choice.params) : undefined;
+    if (!matmul || !data) return undefined;
     const handle = this.#handle.get();
     if (handle === undefined) return undefined;
     const problem = this.#lt.problem(matmul.problem);
     this.#problems.push(problem);
-    const algorithm = this.#lt.restore(handle, problem, fromBase64(choice.params));
+    const algorithm = this.#lt.restore(handle, problem, data);
     return algorithm && new CublasLtKernel(this.#lt, handle, problem, algorithm, matmul, args.length);
   }
 
@@ -123,4 +124,6 @@ function reductionsOf({ problem }: CublasMatmul): number {
 }
 
 const toBase64 = (data: ArrayBuffer): string => btoa(String.fromCharCode(...new Uint8Array(data)));
-const fromBase64 = (text: string): ArrayBuffer => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+/** undefined where the text is not that of an algorithm's 64 bytes. */
+const fromBase64 = (text: string): ArrayBuffer | undefined =>
+  /^[A-Za-z0-9+/]{86}==$/.test(text) ? Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer : undefined;
