@@ -45,7 +45,7 @@ export default tseslint.config(
   },
   {
     files: ['packages/core/src/**'],
-    ignores: ['**/*.test.ts'],
+    ignores: ['**/*.test.ts', 'packages/core/src/node/**'],
     rules: {
       'no-restricted-imports': [
         'error',

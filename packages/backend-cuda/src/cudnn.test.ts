@@ -1,48 +1,17 @@
 // cuDNN's graph API through the addon, without a GPU: heuristics and a plan for a convolution on a described H100. Where
 // cuDNN is not installed the tests are skipped, unless DARKROOM_REQUIRE names cudnn.
 
-import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DeviceError } from '@darkroom/core';
-import { diagnose, explain, labelled, loadAddon } from './node/addon.ts';
+import { cudnnIsMissing, deviceProperties } from './libraries/cudnn-testing.ts';
+import { labelled, loadAddon } from './node/addon.ts';
 import { cudnnCrossCorrelation, CudnnDescriptor, cudnnDataType, cudnnHeuristics } from './node/cudnn.ts';
-import type { cudnnKind } from './node/cudnn.ts';
-import { addonIsMissing, skip } from './node/testing.ts';
+import type { CudnnKind } from './node/cudnn.ts';
 
-const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
-const report = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.cudnn;
-const missing = !report?.found && skip('cudnn', report ? explain('cudnn', report) : 'the addon is missing');
-
-/** Numbers from data sheets; cuDNN wants every field. */
-const h100 = {
-  cudaDeviceId: 0,
-  deviceName: 'NVIDIA H100',
-  deviceVer: 900,
-  driverVer: 13000,
-  isTccDriver: 0,
-  l2CacheSize: 50 << 20,
-  maxCtasPerSM: 32,
-  maxRegistersPerSM: 65536,
-  maxSharedMemoryPerBlock: 48 << 10,
-  maxSharedMemoryPerBlockOptin: 227 << 10,
-  multiProcessorCount: 132,
-  totalGlobalMem: 80 * 2 ** 30,
-  maxThreadsPerBlock: 1024,
-  maxThreadsPerSM: 2048,
-  maxGridSize: [2 ** 31 - 1, 65535, 65535],
-  maxBlockSize: [1024, 1024, 64],
-  memClockRateKHz: 2619000,
-  pciDeviceId: 0,
-  regsPerBlock: 65536,
-  reservedSharedMemoryPerBlock: 1024,
-  smClockRateKHz: 1980000,
-  supportCoopLaunch: 1,
-  warpSize: 32,
-};
+const missing = cudnnIsMissing();
 
 describe.skipIf(missing)('cuDNN without a GPU', () => {
-  const make = (kind: keyof typeof cudnnKind): CudnnDescriptor =>
-    new CudnnDescriptor(loadAddon().cudnn, kind);
+  const make = (kind: CudnnKind): CudnnDescriptor => new CudnnDescriptor(loadAddon().cudnn, kind);
   const channelsLast = (
     id: number,
     [n, c, h, w]: readonly [number, number, number, number],
@@ -74,7 +43,7 @@ describe.skipIf(missing)('cuDNN without a GPU', () => {
       .set('operationConvolutionForwardBeta', 'float', 0)
       .finalize();
     const graph = make('operationgraph').set('operationgraphOps', 'backendDescriptor', operation).finalize();
-    const json = new TextEncoder().encode(JSON.stringify(h100));
+    const json = new TextEncoder().encode(deviceProperties('sm_90'));
     const device = make('deviceprop')
       .set('devicepropJsonRepresentation', 'char', ...json)
       .finalize();

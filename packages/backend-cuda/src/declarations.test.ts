@@ -71,6 +71,7 @@ test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
         internalError: 'INTERNAL_ERROR',
         compilationFailed: 'INTERNAL_ERROR_COMPILATION_FAILED',
         unexpectedValue: 'INTERNAL_ERROR_UNEXPECTED_VALUE',
+        deviceAllocationFailed: 'INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED',
       },
       'CUDNN_STATUS_',
     ),

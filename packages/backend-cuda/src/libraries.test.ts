@@ -99,6 +99,8 @@ describe.skipIf(addonIsMissing())('the addon without CUDA', () => {
       text: 'X',
     });
     expect(wordError(native, 'alloc')).toBeInstanceOf(OutOfMemoryError);
+    const plan = Object.assign(new Error('no memory'), { ...native, library: 'libcudnn', code: 4004 });
+    expect(wordError(plan, 'conv2d/cudnn')).toBeInstanceOf(OutOfMemoryError);
     const other = new RangeError('no');
     expect(wordError(other, 'alloc')).toBe(other);
   });

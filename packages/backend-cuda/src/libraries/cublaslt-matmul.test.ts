@@ -11,7 +11,7 @@ import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { openCuda } from '../node/addon.ts';
 import { cublasReduction } from '../node/native.ts';
 import { emulatorIsMissing } from '../node/testing.ts';
-import { openDevice } from '../open.ts';
+import { cuda, openDevice } from '../open.ts';
 import { FakeCublasLt } from './cublaslt-testing.ts';
 
 const missing = emulatorIsMissing();
@@ -68,6 +68,17 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
     expect(fake.asked.at(-1)).toMatchObject({ alignments: [16, 16, 16, 16], most: 16 });
   }); // prettier-ignore
 
+  test('the key of kept choices names the library; without one there are only our kernels', async () => {
+    expect(device.backend.caps.fingerprint).toContain('cuBLASLt 130000');
+    using plain = await cuda({ emulator: true, kernelCache: false });
+    expect(plain.backend.caps.fingerprint).not.toMatch(/cuBLASLt|cuDNN/);
+    const [all, own] = [device, plain].map((d) =>
+      d.backend.choices(biased, args('float16')).map((c) => c.id),
+    );
+    expect(own).toEqual(all!.filter((id) => !id.startsWith('cublaslt')));
+    expect(own!.length).toBeGreaterThan(0);
+  });
+
   test('a kept choice is used again, and one that no longer fits leaves the op to our kernels', () => {
     const { backend } = device;
     const choices = backend.choices(biased, args('float16'));
@@ -77,7 +88,10 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
     fake.has = [7];
     const own = choices.find((c) => !c.id.startsWith('cublaslt'))!.id;
     expect(backend.prepare(biased, args('float16'), kept).label).toBe(`matmul/${own}`);
-    expect(backend.prepare(biased, args('float16'), { id: 'cublaslt' }).label).toBe(`matmul/${own}`);
+    for (const params of [null, 'no', `${'*'.repeat(86)}==`])
+      expect(backend.prepare(biased, args('float16'), { id: 'cublaslt', params }).label).toBe(
+        `matmul/${own}`,
+      );
     fake.has = [7, 8, 9];
   });
 

@@ -7,6 +7,7 @@ import { areAligned } from '../provider.ts';
 import type { Library, Prepared } from '../provider.ts';
 import { cublasMatmul } from './cublaslt-problem.ts';
 import type { CublasMatmul } from './cublaslt-problem.ts';
+import { LazyHandle } from './lazy-handle.ts';
 
 const most = 16;
 /** What an algorithm may ask for; splits of k need room for their parts. */
@@ -15,20 +16,22 @@ const workspaceLimit = 32 * 2 ** 20;
 export class CublasLtMatmul implements Library {
   readonly name = 'cublaslt';
   readonly #lt: CublasLt;
-  #handle: Address | undefined;
+  readonly #handle: LazyHandle<Address>;
   readonly #problems: Address[] = [];
 
   constructor(lt: CublasLt) {
     this.#lt = lt;
+    this.#handle = new LazyHandle('cuBLASLt', () => lt.create());
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
     const matmul = op.kind === 'matmul' && cublasMatmul(op, args);
-    if (!matmul) return [];
+    const handle = matmul ? this.#handle.get() : undefined;
+    if (!matmul || handle === undefined) return [];
     const problem = this.#lt.problem(matmul.problem);
     try {
       const found = this.#lt.algorithms(
-        this.#open(),
+        handle,
         problem,
         workspaceLimit,
         reductionsOf(matmul),
@@ -47,23 +50,19 @@ export class CublasLtMatmul implements Library {
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Prepared | undefined {
     const matmul = op.kind === 'matmul' && cublasMatmul(op, args);
-    if (!matmul || typeof choice.params !== 'string') return undefined;
-    const handle = this.#open();
+    const data = typeof choice.params === 'string' ? fromBase64(choice.params) : undefined;
+    if (!matmul || !data) return undefined;
+    const handle = this.#handle.get();
+    if (handle === undefined) return undefined;
     const problem = this.#lt.problem(matmul.problem);
     this.#problems.push(problem);
-    const algorithm = this.#lt.restore(handle, problem, fromBase64(choice.params));
+    const algorithm = this.#lt.restore(handle, problem, data);
     return algorithm && new CublasLtKernel(this.#lt, handle, problem, algorithm, matmul, args.length);
-  }
-
-  /** Made when first needed: a handle takes device memory. */
-  #open(): Address {
-    return (this.#handle ??= this.#lt.create());
   }
 
   [Symbol.dispose](): void {
     for (const problem of this.#problems.splice(0)) this.#lt.problemDestroy(problem);
-    if (this.#handle !== undefined) this.#lt.destroy(this.#handle);
-    this.#handle = undefined;
+    this.#handle.dispose((handle) => this.#lt.destroy(handle));
   }
 }
 
@@ -125,4 +124,6 @@ function reductionsOf({ problem }: CublasMatmul): number {
 }
 
 const toBase64 = (data: ArrayBuffer): string => btoa(String.fromCharCode(...new Uint8Array(data)));
-const fromBase64 = (text: string): ArrayBuffer => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+/** undefined where the text is not that of an algorithm's 64 bytes. */
+const fromBase64 = (text: string): ArrayBuffer | undefined =>
+  /^[A-Za-z0-9+/]{86}==$/.test(text) ? Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer : undefined;

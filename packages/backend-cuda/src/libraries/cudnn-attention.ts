@@ -1,6 +1,6 @@
 // Attention as cuDNN's one operation for it: softmax(q·kᵀ·scale)·v, without ever holding the scores.
 
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import type { ArgSpec, AttentionOp, Layout } from '@darkroom/core';
 import { CudnnGraphBuilder } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref } from './cudnn-graph.ts';
 
@@ -15,8 +15,10 @@ export function attentionGraph(op: AttentionOp, args: readonly ArgSpec[]): Cudnn
   if (!args.every(inVectors)) return undefined;
   const graph = new CudnnGraphBuilder();
   const tensor = (arg: number): Ref => {
-    const { shape, strides } = args[arg]!.layout;
-    return graph.argument(arg, q.dtype, { dimensions: shape, strides });
+    const { layout } = args[arg]!;
+    // A stride along one element may be anything; cuDNN gets one that leads past the others.
+    const strides = layout.strides.map((s, i) => (layout.shape[i] === 1 && i < 3 ? elementsPast(layout) : s));
+    return graph.argument(arg, q.dtype, { dimensions: layout.shape, strides });
   };
   graph.operation(
     'operationSdpaFwd',
@@ -28,6 +30,9 @@ export function attentionGraph(op: AttentionOp, args: readonly ArgSpec[]): Cudnn
   );
   return graph.build(false);
 }
+
+const elementsPast = ({ shape, strides }: Layout): number =>
+  Math.max(...shape.map((d, i) => (d === 1 ? 0 : d * strides[i]!)));
 
 /** Rows of 16-byte vectors; cuDNN documents heads in multiples of 8. */
 function inVectors({ layout: { shape, strides } }: ArgSpec): boolean {

@@ -135,6 +135,13 @@ describe('attentionGraph', () => {
       { id: 5, value: 0.25 },
     ]);
   });
+  test('strides along one element do not matter', () => {
+    const of = (strides: number[]): unknown => {
+      const one: ArgSpec = { dtype: 'float16', layout: { shape: [1, 1, 10, 16], strides, offset: 0 } };
+      return attentionGraph(attention, [one, one, one, one]);
+    };
+    expect(of([0, 7, 16, 1])).toEqual(of([160, 160, 16, 1]));
+  });
   test('refuses masks, float32, and heads that are not whole vectors', () => {
     const of = (more: Partial<AttentionOp>, ...args: ArgSpec[]): unknown => attentionGraph({ ...attention, ...more }, args);
     const [q, k] = [heads(10), heads(7)];

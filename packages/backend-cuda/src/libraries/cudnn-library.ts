@@ -10,6 +10,7 @@ import { conv2dGraph } from './cudnn-conv2d.ts';
 import { CudnnDescriptors, engineConfig, engineConfigs, isRefusal } from './cudnn-engines.ts';
 import type { CudnnTarget, EngineConfig } from './cudnn-engines.ts';
 import type { CudnnGraph } from './cudnn-graph.ts';
+import { LazyHandle } from './lazy-handle.ts';
 
 const most = 12;
 /** Plans that want more are refused; those of good engines want a few MiB. */
@@ -27,19 +28,21 @@ export class CudnnLibrary implements Library {
   readonly #driver: Pick<Driver, 'hostAddress'>;
   readonly #properties: string | undefined;
   readonly #plans: CudnnDescriptors[] = [];
-  #handle: CudnnHandle | undefined;
+  readonly #handle: LazyHandle<CudnnHandle>;
 
   /** `properties`: JSON of a GPU that is not here; then it can be asked for choices, not for kernels. */
   constructor(cudnn: Cudnn, driver: Pick<Driver, 'hostAddress'>, properties?: string) {
     this.#cudnn = cudnn;
     this.#driver = driver;
     this.#properties = properties;
+    this.#handle = new LazyHandle('cuDNN', () => new CudnnHandle(cudnn));
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
     const graph = cudnnGraph(op, args);
-    if (!graph) return [];
-    return engineConfigs(this.#target(), graph, most).map(({ engine, knobs }, i) => ({
+    const target = graph && this.#target();
+    if (!target) return [];
+    return engineConfigs(target, graph, most).map(({ engine, knobs }, i) => ({
       id: i === 0 ? this.name : `${this.name}-${i}`,
       params: { engine, knobs },
     }));
@@ -49,18 +52,21 @@ export class CudnnLibrary implements Library {
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Prepared | undefined {
     const graph = cudnnGraph(op, args);
     const config = configOf(choice.params);
-    if (!graph || !config) return undefined;
-    const prepared = this.#build(graph, config, args.length);
+    const handle = this.#handle.get();
+    if (!graph || !config || !handle) return undefined;
+    const prepared = this.#build(handle, graph, config, args.length);
     if (prepared || choice.id !== this.name) return prepared;
-    for (const other of engineConfigs(this.#target(), graph, most)) {
-      const next = this.#build(graph, other, args.length);
+    const tried = JSON.stringify(config);
+    const target = { cudnn: this.#cudnn, handle: handle.address };
+    for (const other of engineConfigs(target, graph, most)) {
+      const next =
+        JSON.stringify(other) === tried ? undefined : this.#build(handle, graph, other, args.length);
       if (next) return next;
     }
     return undefined;
   }
 
-  #build(graph: CudnnGraph, config: EngineConfig, args: number): Prepared | undefined {
-    const handle = this.#open();
+  #build(handle: CudnnHandle, graph: CudnnGraph, config: EngineConfig, args: number): Prepared | undefined {
     const made = new CudnnDescriptors({ cudnn: this.#cudnn, handle: handle.address });
     try {
       const plan = made
@@ -83,20 +89,16 @@ export class CudnnLibrary implements Library {
     return undefined;
   }
 
-  #target(): CudnnTarget {
-    return this.#properties === undefined
-      ? { cudnn: this.#cudnn, handle: this.#open().address }
-      : { cudnn: this.#cudnn, properties: this.#properties };
-  }
-  /** Made when first needed: a handle takes device memory and a second. */
-  #open(): CudnnHandle {
-    return (this.#handle ??= new CudnnHandle(this.#cudnn));
+  /** undefined where the library does not start. */
+  #target(): CudnnTarget | undefined {
+    if (this.#properties !== undefined) return { cudnn: this.#cudnn, properties: this.#properties };
+    const handle = this.#handle.get();
+    return handle && { cudnn: this.#cudnn, handle: handle.address };
   }
 
   [Symbol.dispose](): void {
     for (const plan of this.#plans.splice(0)) plan[Symbol.dispose]();
-    if (this.#handle) this.#cudnn.destroy(this.#handle.address);
-    this.#handle = undefined;
+    this.#handle.dispose(({ address }) => this.#cudnn.destroy(address));
   }
 }
 

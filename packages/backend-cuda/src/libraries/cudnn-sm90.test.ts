@@ -1,5 +1,5 @@
-// cuDNN's engines for a described H100, without a GPU: heuristics name them, and cuDNN's own checks of support have
-// passed them; none is built or run. (vitest gives every file a process of its own.)
+// cuDNN's engines for a described H100, without a GPU: heuristics name them, cuDNN's own checks of support pass them, and
+// their kernels are compiled; none is run. (vitest gives every file a process of its own.)
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ import { loadAddon } from '../node/addon.ts';
 import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
 import type { EngineConfig } from './cudnn-engines.ts';
 import { cudnnGraph } from './cudnn-library.ts';
-import { cudnnIsMissing, describedCudnn, deviceProperties, finishes, sd15Attentions, sd15Convolutions, unanswered } from './cudnn-testing.ts'; // prettier-ignore
+import { buildPlan, cudnnIsMissing, describedCudnn, deviceProperties, finishes, sd15Attentions, sd15Convolutions, unanswered } from './cudnn-testing.ts'; // prettier-ignore
 
 const missing = cudnnIsMissing();
 
@@ -39,6 +39,13 @@ describe.skipIf(missing)("cuDNN's engines on sm_90", () => {
   test('no fused residual in contiguous images', () => {
     const all = sd15Convolutions(finishes.residual, 'float16', 'contiguous');
     expect(unanswered(library, all).length).toBe(all.length);
+  });
+  test('the first engine of each can be built, with a workspace of a few MiB', { timeout: 300_000 }, () => {
+    const fused = sd15Convolutions(finishes.residual).filter((_, i) => i % 8 === 1);
+    const ready = [finishes.plain, finishes.bias].flatMap((f) => sd15Convolutions(f));
+    const attentions = sd15Attentions().filter(({ op }) => op.kind === 'attention' && op.mask === 'none');
+    for (const problem of [...ready, ...fused, ...attentions])
+      expect([problem.name, buildPlan('sm_90', library, problem) <= 64 << 20]).toEqual([problem.name, true]);
   });
   test.each(['float16', 'bfloat16'] as const)('every SD 1.5 attention in %s but the causal one', (dtype) => {
     const none = unanswered(library, sd15Attentions(dtype));

@@ -9,7 +9,12 @@ import { layoutOf } from '@darkroom/core';
 import type { ArgSpec, DType, Expr, KernelOp, MemoryFormat } from '@darkroom/core';
 import { diagnose, explain, loadAddon } from '../node/addon.ts';
 import { addonIsMissing, skip } from '../node/testing.ts';
-import { CudnnLibrary } from './cudnn-library.ts';
+import { CudaBackend } from '../backend.ts';
+import type { Library } from '../provider.ts';
+import { traitsOf } from '../traits.ts';
+import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
+import type { EngineConfig } from './cudnn-engines.ts';
+import { cudnnGraph, CudnnLibrary } from './cudnn-library.ts';
 
 export type Described = 'sm_75' | 'sm_80' | 'sm_90';
 export interface Problem {
@@ -40,13 +45,15 @@ const fixture = (name: string): unknown =>
   JSON.parse(readFileSync(new URL(`../../fixtures/${name}.json`, import.meta.url), 'utf8')) as unknown;
 
 /**
- * A libcuda in which every call fails. Before cuDNN offers an engine that it compiles at run time it looks for the
- * driver's functions, though it calls none; where there is no driver it would offer none of those.
+ * A libcuda without a device. Before cuDNN offers an engine that it compiles at run time it looks for the driver's
+ * functions; without them it offers none of those, and crashes when told to build one. Loading what it compiled is the
+ * only call that must not fail.
  */
 function standInForDriver(): void {
   const folder = mkdtempSync(join(tmpdir(), 'darkroom-libcuda-'));
   const path = join(folder, 'libcuda.so.1');
-  const input = soughtCalls.map((name) => `extern "C" int ${name}() { return 100; }`).join('\n');
+  const input =
+    soughtCalls.map((name) => `extern "C" int ${name}() { return 100; }`).join('\n') + loadedKernels;
   const options = ['-x', 'c++', '-shared', '-fPIC', '-Wl,-soname,libcuda.so.1', '-o', path, '-'];
   const built = spawnSync(process.env['CXX'] || 'g++', options, { encoding: 'utf8', input });
   try {
@@ -60,9 +67,14 @@ const soughtCalls = [
   'cuInit', 'cuGetErrorName', 'cuGetErrorString', 'cuCtxGetCurrent', 'cuCtxGetLimit', 'cuCtxPopCurrent',
   'cuCtxPushCurrent', 'cuStreamGetCtx', 'cuDriverGetVersion', 'cuLinkCreate', 'cuLinkAddData', 'cuLinkComplete',
   'cuLinkDestroy', 'cuLaunchKernel', 'cuLaunchCooperativeKernel', 'cuLaunchKernelEx', 'cuDeviceGetCount', 'cuDeviceGet',
-  'cuLibraryLoadData', 'cuLibraryLoadFromFile', 'cuLibraryGetKernel', 'cuLibraryUnload', 'cuKernelSetAttribute',
-  'cuKernelGetAttribute', 'cuOccupancyMaxPotentialClusterSize',
+  'cuLibraryLoadFromFile', 'cuOccupancyMaxPotentialClusterSize',
 ]; // prettier-ignore
+const loadedKernels = `
+  extern "C" int cuLibraryLoadData(void** library) { *library = library; return 0; }
+  extern "C" int cuLibraryGetKernel(void** kernel) { *kernel = kernel; return 0; }
+  extern "C" int cuLibraryUnload() { return 0; }
+  extern "C" int cuKernelSetAttribute() { return 0; }
+  extern "C" int cuKernelGetAttribute(int* value) { *value = 0; return 0; }`;
 
 interface Sd15Problems {
   readonly conv2d: readonly {
@@ -135,3 +147,37 @@ export function sd15Attentions(dtype: DType = 'float16'): Problem[] {
 /** Names of the problems that the library has no choice for. */
 export const unanswered = (library: CudnnLibrary, problems: readonly Problem[]): string[] =>
   problems.filter(({ op, args }) => library.choices(op, args).length === 0).map((p) => p.name);
+
+/**
+ * Builds the plan of a problem's first choice, which compiles its kernel where cuDNN has none ready.
+ * @returns the bytes of its workspace
+ */
+export function buildPlan(device: Described, library: CudnnLibrary, { op, args }: Problem): number {
+  const target = { cudnn: loadAddon().cudnn, properties: deviceProperties(device) };
+  using made = new CudnnDescriptors(target);
+  const config = library.choices(op, args)[0]!.params as unknown as EngineConfig;
+  const plan = made
+    .make('executionPlan')
+    .set('executionPlanEngineConfig', 'backendDescriptor', engineConfig(made, cudnnGraph(op, args)!, config))
+    .set('executionPlanDeviceprop', 'backendDescriptor', made.device()!)
+    .finalize();
+  return plan.get('executionPlanWorkspaceSize', 'int64')[0]!;
+}
+
+/** A backend on a described GPU, which can be asked for choices and nothing else. */
+export function describedBackend(device: Described, libraries: readonly Library[]): CudaBackend {
+  const architecture = Number(device.slice('sm_'.length));
+  const unused = undefined as never;
+  return new CudaBackend({
+    cuda: { driver: unused, nvrtc: unused, cublasLt: undefined, cudnn: undefined, emulated: false, libraries: unused },
+    compiler: unused,
+    traits: traitsOf({ architecture, sharedBytes: 48 << 10, threads: 1024, emulated: false }),
+    stream: 0,
+    memory: unused,
+    libraries,
+    use: () => {},
+    fingerprint: device,
+    totalBytes: 2 ** 34,
+    close: () => {},
+  }); // prettier-ignore
+}

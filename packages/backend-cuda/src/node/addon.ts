@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { DeviceError, OutOfMemoryError } from '@darkroom/core';
+import { cudnnStatus } from './cudnn.ts';
 import { builtinsOf, candidates, libraryNames, nativeFolder } from './libraries.ts';
 import type { LibraryName, SearchOptions } from './libraries.ts';
 import type {
@@ -164,7 +165,11 @@ export function labelled<T>(label: string, calls: () => T): T {
 export function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error) || !('library' in error)) return false;
   const { library, code } = error as NativeError;
-  return (library === 'libcuda' && code === 2) || (library === 'libcublasLt' && code === 3);
+  return (
+    (library === 'libcuda' && code === 2) ||
+    (library === 'libcublasLt' && code === 3) ||
+    (library === 'libcudnn' && code === cudnnStatus.deviceAllocationFailed)
+  );
 }
 
 /** A native error as one of ours; others pass as they are. */

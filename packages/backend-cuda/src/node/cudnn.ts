@@ -114,6 +114,7 @@ export const cudnnStatus = {
   internalError: 4000,
   compilationFailed: 4001,
   unexpectedValue: 4002,
+  deviceAllocationFailed: 4004,
 } as const;
 export const cudnnCrossCorrelation = 1;
 

@@ -1,0 +1,33 @@
+// A library's handle, made when first needed: it takes time and device memory, and many programs need none.
+
+import { log } from '@darkroom/core';
+
+export class LazyHandle<T> {
+  readonly #library: string;
+  readonly #create: () => T;
+  #made: { readonly handle: T | undefined } | undefined;
+
+  constructor(library: string, create: () => T) {
+    this.#library = library;
+    this.#create = create;
+  }
+
+  /** undefined for good, after one warning, where the library is there but does not start: our kernels do without. */
+  get(): T | undefined {
+    if (this.#made) return this.#made.handle;
+    try {
+      this.#made = { handle: this.#create() };
+    } catch (error) {
+      log.warn(`cuda: ${this.#library} does not start and is not used: ${(error as Error).message}`);
+      this.#made = { handle: undefined };
+    }
+    return this.#made.handle;
+  }
+
+  /** Frees what was made; nothing is made after that. */
+  dispose(free: (handle: T) => void): void {
+    const handle = this.#made?.handle;
+    this.#made = { handle: undefined };
+    if (handle !== undefined) free(handle);
+  }
+}

@@ -1,0 +1,130 @@
+// Who is offered for which op, in which order, on a described H100 with both libraries, and with none.
+
+import { describe, expect, test } from 'vitest';
+import { activations, layoutOf } from '@darkroom/core';
+import type {
+  ArgSpec,
+  AttentionOp,
+  Conv2dOp,
+  DType,
+  Expr,
+  KernelOp,
+  MatmulOp,
+  MemoryFormat,
+} from '@darkroom/core';
+import { factoryOf } from '@darkroom/gpu-kernels';
+import type { SharedOp } from '@darkroom/gpu-kernels';
+import { loadAddon } from '../node/addon.ts';
+import { traitsOf } from '../traits.ts';
+import { CublasLtMatmul } from './cublaslt-matmul.ts';
+import { FakeCublasLt } from './cublaslt-testing.ts';
+import { cudnnIsMissing, describedBackend, describedCudnn } from './cudnn-testing.ts';
+
+const missing = cudnnIsMissing();
+const of = (dtype: DType, shape: number[], format?: MemoryFormat): ArgSpec => ({
+  dtype,
+  layout: layoutOf(shape, format),
+});
+
+const sum: Expr = ['add', ['in', 0], ['in', 1]];
+const matmul = (dtype: DType, op: Partial<MatmulOp> = {}): [KernelOp, ArgSpec[]] => [
+  { kind: 'matmul', ...op },
+  [[64, 96], [96, 128], ...(op.epilogue ? [[128]] : []), [64, 128]].map((s) => of(dtype, s)),
+];
+const conv2d = (
+  dtype: DType,
+  op: Partial<Conv2dOp> = {},
+  weight: MemoryFormat = 'channelsLast',
+): [KernelOp, ArgSpec[]] => [
+  { kind: 'conv2d', stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1, ...op },
+  [
+    of(dtype, [2, 64, 32, 32], 'channelsLast'),
+    of(dtype, [64, 64, 3, 3], weight),
+    ...(op.epilogue ? [of(dtype, [64, 1, 1])] : []),
+    of(dtype, [2, 64, 32, 32], 'channelsLast'),
+  ],
+];
+const attention = (dtype: DType, mask: AttentionOp['mask'] = 'none'): [KernelOp, ArgSpec[]] => [
+  { kind: 'attention', scale: 0.125, mask },
+  [
+    [2, 8, 64, 64],
+    [2, 8, 77, 64],
+    [2, 8, 77, 64],
+    ...(mask === 'additive' ? [[64, 77]] : []),
+    [2, 8, 64, 64],
+  ].map((s) => of(dtype, s)),
+];
+
+/** 'own' stands for one or more kernels of ours in a row. */
+const table: readonly [name: string, offered: string, problem: [KernelOp, ArgSpec[]]][] = [
+  ['matmul float16', 'cublaslt own', matmul('float16')],
+  ['matmul bfloat16 with a bias', 'cublaslt own', matmul('bfloat16', { epilogue: sum })],
+  ['matmul tf32', 'cublaslt own', matmul('float32', { precision: 'tf32' })],
+  ['matmul float32', 'own cublaslt', matmul('float32')],
+  ['matmul with relu', 'own', matmul('float16', { epilogue: activations.relu(sum) })],
+  ['matmul with gelu', 'own', matmul('float16', { epilogue: activations.gelu(sum) })],
+  ['conv2d float16', 'cudnn own', conv2d('float16')],
+  [
+    'conv2d bfloat16 with bias and silu',
+    'cudnn own',
+    conv2d('bfloat16', { epilogue: activations.silu(sum) }),
+  ],
+  ['conv2d tf32 with a bias', 'cudnn own', conv2d('float32', { precision: 'tf32', epilogue: sum })],
+  ['conv2d float32', 'own cudnn', conv2d('float32')],
+  ['conv2d with relu', 'own', conv2d('float16', { epilogue: activations.relu(sum) })],
+  ['conv2d with a weight of another format', 'own', conv2d('float16', {}, 'contiguous')],
+  ['attention float16', 'cudnn own', attention('float16')],
+  ['attention bfloat16', 'cudnn own', attention('bfloat16')],
+  ['attention float32', 'own', attention('float32')],
+  ['attention causal', 'own', attention('float16', 'causal')],
+  ['attention with a mask', 'own', attention('float16', 'additive')],
+  ['softmax', 'own', [{ kind: 'softmax', axis: 1 }, [of('float16', [4, 4]), of('float16', [4, 4])]]],
+  [
+    'map',
+    'own',
+    [
+      { kind: 'map', expr: sum, dtype: 'float16' },
+      [of('float16', [4]), of('float16', [4]), of('float16', [4])],
+    ],
+  ],
+  [
+    'custom',
+    '',
+    [
+      { kind: 'custom', name: 'x', output: { shape: [1], dtype: 'float32' }, sources: {} },
+      [of('float32', [1])],
+    ],
+  ],
+];
+
+const traits = traitsOf({ architecture: 90, sharedBytes: 48 << 10, threads: 1024, emulated: false });
+const ours = (op: KernelOp, args: readonly ArgSpec[]): readonly string[] =>
+  op.kind === 'custom' ? [] : factoryOf(op as SharedOp).choices(op as SharedOp, args, traits);
+
+describe.skipIf(missing)('on sm_90 with both libraries', () => {
+  const libraries = missing
+    ? []
+    : [new CublasLtMatmul(new FakeCublasLt(loadAddon().driver)), describedCudnn('sm_90')];
+  const backend = describedBackend('sm_90', libraries);
+
+  test.each(table)('%s: %s', (_, offered, [op, args]) => {
+    const ids = backend.choices(op, args).map((c) => c.id);
+    const library = (id: string): string | undefined =>
+      ['cublaslt', 'cudnn'].find((l) => id === l || id.startsWith(`${l}-`));
+    const from = ids.map((id) => library(id) ?? 'own');
+    expect(from.filter((name, i) => name !== from[i - 1]).join(' ')).toBe(offered);
+    expect(ids.filter((id) => !library(id))).toEqual(ours(op, args));
+    for (const name of ['cublaslt', 'cudnn']) {
+      // The default first, then numbered; all different, and plain data.
+      const own = ids.filter((id) => library(id) === name);
+      expect(own).toEqual(own.map((_, i) => (i === 0 ? name : `${name}-${i}`)));
+    }
+    expect(JSON.parse(JSON.stringify(backend.choices(op, args)))).toEqual(backend.choices(op, args));
+  });
+});
+
+describe('without libraries', () => {
+  test.each(table)('%s: exactly our own kernels', (_, __, [op, args]) => {
+    expect(describedBackend('sm_90', []).choices(op, args)).toEqual(ours(op, args).map((id) => ({ id })));
+  });
+});
