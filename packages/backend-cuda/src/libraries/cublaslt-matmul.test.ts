@@ -70,7 +70,7 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
 
   test('the key of kept choices names the library; without one there are only our kernels', async () => {
     expect(device.backend.caps.fingerprint).toContain('cuBLASLt 130000');
-    using plain = await cuda({ emulator: true, kernelCache: false });
+    using plain = await cuda({ emulator: true, cache: false });
     expect(plain.backend.caps.fingerprint).not.toMatch(/cuBLASLt|cuDNN/);
     const [all, own] = [device, plain].map((d) =>
       d.backend.choices(biased, args('float16')).map((c) => c.id),

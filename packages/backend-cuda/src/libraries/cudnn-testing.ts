@@ -11,7 +11,7 @@ import { diagnose, explain, loadAddon } from '../node/addon.ts';
 import { addonIsMissing, skip } from '../node/testing.ts';
 import { CudaBackend } from '../backend.ts';
 import type { Library } from '../provider.ts';
-import { traitsOf } from '../traits.ts';
+import { traitsOfArchitecture } from '../node/testing.ts';
 import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
 import type { EngineConfig } from './cudnn-engines.ts';
 import { cudnnGraph, CudnnLibrary } from './cudnn-library.ts';
@@ -171,7 +171,7 @@ export function describedBackend(device: Described, libraries: readonly Library[
   return new CudaBackend({
     cuda: { driver: unused, nvrtc: unused, cublasLt: undefined, cudnn: undefined, emulated: false, libraries: unused },
     compiler: unused,
-    traits: traitsOf({ architecture, sharedBytes: 48 << 10, threads: 1024, emulated: false }),
+    traits: traitsOfArchitecture(architecture),
     stream: 0,
     memory: unused,
     libraries,

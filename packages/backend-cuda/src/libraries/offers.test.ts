@@ -15,7 +15,7 @@ import type {
 import { factoryOf } from '@darkroom/gpu-kernels';
 import type { SharedOp } from '@darkroom/gpu-kernels';
 import { loadAddon } from '../node/addon.ts';
-import { traitsOf } from '../traits.ts';
+import { traitsOfArchitecture } from '../node/testing.ts';
 import { CublasLtMatmul } from './cublaslt-matmul.ts';
 import { FakeCublasLt } from './cublaslt-testing.ts';
 import { cudnnIsMissing, describedBackend, describedCudnn } from './cudnn-testing.ts';
@@ -97,7 +97,7 @@ const table: readonly [name: string, offered: string, problem: [KernelOp, ArgSpe
   ],
 ];
 
-const traits = traitsOf({ architecture: 90, sharedBytes: 48 << 10, threads: 1024, emulated: false });
+const traits = traitsOfArchitecture(90);
 const ours = (op: KernelOp, args: readonly ArgSpec[]): readonly string[] =>
   op.kind === 'custom' ? [] : factoryOf(op as SharedOp).choices(op as SharedOp, args, traits);
 
