@@ -1,6 +1,5 @@
-// Devices by name, for the command line. 'auto' takes a hardware GPU through WebGPU, else the CPU; not yet CUDA, which has
-// passed its tests on the emulator only. A software WebGPU adapter is used only when 'webgpu' is asked for: the CPU
-// backend is several times faster.
+// Devices by name, for the command line. 'auto' takes CUDA, else a hardware GPU through WebGPU, else the CPU. A software
+// WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
@@ -14,7 +13,11 @@ export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 export async function openDevice(name: string, options: { threads?: number } = {}): Promise<Device> {
   switch (name) {
     case 'auto':
-      return (await unlessMissing(() => webgpu({ software: 'never' }))) ?? cpu(options);
+      return (
+        (await unlessMissing(() => cuda({ emulator: false }))) ??
+        (await unlessMissing(() => webgpu({ software: 'never' }))) ??
+        cpu(options)
+      );
     case 'cpu':
       return cpu(options);
     case 'webgpu':
