@@ -20,10 +20,13 @@ export type { UNetOptions, UNetOutput } from './models/unet2d-condition.ts';
 export { loadModel } from './pipelines/from-pretrained.ts';
 export type { LoadOptions } from './pipelines/from-pretrained.ts';
 export { guide, rescaleGuidance } from './pipelines/guidance.ts';
-export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts';
 export type {
-  StableDiffusionComponents, StableDiffusionOptions, StableDiffusionOutput, StepCallback, StepTensors,
-} from './pipelines/stable-diffusion.ts'; // prettier-ignore
+  CallOptions, LoopTensors, StableDiffusionOutput, StepCallback, StepTensors,
+} from './pipelines/options.ts'; // prettier-ignore
+export { Pipeline } from './pipelines/pipeline.ts';
+export type { PipelineComponents, PipelineOptions } from './pipelines/pipeline.ts';
+export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts';
+export type { StableDiffusionComponents, StableDiffusionOptions } from './pipelines/stable-diffusion.ts';
 export type { ProgressBar, ProgressConfig } from './progress/progress.ts';
 export type { Generator, RandomDType } from './random/generator.ts';
 export { TorchCpuGenerator } from './random/torch-cpu-generator.ts';
