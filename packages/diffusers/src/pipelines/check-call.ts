@@ -46,7 +46,7 @@ function requireFinite(name: string, value: number): void {
 export function checkCall(
   pipe: Pipeline,
   prompt: Prompt,
-  options: CallOptions,
+  options: Omit<CallOptions, 'callbackOnStepEnd' | 'callbackOnStepEndTensors'>,
   defaults: { readonly guidanceScale: number },
 ): Omit<CheckedCall, 'latentShape'> {
   const {

@@ -1,7 +1,18 @@
 // The call that all pipelines share: check, encode, denoise in latent space, decode. A pipeline says what its options
 // mean and what its UNet reads, in the methods declared abstract or overridable here.
 
-import { cast, compileAhead, concat, keep, scope, Scope, Tensor, tensor, toAsync } from '@darkroom/core';
+import {
+  ArgumentError,
+  cast,
+  compileAhead,
+  concat,
+  keep,
+  scope,
+  Scope,
+  Tensor,
+  tensor,
+  toAsync,
+} from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
@@ -106,6 +117,7 @@ export abstract class LatentDiffusionPipeline<
       const start = { call, schedule, ...window, generators };
       const tensors = scope(() => this.prepare(start, inputs));
       adoptAll(memory, tensors);
+      checkNames(options.callbackOnStepEndTensors ?? [], tensors);
       await this.#denoise({ ...start, tensors }, options, memory);
       return await this.#finish(tensors.latents, options, seeds);
     } finally {
@@ -263,6 +275,15 @@ function blank<K extends CheckedCall>(call: K): K {
     negatives: empty(negatives),
   }));
   return { ...call, texts };
+}
+
+function checkNames(names: readonly string[], tensors: object): void {
+  const unknown = names.find((name) => !Object.hasOwn(tensors, name));
+  if (unknown !== undefined) {
+    throw new ArgumentError(
+      `callbackOnStepEndTensors: must be of ${Object.keys(tensors).join(', ')}, got '${unknown}'`,
+    );
+  }
 }
 
 function adoptAll(memory: Scope, tensors: object): void {

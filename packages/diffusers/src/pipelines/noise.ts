@@ -1,6 +1,6 @@
 // Noise for latents: drawn on the host from torch's CPU stream, so that one seed gives one picture on every backend.
 
-import { ArgumentError, formatShape, map, scope, tensor } from '@darkroom/core';
+import { ArgumentError, formatShape, map, tensor } from '@darkroom/core';
 import type { Device, DType, FloatDType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
@@ -63,19 +63,7 @@ export function drawNoise(
   return tensor(values, { shape, dtype, device });
 }
 
-/** Where a text-to-image loop starts: given or drawn standard normal latents, scaled to the schedule's first level. */
-export function initialLatents(
-  pipe: { readonly device: Device; readonly computeDtype: DType },
-  run: {
-    readonly call: { readonly latentShape: readonly number[] };
-    readonly schedule: Schedule;
-    readonly generators: readonly Generator[];
-  },
-  given: Tensor | undefined,
-): Tensor {
-  const { call, schedule, generators } = run;
-  return scope(() => {
-    const start = given ?? drawNoise(generators, call.latentShape, pipe.computeDtype, pipe.device);
-    return map(['mul', ['in', 0], ['scalar', 0]], [start], { scalars: [schedule.initNoiseSigma] });
-  });
+/** Standard normal latents scaled to the first level of a whole schedule. */
+export function scaledNoise(noise: Tensor, schedule: Schedule): Tensor {
+  return map(['mul', ['in', 0], ['scalar', 0]], [noise], { scalars: [schedule.initNoiseSigma] });
 }

@@ -7,7 +7,7 @@ import type { CheckedCall } from './check-call.ts';
 import { embedPrompts } from './encode-prompts.ts';
 import { LatentDiffusionPipeline } from './latent-diffusion.ts';
 import type { CallInputs, Run } from './latent-diffusion.ts';
-import { initialLatents } from './noise.ts';
+import { drawNoise, scaledNoise } from './noise.ts';
 import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { componentFolders } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
@@ -51,9 +51,10 @@ export class StableDiffusionPipeline extends LatentDiffusionPipeline<StableDiffu
     run: Omit<Run<CheckedCall, LoopTensors>, 'tensors'>,
     inputs: CallInputs,
   ): LoopTensors {
-    return {
-      promptEmbeds: embedPrompts(this, run.call, inputs),
-      latents: initialLatents(this, run, inputs['latents']),
-    };
+    const { call, schedule, generators } = run;
+    const promptEmbeds = embedPrompts(this, call, inputs);
+    const { device, computeDtype } = this;
+    const noise = inputs['latents'] ?? drawNoise(generators, call.latentShape, computeDtype, device);
+    return { promptEmbeds, latents: scaledNoise(noise, schedule) };
   }
 }
