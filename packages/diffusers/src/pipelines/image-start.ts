@@ -18,12 +18,11 @@ export function strengthWindow(
   const end = schedule.timesteps.length;
   const steps = numInferenceSteps ?? end;
   const run = Math.min(Math.trunc(steps * strength), steps);
-  const begin = (steps - run) * schedule.order;
-  if (begin >= end)
+  if (run < 1)
     throw new ArgumentError(
       `strength: ${strength} of ${steps} steps leaves none to run; needs at least ${1 / steps}`,
     );
-  return { begin, end };
+  return { begin: (steps - run) * schedule.order, end };
 }
 
 /** latents with `noise` mixed in as they stand before step i of the schedule. */
