@@ -20,10 +20,26 @@ export type { UNetOptions, UNetOutput } from './models/unet2d-condition.ts';
 export { loadModel } from './pipelines/from-pretrained.ts';
 export type { LoadOptions } from './pipelines/from-pretrained.ts';
 export { guide, rescaleGuidance } from './pipelines/guidance.ts';
-export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts';
 export type {
-  StableDiffusionComponents, StableDiffusionOptions, StableDiffusionOutput, StepCallback, StepTensors,
-} from './pipelines/stable-diffusion.ts'; // prettier-ignore
+  CallOptions, LoopTensors, StableDiffusionOutput, StepCallback, StepTensors,
+} from './pipelines/options.ts'; // prettier-ignore
+export { Pipeline } from './pipelines/pipeline.ts';
+export type { PipelineComponents, PipelineOptions } from './pipelines/pipeline.ts';
+export { DiffusionPipeline, pipelineClasses } from './pipelines/auto.ts';
+export type { AnyPipeline } from './pipelines/auto.ts';
+export type { MicroConditions, Pair } from './pipelines/encode-prompts-xl.ts';
+export type { ImageInput } from './image/preprocess.ts';
+export { LatentDiffusionPipeline } from './pipelines/latent-diffusion.ts';
+export { StableDiffusionImg2ImgPipeline } from './pipelines/stable-diffusion-img2img.ts';
+export type { StableDiffusionImg2ImgOptions } from './pipelines/stable-diffusion-img2img.ts';
+export { StableDiffusionInpaintPipeline } from './pipelines/stable-diffusion-inpaint.ts';
+export type { InpaintTensors, StableDiffusionInpaintOptions } from './pipelines/stable-diffusion-inpaint.ts';
+export { StableDiffusionXLPipeline } from './pipelines/stable-diffusion-xl.ts';
+export type {
+  StableDiffusionXLComponents, StableDiffusionXLOptions, XLTensors,
+} from './pipelines/stable-diffusion-xl.ts'; // prettier-ignore
+export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts';
+export type { StableDiffusionComponents, StableDiffusionOptions } from './pipelines/stable-diffusion.ts';
 export type { ProgressBar, ProgressConfig } from './progress/progress.ts';
 export type { Generator, RandomDType } from './random/generator.ts';
 export { TorchCpuGenerator } from './random/torch-cpu-generator.ts';

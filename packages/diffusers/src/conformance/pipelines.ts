@@ -2,30 +2,27 @@
 
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { DataArray } from '@darkroom/core';
-import type { AutoencoderKL } from '../models/autoencoder-kl.ts';
-import type { CLIPTextModel } from '../models/clip-text.ts';
-import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
-import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
-import type { StableDiffusionOptions } from '../pipelines/stable-diffusion.ts';
+import { readJson } from '../loading/json.ts';
+import { pipelineClasses } from '../pipelines/auto.ts';
+import type { AnyPipeline } from '../pipelines/auto.ts';
+import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
 import type { Generator } from '../random/generator.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import { clipTokenizerFromFiles } from '../tokenizers/clip.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
-/** The keys of a call that this pipeline knows, by the reference's names. */
-const optionNames: Readonly<Record<string, keyof StableDiffusionOptions>> = {
-  negative_prompt: 'negativePrompt',
-  num_images_per_prompt: 'numImagesPerPrompt',
-  num_inference_steps: 'numInferenceSteps',
-  guidance_scale: 'guidanceScale',
-  guidance_rescale: 'guidanceRescale',
-  eta: 'eta',
-  clip_skip: 'clipSkip',
-  width: 'width',
-  height: 'height',
-  timesteps: 'timesteps',
-  sigmas: 'sigmas',
-};
+/** The call arguments that are understood, by the reference's names; ours are the same in camelCase. */
+const knownArguments: ReadonlySet<string> = new Set([
+  'prompt', 'prompt_2', 'negative_prompt', 'negative_prompt_2', 'num_images_per_prompt', 'num_inference_steps',
+  'timesteps', 'sigmas', 'guidance_scale', 'guidance_rescale', 'eta', 'clip_skip', 'width', 'height', 'strength',
+  'original_size', 'crops_coords_top_left', 'target_size', 'negative_original_size',
+  'negative_crops_coords_top_left', 'negative_target_size', 'denoising_end',
+]); // prettier-ignore
+
+/** Input tensors of a case that are call arguments. */
+const tensorArguments = ['latents', 'image', 'mask_image'] as const;
+
+const camelCase = (name: string): string => name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase());
 
 interface PipelineParams {
   readonly pipeline: string;
@@ -35,6 +32,9 @@ interface PipelineParams {
   readonly scheduler_overrides: Record<string, unknown>;
   readonly seed: number | null;
 }
+
+/** Any pipeline as a case sees it: options by name. */
+type Call = (prompt: string | undefined, options: CallOptions) => Promise<StableDiffusionOutput>;
 
 /** Gives recorded noise back in the order the reference drew it. */
 class ReplayGenerator implements Generator {
@@ -59,6 +59,11 @@ class ReplayGenerator implements Generator {
   clone(): Generator {
     return new ReplayGenerator(this.#draws.slice(this.#next));
   }
+
+  /** Draws of the reference that were not asked for. */
+  get left(): number {
+    return this.#draws.length - this.#next;
+  }
 }
 
 /** 'noise_0', 'noise_1', … of the case. */
@@ -69,36 +74,48 @@ async function recordedNoise(context: CaseContext): Promise<DataArray[]> {
   return draws;
 }
 
+/** The case's model as a pipeline of the case's class; models are shared with other cases. */
+async function pipelineOf(context: CaseContext, p: PipelineParams): Promise<AnyPipeline> {
+  const { test, files } = context;
+  const Class = pipelineClasses[p.pipeline]!;
+  const base = `models/${test.model}`;
+  const index = await readJson(files, `${base}/model_index.json`);
+  const component = async (folder: string): Promise<unknown> => {
+    const className = (index[folder] as readonly string[] | undefined)?.[1] ?? '';
+    if (folder === 'scheduler') {
+      const config = { ...p.scheduler_config, ...p.scheduler_overrides, _class_name: p.scheduler_class };
+      return schedulerFromConfig(config, test.id);
+    }
+    if (className.startsWith('CLIPTokenizer')) return clipTokenizerFromFiles(files, `${base}/${folder}`);
+    return context.model(folder, className, test.weights);
+  };
+  const components: Record<string, unknown> = {};
+  for (const [name, folder] of Object.entries<string>(Class.folders))
+    components[name] = await component(folder);
+  const pipe = new Class(components as never, { index });
+  pipe.setProgressBarConfig({ disable: true });
+  return pipe;
+}
+
 export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   const p = test.params as unknown as PipelineParams;
-  if (p.pipeline !== 'StableDiffusionPipeline') return 'unsupported';
-  const model = async (folder: string, className: string): Promise<unknown> =>
-    context.model(folder, className, test.weights);
-  const pipe = new StableDiffusionPipeline({
-    vae: (await model('vae', 'AutoencoderKL')) as AutoencoderKL,
-    textEncoder: (await model('text_encoder', 'CLIPTextModel')) as CLIPTextModel,
-    tokenizer: await clipTokenizerFromFiles(context.files, `models/${test.model}/tokenizer`),
-    unet: (await model('unet', 'UNet2DConditionModel')) as UNet2DConditionModel,
-    scheduler: schedulerFromConfig(
-      { ...p.scheduler_config, ...p.scheduler_overrides, _class_name: p.scheduler_class },
-      test.id,
-    ),
-  });
-  pipe.setProgressBarConfig({ disable: true });
+  if (!Object.hasOwn(pipelineClasses, p.pipeline)) return 'unsupported';
   const { prompt, ...rest } = p.call;
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
-    const name = optionNames[key];
-    if (!name) return { failure: `call argument '${key}' is not one this version knows` };
-    options[name] = value;
+    if (!knownArguments.has(key)) return { failure: `call argument '${key}' is not one this version knows` };
+    options[camelCase(key)] = value;
   }
-  if (p.seed !== null) options['seed'] = p.seed;
-  else options['generator'] = new ReplayGenerator(await recordedNoise(context));
-  if (test.inputs?.['latents']) options['latents'] = await context.input('latents');
+  const pipe = await pipelineOf(context, p);
+  const replay = p.seed === null ? new ReplayGenerator(await recordedNoise(context)) : undefined;
+  if (replay) options['generator'] = replay;
+  else options['seed'] = p.seed;
+  for (const name of tensorArguments)
+    if (test.inputs?.[name]) options[camelCase(name)] = await context.input(name);
   const stepLatents: number[] = [];
   const timesteps: number[] = [];
-  const { tensor: pixels } = await pipe(prompt as string, {
+  const { tensor: pixels } = await (pipe as unknown as Call)(prompt as string, {
     ...options,
     outputType: 'tensor',
     callbackOnStepEnd: async (_, __, timestep, tensors) => {
@@ -115,5 +132,7 @@ export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   ]);
   images.dispose();
   pixels!.dispose();
+  if (replay && replay.left > 0)
+    return { failure: `${replay.left} draws of the reference were not asked for` };
   return results;
 }

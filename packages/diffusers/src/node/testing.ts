@@ -1,9 +1,16 @@
-// What this package's own tests share: where the embedded model lies, copies of it to damage, small devices.
+// What this package's own tests share: where the embedded model lies, copies of it to damage, small models.
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { keep, tensor } from '@darkroom/core';
+import type { AnyModule, Device } from '@darkroom/core';
+import { CLIPTextModelWithProjection } from '../models/clip-text.ts';
+import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
+import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { StableDiffusionXLPipeline } from '../pipelines/stable-diffusion-xl.ts';
+import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
 
 export const root: string = fileURLToPath(new URL('../../../../', import.meta.url));
 export const emoji: string = join(root, 'models/emoji-64');
@@ -26,4 +33,50 @@ export function editJson(path: string, edit: (json: Record<string, unknown>) => 
   const json = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
   edit(json);
   writeFileSync(path, JSON.stringify(json));
+}
+
+/** A config of the embedded model with some keys changed. */
+export function emojiConfig(folder: string, changes: object = {}): Record<string, unknown> {
+  const text = readFileSync(join(emoji, folder, 'config.json'), 'utf8');
+  return { ...(JSON.parse(text) as Record<string, unknown>), ...changes };
+}
+
+/** Gives a model small random weights, the same for one seed. */
+export function randomWeights<M extends AnyModule>(model: M, device: Device, seed = 1): M {
+  const generator = new TorchCpuGenerator(seed);
+  for (const [, module] of model.namedModules()) {
+    for (const [key, { shape, elements }] of [...module.ownParameters()]) {
+      const scale = 0.5 / Math.sqrt(elements / (shape[0] ?? 1));
+      const values = generator.randn(elements, 'float32').map((v) => (shape.length === 1 ? 0.5 : v * scale));
+      module.setParameter(key, keep(tensor(values, { shape, device })));
+    }
+  }
+  return model;
+}
+
+/** SDXL in small, with random weights, on the embedded model's tokenizer and VAE. */
+export async function tinyXL(device: Device): Promise<StableDiffusionXLPipeline> {
+  const { vae, tokenizer, textEncoder, unet, scheduler } = (
+    await StableDiffusionPipeline.fromPretrained(emoji, { device })
+  ).components;
+  unet.dispose();
+  const second = CLIPTextModelWithProjection.fromConfig(
+    emojiConfig('text_encoder', { hidden_size: 64, num_attention_heads: 2, projection_dim: 32 }),
+  );
+  const unetConfig = emojiConfig('unet', {
+    block_out_channels: [16, 16, 32],
+    cross_attention_dim: 192,
+    addition_embed_type: 'text_time',
+    addition_time_embed_dim: 8,
+    projection_class_embeddings_input_dim: 32 + 6 * 8,
+  });
+  return new StableDiffusionXLPipeline({
+    vae,
+    tokenizer,
+    textEncoder,
+    scheduler,
+    tokenizer2: tokenizer,
+    textEncoder2: randomWeights(second, device, 2),
+    unet: randomWeights(UNet2DConditionModel.fromConfig(unetConfig), device, 3),
+  });
 }

@@ -2,23 +2,37 @@
 
 import { ArgumentError, formatShape } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
-import type { StableDiffusionOptions, StableDiffusionPipeline } from './stable-diffusion.ts';
+import type { CallOptions } from './options.ts';
+import type { Pipeline } from './pipeline.ts';
+
+/** What one text encoder reads, one text a prompt. */
+export interface Texts {
+  /** Undefined when embeddings are given. */
+  readonly prompts: readonly string[] | undefined;
+  /** Undefined when the user gave none. */
+  readonly negatives: readonly string[] | undefined;
+}
 
 /** A checked call. `images` = prompts × numImagesPerPrompt. */
 export interface CheckedCall {
-  readonly prompts: readonly string[] | undefined;
-  readonly negativePrompts: readonly string[];
+  /** One for each text encoder. */
+  readonly texts: readonly Texts[];
+  /** Number of prompts. */
   readonly count: number;
   readonly imagesPerPrompt: number;
   readonly images: number;
   readonly guided: boolean;
   readonly guidanceScale: number;
   readonly guidanceRescale: number;
+  readonly eta: number;
+  readonly clipSkip: number | undefined;
   readonly latentShape: readonly [number, number, number, number];
   readonly schedule: { numInferenceSteps?: number; timesteps?: number[]; sigmas?: number[] };
 }
 
-function requirePositiveInteger(name: string, value: number): void {
+type Prompt = string | readonly string[] | undefined;
+
+export function requirePositiveInteger(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1)
     throw new ArgumentError(`${name}: must be an integer >= 1, got ${value}`);
 }
@@ -28,31 +42,30 @@ function requireFinite(name: string, value: number): void {
     throw new ArgumentError(`${name}: must be a finite number, got ${value}`);
 }
 
+/** A call but for its size, which image pipelines take from the image. */
 export function checkCall(
-  pipe: StableDiffusionPipeline,
-  prompt: string | readonly string[] | undefined,
-  options: StableDiffusionOptions,
-): CheckedCall {
+  pipe: Pipeline,
+  prompt: Prompt,
+  options: Omit<CallOptions, 'callbackOnStepEnd' | 'callbackOnStepEndTensors'>,
+  defaults: { readonly guidanceScale: number },
+): Omit<CheckedCall, 'latentShape'> {
   const {
     promptEmbeds,
     negativePromptEmbeds,
-    guidanceScale = 7.5,
+    guidanceScale = defaults.guidanceScale,
     guidanceRescale = 0,
     numImagesPerPrompt = 1,
+    eta = 0,
   } = options;
-  const prompts = prompt === undefined ? undefined : typeof prompt === 'string' ? [prompt] : prompt;
+  const prompts = checkPrompt('prompt', prompt);
   if ((prompts === undefined) === (promptEmbeds === undefined))
     throw new ArgumentError('prompt: give either a prompt or promptEmbeds');
-  if (prompts?.length === 0 || prompts?.some((p) => typeof p !== 'string')) {
-    throw new ArgumentError('prompt: must be a string or a list of at least one string');
-  }
   const count = prompts?.length ?? promptEmbeds!.shape[0]!;
   requirePositiveInteger('numImagesPerPrompt', numImagesPerPrompt);
   requireFinite('guidanceScale', guidanceScale);
   requireFinite('guidanceRescale', guidanceRescale);
-  requireFinite('eta', options.eta ?? 0);
+  requireFinite('eta', eta);
   if (options.clipSkip !== undefined) requirePositiveInteger('clipSkip', options.clipSkip);
-  const images = count * numImagesPerPrompt;
   const outputType: string = options.outputType ?? 'image';
   if (!['image', 'tensor', 'latent'].includes(outputType)) {
     throw new ArgumentError(`outputType: must be 'image', 'tensor' or 'latent', got '${outputType}'`);
@@ -62,31 +75,21 @@ export function checkCall(
       `promptEmbeds: must be [prompts, tokens, features], got ${formatShape(promptEmbeds.shape)}`,
     );
   }
-  if (
-    promptEmbeds &&
-    negativePromptEmbeds &&
-    formatShape(promptEmbeds.shape) !== formatShape(negativePromptEmbeds.shape)
-  ) {
-    throw new ArgumentError(
-      `negativePromptEmbeds: must be ${formatShape(promptEmbeds.shape)} like promptEmbeds, got ${formatShape(negativePromptEmbeds.shape)}`,
-    );
-  }
-  const guided = guidanceScale > 1 && typeof pipe.unet.config['time_cond_proj_dim'] !== 'number';
-  const latentShape = checkSize(pipe, options, images);
-  if (options.latents) checkLatents(options.latents, latentShape);
+  if (promptEmbeds && negativePromptEmbeds)
+    requireShape('negativePromptEmbeds', negativePromptEmbeds, promptEmbeds.shape, ' like promptEmbeds');
   const { timesteps, sigmas, numInferenceSteps = 50 } = options;
   if (timesteps && sigmas) throw new ArgumentError('timesteps: give timesteps or sigmas, not both');
   if (!timesteps && !sigmas) requirePositiveInteger('numInferenceSteps', numInferenceSteps);
   return {
-    prompts,
-    negativePrompts: negatives(options.negativePrompt, count),
+    texts: [{ prompts, negatives: checkNegatives('negativePrompt', options.negativePrompt, count) }],
     count,
     imagesPerPrompt: numImagesPerPrompt,
-    images,
-    guided,
+    images: count * numImagesPerPrompt,
+    guided: guidanceScale > 1 && typeof pipe.unet.config['time_cond_proj_dim'] !== 'number',
     guidanceScale,
     guidanceRescale,
-    latentShape,
+    eta,
+    clipSkip: options.clipSkip,
     schedule: timesteps
       ? { timesteps: [...timesteps] }
       : sigmas
@@ -95,41 +98,68 @@ export function checkCall(
   };
 }
 
-function checkSize(
-  pipe: StableDiffusionPipeline,
-  options: StableDiffusionOptions,
+/** One prompt, or a list of at least one. */
+export function checkPrompt(name: string, prompt: Prompt): readonly string[] | undefined {
+  if (prompt === undefined) return undefined;
+  const prompts = typeof prompt === 'string' ? [prompt] : prompt;
+  if (prompts.length === 0 || prompts.some((p) => typeof p !== 'string')) {
+    throw new ArgumentError(`${name}: must be a string or a list of at least one string`);
+  }
+  return prompts;
+}
+
+/** One negative prompt for all, or one for each; undefined stays so. */
+export function checkNegatives(name: string, given: Prompt, count: number): readonly string[] | undefined {
+  const texts = checkPrompt(name, given);
+  if (texts === undefined || typeof given === 'string')
+    return texts && Array.from({ length: count }, () => texts[0]!);
+  if (texts.length !== count)
+    throw new ArgumentError(`${name}: ${texts.length} for ${count} prompts; give one, or one for each`);
+  return texts;
+}
+
+/** [images, latent channels, height/scale, width/scale]; by default the size the model was trained on. */
+export function checkSize(
+  pipe: Pipeline,
+  size: { readonly width?: number | undefined; readonly height?: number | undefined },
   images: number,
 ): readonly [number, number, number, number] {
   const scale = pipe.vaeScale;
-  const sample = pipe.unet.config['sample_size'];
-  const [defaultHeight, defaultWidth] = Array.isArray(sample)
-    ? (sample as [number, number])
-    : [sample as number, sample as number];
-  const height = options.height ?? (defaultHeight ?? 64) * scale;
-  const width = options.width ?? (defaultWidth ?? 64) * scale;
-  for (const [name, size] of [
+  const trained = trainedSize(pipe);
+  const { height = trained.height, width = trained.width } = size;
+  for (const [name, value] of [
     ['height', height],
     ['width', width],
   ] as const) {
-    requirePositiveInteger(name, size);
-    if (size % scale !== 0)
-      throw new ArgumentError(`${name}: must be divisible by ${scale} (the VAE's scale), got ${size}`);
+    requirePositiveInteger(name, value);
+    if (value % scale !== 0)
+      throw new ArgumentError(`${name}: must be divisible by ${scale} (the VAE's scale), got ${value}`);
   }
-  return [images, pipe.unet.config['in_channels'] as number, height / scale, width / scale];
+  return [images, pipe.latentChannels, height / scale, width / scale];
 }
 
-function checkLatents(latents: Tensor, shape: readonly number[]): void {
-  if (formatShape(latents.shape) !== formatShape(shape)) {
-    throw new ArgumentError(`latents: must be ${formatShape(shape)}, got ${formatShape(latents.shape)}`);
-  }
+/** Pixels of the pictures that the UNet was trained on. */
+function trainedSize(pipe: Pipeline): { width: number; height: number } {
+  const sample = pipe.unet.config['sample_size'];
+  const [height = 64, width = 64] = (Array.isArray(sample) ? sample : [sample, sample]) as number[];
+  return { width: width * pipe.vaeScale, height: height * pipe.vaeScale };
 }
 
-function negatives(given: string | readonly string[] | undefined, count: number): readonly string[] {
-  if (given === undefined || typeof given === 'string')
-    return Array.from({ length: count }, () => given ?? '');
-  if (given.length !== count)
-    throw new ArgumentError(
-      `negativePrompt: ${given.length} for ${count} prompts; give one, or one for each`,
-    );
-  return given;
+/** The UNet must take latents alone (extra 0), or with so many channels more. */
+export function checkUNetChannels(pipe: Pipeline, extra: readonly number[]): void {
+  const got = (pipe.unet.config['in_channels'] as number | undefined) ?? 4;
+  const channels = pipe.latentChannels;
+  const allowed = extra.map((n) => channels + n);
+  if (allowed.includes(got)) return;
+  const hint =
+    got === 2 * channels + 1 ? '; it is one for inpainting, for StableDiffusionInpaintPipeline' : '';
+  throw new ArgumentError(
+    `${pipe.className}: the UNet must take ${allowed.join(' or ')} channels (the VAE has ${channels}), this one takes ${got}${hint}`,
+  );
+}
+
+export function requireShape(name: string, given: Tensor, shape: readonly number[], why = ''): void {
+  if (formatShape(given.shape) !== formatShape(shape)) {
+    throw new ArgumentError(`${name}: must be ${formatShape(shape)}${why}, got ${formatShape(given.shape)}`);
+  }
 }

@@ -1,76 +1,69 @@
 // Prompts → text embeddings [2·images or images, tokens, features]: negative half first, repeated for each image.
 
-import { cast, concat, keep, log, scope, toAsync } from '@darkroom/core';
+import { cast, concat, log, scope } from '@darkroom/core';
 import type { DType, Tensor } from '@darkroom/core';
+import type { TextEncoderLike } from '../models/types.ts';
+import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import type { CheckedCall } from './check-call.ts';
-import type { StableDiffusionOptions, StableDiffusionPipeline } from './stable-diffusion.ts';
+import type { Pipeline } from './pipeline.ts';
 
-export interface PromptEmbeddings {
-  /** The caller owns it. */
-  readonly embeds: Tensor;
-}
-
-/** Rows 0, 0, …, 1, 1, …: each of [n, l, d] `times` times. */
-function repeatRows(x: Tensor, times: number): Tensor {
-  const [n, l, d] = x.shape as [number, number, number];
+/** Rows 0, 0, …, 1, 1, …: each of [n, …] `times` times. */
+export function repeatEach(x: Tensor, times: number): Tensor {
   if (times === 1) return x;
+  const [n, ...rest] = x.shape as [number, ...number[]];
+  const rows = x.view([n, 1, ...rest]);
   return concat(
-    Array.from({ length: times }, () => x.view([n, 1, l, d])),
+    Array.from({ length: times }, () => rows),
     1,
-  ).view([n * times, l, d]);
+  ).view([n * times, ...rest]);
 }
 
-export async function encodePrompts(
-  pipe: StableDiffusionPipeline,
+/** Both halves of a guided batch, or the conditional one alone; each row for every image of its prompt. */
+export function batchEmbeddings(
   call: CheckedCall,
-  options: StableDiffusionOptions,
-): Promise<PromptEmbeddings> {
-  const dtype = pipe.computeDtype;
-  const given = async (t: Tensor | undefined): Promise<Tensor | undefined> =>
-    t && toAsync(t, { device: pipe.device, dtype });
-  const [positive, negative] = [await given(options.promptEmbeds), await given(options.negativePromptEmbeds)];
-  try {
-    const embeds = embedPrompts(pipe, call, positive, negative, options.clipSkip);
-    return { embeds: keep(embeds) };
-  } finally {
-    positive?.dispose();
-    negative?.dispose();
-  }
+  negative: Tensor | undefined,
+  positive: Tensor,
+  dtype: DType,
+): Tensor {
+  const text = repeatEach(positive, call.imagesPerPrompt);
+  if (!negative) return cast(text, dtype);
+  return cast(concat([repeatEach(negative, call.imagesPerPrompt), text], 0), dtype);
 }
 
 /** The whole batch; given embeddings are [prompts, tokens, features] on the pipeline's device. */
 export function embedPrompts(
-  pipe: StableDiffusionPipeline,
+  pipe: Pipeline,
   call: CheckedCall,
-  positive: Tensor | undefined,
-  negative: Tensor | undefined,
-  clipSkip: number | undefined,
+  given: { readonly promptEmbeds?: Tensor; readonly negativePromptEmbeds?: Tensor },
 ): Tensor {
-  const dtype = pipe.computeDtype;
+  const { computeDtype: dtype, tokenizer, textEncoder } = pipe;
+  const texts = call.texts[0]!;
+  // clipSkip takes an earlier hidden state, then the final norm; of the positive prompt only.
+  const encode = (prompts: readonly string[], clipSkip: number | undefined): Tensor =>
+    textEncoder.call(tokenIds(tokenizer, prompts), { dtype, ...(clipSkip !== undefined && { clipSkip }) })
+      .lastHiddenState;
   return scope(() => {
-    const text = positive ?? encode(pipe, call.prompts!, dtype, clipSkip);
-    if (!call.guided) return cast(repeatRows(text, call.imagesPerPrompt), dtype);
-    const uncond = negative ?? encode(pipe, call.negativePrompts, dtype, undefined);
-    return concat([repeatRows(uncond, call.imagesPerPrompt), repeatRows(text, call.imagesPerPrompt)], 0);
+    const positive = given.promptEmbeds ?? encode(texts.prompts!, call.clipSkip);
+    const blank = Array.from({ length: call.count }, () => '');
+    const negative = call.guided
+      ? (given.negativePromptEmbeds ?? encode(texts.negatives ?? blank, undefined))
+      : undefined;
+    return batchEmbeddings(call, negative, positive, dtype);
   });
 }
 
-/** [prompts, tokens, features]. clipSkip takes an earlier hidden state, then the final norm (positive prompt only). */
-function encode(
-  pipe: StableDiffusionPipeline,
+/** Ids of each prompt; what did not fit is named in a warning. */
+export function tokenIds(
+  tokenizer: ClipTokenizer,
   prompts: readonly string[],
-  dtype: DType,
-  clipSkip: number | undefined,
-): Tensor {
-  const ids = prompts.map((prompt) => {
-    const encoded = pipe.tokenizer.encode(prompt);
+): Parameters<TextEncoderLike['call']>[0] {
+  return prompts.map((prompt) => {
+    const encoded = tokenizer.encode(prompt);
     if (encoded.truncated !== undefined) {
       log.warn(
-        `prompt is longer than ${pipe.tokenizer.maxLength} tokens; this part is ignored: "${encoded.truncated}"`,
+        `prompt is longer than ${tokenizer.maxLength} tokens; this part is ignored: "${encoded.truncated}"`,
       );
     }
     return encoded.ids;
   });
-  const out = pipe.textEncoder.call(ids, { dtype, ...(clipSkip !== undefined && { clipSkip }) });
-  return out.lastHiddenState;
 }

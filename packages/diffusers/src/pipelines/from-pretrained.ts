@@ -87,7 +87,7 @@ export async function loadComponents(
   model: string | ModelFiles,
   options: LoadOptions,
   given: Readonly<Record<string, unknown>>,
-  required: readonly string[],
+  wanted: { readonly className: string; readonly names: readonly string[] },
 ): Promise<{ index: Config; components: Record<string, unknown>; files: ModelFiles }> {
   const { dtype } = options;
   if (dtype !== undefined && !(isDType(dtype) && isFloat(dtype))) {
@@ -100,11 +100,13 @@ export async function loadComponents(
   const isFiles = typeof model === 'object' && model !== null;
   const files = isFiles ? model : await openModel(model, options);
   const index = await readJson(files, 'model_index.json');
-  for (const name of required) {
+  for (const name of wanted.names) {
     const entry = index[name];
     const named = Array.isArray(entry) && typeof entry[1] === 'string';
     if (!named && given[name] === undefined)
-      throw new FormatError(`${files.describe()}/model_index.json: names no '${name}'`);
+      throw new FormatError(
+        `${files.describe()}/model_index.json: names no '${name}', which a ${wanted.className} needs`,
+      );
   }
   const components: Record<string, unknown> = {};
   const loadedHere: AnyModule[] = [];
@@ -122,6 +124,11 @@ export async function loadComponents(
       if (!/^[A-Za-z0-9_.-]+$/.test(name) || name.includes('..')) {
         throw new FormatError(
           `${files.describe()}/model_index.json: component '${name}' is not a plain folder name`,
+        );
+      }
+      if (!wanted.names.includes(name)) {
+        throw new FormatError(
+          `${files.describe()}/model_index.json: a ${wanted.className} has no '${name}'; the folder is of a ${String(index['_class_name'])}`,
         );
       }
       components[name] = await loadComponent(files, name, className, options, loadedHere);

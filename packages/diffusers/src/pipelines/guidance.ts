@@ -38,3 +38,16 @@ function squares(x: Tensor): Tensor {
   const centred = map(['sub', ['in', 0], ['in', 1]], [wide, mean]);
   return sum(centred, { axes, keepDims: true, pre: ['mul', ['in', 0], ['in', 0]] });
 }
+
+/** The guidance scale as `size` sinusoids, for distilled models that read it (LCM). */
+export function guidanceEmbedding(size: number, guidanceScale: number): Float32Array {
+  const w = (guidanceScale - 1) * 1000;
+  const half = Math.floor(size / 2);
+  const row = new Float32Array(size);
+  for (let k = 0; k < half; k++) {
+    const angle = w * Math.exp((-Math.log(10000) * k) / (half - 1));
+    row[k] = Math.sin(angle);
+    row[half + k] = Math.cos(angle);
+  }
+  return row;
+}

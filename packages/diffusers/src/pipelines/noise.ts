@@ -1,9 +1,10 @@
 // Noise for latents: drawn on the host from torch's CPU stream, so that one seed gives one picture on every backend.
 
-import { ArgumentError, formatShape, tensor } from '@darkroom/core';
+import { ArgumentError, formatShape, map, tensor } from '@darkroom/core';
 import type { Device, DType, FloatDType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
+import type { Schedule } from '../schedulers/scheduler.ts';
 
 interface Seeding {
   readonly seed?: number | bigint | readonly (number | bigint)[];
@@ -60,4 +61,9 @@ export function drawNoise(
   const size = count / generators.length;
   for (const [i, g] of generators.entries()) values.set(g.randn(size, dtype as FloatDType), i * size);
   return tensor(values, { shape, dtype, device });
+}
+
+/** Standard normal latents scaled to the first level of a whole schedule. */
+export function scaledNoise(noise: Tensor, schedule: Schedule): Tensor {
+  return map(['mul', ['in', 0], ['scalar', 0]], [noise], { scalars: [schedule.initNoiseSigma] });
 }

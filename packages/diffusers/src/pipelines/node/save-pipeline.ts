@@ -2,10 +2,15 @@
 
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeSafetensors } from '@darkroom/core';
+import { ArgumentError, writeSafetensors } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
 import { writePythonJson } from '../../loading/json.ts';
-import type { StableDiffusionPipeline } from '../stable-diffusion.ts';
+import { AutoencoderKL } from '../../models/autoencoder-kl.ts';
+import { CLIPTextModel, CLIPTextModelWithProjection } from '../../models/clip-text.ts';
+import { UNet2DConditionModel } from '../../models/unet2d-condition.ts';
+import { Scheduler } from '../../schedulers/scheduler.ts';
+import { ClipTokenizer } from '../../tokenizers/clip.ts';
+import type { Pipeline } from '../pipeline.ts';
 
 /** Writes `path` whole or not at all. */
 async function writeWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
@@ -24,7 +29,6 @@ async function saveJson(path: string, value: unknown): Promise<void> {
 }
 
 async function saveModel(model: AnyModule & { config: object }, folder: string, stem: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
   await saveJson(join(folder, 'config.json'), model.config);
   await writeWhole(join(folder, `${stem}.safetensors`), async (temporary) => {
     const file = await open(temporary, 'w');
@@ -36,37 +40,42 @@ async function saveModel(model: AnyModule & { config: object }, folder: string, 
   });
 }
 
-export async function savePipeline(pipe: StableDiffusionPipeline, folder: string): Promise<void> {
-  const scheduler = pipe.scheduler.config['_class_name'] as string;
+/** Library and class as model_index.json names them. */
+function classOf(component: unknown): readonly [string, string] {
+  if (component instanceof ClipTokenizer) return ['transformers', 'CLIPTokenizer'];
+  if (component instanceof Scheduler) return ['diffusers', component.className];
+  if (component instanceof CLIPTextModelWithProjection)
+    return ['transformers', 'CLIPTextModelWithProjection'];
+  if (component instanceof CLIPTextModel) return ['transformers', 'CLIPTextModel'];
+  if (component instanceof AutoencoderKL) return ['diffusers', 'AutoencoderKL'];
+  if (component instanceof UNet2DConditionModel) return ['diffusers', 'UNet2DConditionModel'];
+  const name = (component as object).constructor.name;
+  throw new ArgumentError(`savePretrained: a component of class ${name} has no file format`);
+}
+
+export async function savePipeline(pipe: Pipeline, folder: string): Promise<void> {
+  const entries = Object.entries(pipe.components).map(([name, component]) => {
+    const place = pipe.folders[name]!;
+    return { place, component: component as unknown, kind: classOf(component) };
+  });
   await mkdir(folder, { recursive: true });
-  await saveModel(
-    pipe.unet as unknown as AnyModule & { config: object },
-    join(folder, 'unet'),
-    'diffusion_pytorch_model',
-  );
-  await saveModel(
-    pipe.vae as unknown as AnyModule & { config: object },
-    join(folder, 'vae'),
-    'diffusion_pytorch_model',
-  );
-  await saveModel(
-    pipe.textEncoder as unknown as AnyModule & { config: object },
-    join(folder, 'text_encoder'),
-    'model',
-  );
-  await mkdir(join(folder, 'scheduler'), { recursive: true });
-  await saveJson(join(folder, 'scheduler', 'scheduler_config.json'), pipe.scheduler.config);
-  await mkdir(join(folder, 'tokenizer'), { recursive: true });
-  for (const [name, text] of Object.entries(pipe.tokenizer.files)) {
-    await writeWhole(join(folder, 'tokenizer', name), (temporary) => writeFile(temporary, text));
+  for (const { place, component, kind } of entries) {
+    const path = join(folder, place);
+    await mkdir(path, { recursive: true });
+    if (component instanceof Scheduler) {
+      await saveJson(join(path, 'scheduler_config.json'), component.config);
+    } else if (component instanceof ClipTokenizer) {
+      for (const [name, text] of Object.entries(component.files)) {
+        await writeWhole(join(path, name), (temporary) => writeFile(temporary, text));
+      }
+    } else {
+      const stem = kind[0] === 'transformers' ? 'model' : 'diffusion_pytorch_model';
+      await saveModel(component as AnyModule & { config: object }, path, stem);
+    }
   }
   await saveJson(join(folder, 'model_index.json'), {
     ...pipe.index,
-    _class_name: 'StableDiffusionPipeline',
-    unet: ['diffusers', 'UNet2DConditionModel'],
-    vae: ['diffusers', 'AutoencoderKL'],
-    text_encoder: ['transformers', 'CLIPTextModel'],
-    tokenizer: ['transformers', 'CLIPTokenizer'],
-    scheduler: ['diffusers', scheduler],
+    _class_name: pipe.className,
+    ...Object.fromEntries(entries.map(({ place, kind }) => [place, kind])),
   });
 }

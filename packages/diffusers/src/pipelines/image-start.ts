@@ -1,0 +1,56 @@
+// What image-to-image and inpainting share: which part of the schedule a strength runs, and latents noised to a step.
+
+import { ArgumentError, concat } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
+
+export function requireStrength(strength: number): void {
+  if (!(strength >= 0 && strength <= 1))
+    throw new ArgumentError(`strength: must be from 0 to 1, got ${strength}`);
+}
+
+/** A strength of 1 runs every step, one of 0.6 the last int(0.6 · n) of n. */
+export function strengthWindow(
+  schedule: Schedule,
+  numInferenceSteps: number | undefined,
+  strength: number,
+): { begin: number; end: number } {
+  const end = schedule.timesteps.length;
+  const steps = numInferenceSteps ?? end;
+  const run = Math.min(Math.trunc(steps * strength), steps);
+  if (run < 1)
+    throw new ArgumentError(
+      `strength: ${strength} of ${steps} steps leaves none to run; needs at least ${1 / steps}`,
+    );
+  return { begin: (steps - run) * schedule.order, end };
+}
+
+/** latents with `noise` mixed in as they stand before step i of the schedule. */
+export function noisedTo(
+  scheduler: Scheduler,
+  schedule: Schedule,
+  latents: Tensor,
+  noise: Tensor,
+  i: number,
+): Tensor {
+  schedule.setBeginIndex(i); // where a timestep stands twice, the index tells which is meant
+  return scheduler.addNoise(latents, noise, [schedule.timesteps[i]!], schedule);
+}
+
+/** n images serve a batch of a multiple of n, in turn: 0, 1, 0, 1, … as in diffusers. */
+export function requireFits(name: string, count: number, batch: number): void {
+  if (count > batch || batch % count !== 0)
+    throw new ArgumentError(
+      `${name}: ${count} cannot be shared out over ${batch} pictures; give one, or one for each`,
+    );
+}
+
+export function repeatAll(x: Tensor, batch: number): Tensor {
+  const times = batch / x.shape[0]!;
+  return times === 1
+    ? x
+    : concat(
+        Array.from({ length: times }, () => x),
+        0,
+      );
+}

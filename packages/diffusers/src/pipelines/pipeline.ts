@@ -1,0 +1,178 @@
+// What every pipeline is: named components that can be replaced, shared, moved, saved and freed. Its call is elsewhere.
+
+import { ArgumentError } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
+import type { ProgressConfig } from '../progress/progress.ts';
+import { schedulerFromConfig } from '../schedulers/from-config.ts';
+import type { Scheduler } from '../schedulers/scheduler.ts';
+import type { ClipTokenizer } from '../tokenizers/clip.ts';
+import { Callable } from './callable.ts';
+import { loadComponents } from './from-pretrained.ts';
+import type { LoadOptions } from './from-pretrained.ts';
+
+export interface PipelineComponents {
+  readonly vae: VaeLike;
+  readonly textEncoder: TextEncoderLike;
+  readonly tokenizer: ClipTokenizer;
+  readonly unet: UNetLike;
+  readonly scheduler: Scheduler;
+}
+
+/** Component → its folder and name in model_index.json. */
+export const componentFolders: Readonly<Record<keyof PipelineComponents, string>> = {
+  vae: 'vae',
+  textEncoder: 'text_encoder',
+  tokenizer: 'tokenizer',
+  unet: 'unet',
+  scheduler: 'scheduler',
+};
+
+export interface PipelineOptions {
+  /** dtype of activations; default float32. */
+  readonly computeDtype?: DType | undefined;
+  /** model_index.json, for the settings that stand there and for saving. */
+  readonly index?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface PipelineClass<P, C> {
+  new (components: C, options?: PipelineOptions): P;
+  readonly className: string;
+  readonly folders: Readonly<Record<keyof C & string, string>>;
+}
+
+/** A module with weights, as components see it. */
+export type ComponentModule = VaeLike | TextEncoderLike | UNetLike;
+
+export abstract class Pipeline<C extends PipelineComponents = PipelineComponents> extends Callable {
+  vae: VaeLike;
+  textEncoder: TextEncoderLike;
+  tokenizer: ClipTokenizer;
+  unet: UNetLike;
+  scheduler: Scheduler;
+  /** dtype of activations: latents and embeddings are cast to it. Weights may be stored narrower. */
+  computeDtype: DType;
+  /** model_index.json as it was read; kept so that saving writes back what was there. */
+  index: Readonly<Record<string, unknown>>;
+  protected progress: ProgressConfig = {};
+
+  constructor(components: C, options: PipelineOptions = {}) {
+    super();
+    this.vae = components.vae;
+    this.textEncoder = components.textEncoder;
+    this.tokenizer = components.tokenizer;
+    this.unet = components.unet;
+    this.scheduler = components.scheduler;
+    this.computeDtype = options.computeDtype ?? 'float32';
+    this.index = options.index ?? {};
+  }
+
+  /**
+   * Loads a pipeline from a folder, a hub id or other files (httpFiles in a page). Components given in `components`
+   * are taken as they are (a scheduler, a vae, …); the safety checker is never loaded unless given.
+   * @throws FormatError naming file and key when a file is missing, damaged, of an unknown class or does not fit.
+   */
+  static async fromPretrained<P, K>(
+    this: PipelineClass<P, K>,
+    model: string | ModelFiles,
+    options: LoadOptions & { readonly components?: Partial<K> },
+  ): Promise<P> {
+    const folders = Object.entries<string>(this.folders);
+    const given = (options.components ?? {}) as Readonly<Record<string, unknown>>;
+    const byFolder = Object.fromEntries(
+      folders.flatMap(([name, folder]) => (given[name] === undefined ? [] : [[folder, given[name]]])),
+    );
+    const { components, index } = await loadComponents(model, options, byFolder, {
+      className: this.className,
+      names: folders.map(([, folder]) => folder),
+    });
+    const named = Object.fromEntries(folders.map(([name, folder]) => [name, components[folder]]));
+    return new this(named as K, { computeDtype: options.dtype, index });
+  }
+
+  /** A pipeline of this class on the components of another: nothing is copied, disposing one frees both. */
+  static fromPipe<P, K extends PipelineComponents>(this: PipelineClass<P, K>, pipe: Pipeline): P {
+    const { components } = pipe;
+    for (const name of Object.keys(this.folders)) {
+      if (!(name in components)) {
+        throw new ArgumentError(
+          `fromPipe: a ${this.className} needs '${name}', a ${pipe.className} has none`,
+        );
+      }
+    }
+    return new this(components as unknown as K, { computeDtype: pipe.computeDtype, index: pipe.index });
+  }
+
+  get #class(): PipelineClass<unknown, Record<string, unknown>> {
+    return this.constructor as unknown as PipelineClass<unknown, Record<string, unknown>>;
+  }
+  /** As in model_index.json. */
+  get className(): string {
+    return this.#class.className;
+  }
+  /** Component → its folder and name in model_index.json. */
+  get folders(): Readonly<Record<string, string>> {
+    return this.#class.folders;
+  }
+
+  /** All components by name, to build another pipeline from: `new StableDiffusionImg2ImgPipeline(pipe.components)`. */
+  get components(): C {
+    const fields = this as unknown as Record<string, unknown>;
+    return Object.fromEntries(Object.keys(this.folders).map((name) => [name, fields[name]])) as unknown as C;
+  }
+
+  /** The components that hold weights, by name. */
+  get modules(): Readonly<Record<string, ComponentModule>> {
+    return Object.fromEntries(
+      Object.entries(this.components).filter(([, component]) => 'to' in (component as object)),
+    ) as Record<string, ComponentModule>;
+  }
+
+  /** Replaces the scheduler by another class with the same configuration. */
+  useScheduler(className: string): void {
+    const { config } = this.scheduler;
+    this.scheduler = schedulerFromConfig({ ...config, _class_name: className }, `scheduler ${className}`);
+  }
+
+  /** Writes a folder that this library and Python's diffusers read. Existing files are replaced one by one, whole. */
+  async savePretrained(folder: string): Promise<void> {
+    const { savePipeline } = await import('./node/save-pipeline.ts');
+    await savePipeline(this, folder);
+  }
+
+  /** Pixels per latent: 2^(levels - 1) of the VAE. */
+  get vaeScale(): number {
+    return 2 ** (this.vae.blockOutChannels.length - 1);
+  }
+  /** Channels of the VAE's latents. */
+  get latentChannels(): number {
+    return (this.vae.config['latent_channels'] as number | undefined) ?? 4;
+  }
+  get device(): Device {
+    return this.unet.device!;
+  }
+
+  setProgressBarConfig(config: ProgressConfig): void {
+    this.progress = config;
+  }
+
+  /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */
+  async to(
+    target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' },
+  ): Promise<this> {
+    const options =
+      typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
+    for (const module of Object.values(this.modules)) await module.to(options);
+    if (options.dtype) this.computeDtype = options.dtype;
+    return this;
+  }
+
+  /** Frees the weights of every component. */
+  dispose(): void {
+    for (const module of Object.values(this.modules)) module.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,49 @@
+// Between pictures and the latents that the UNet works on: the VAE with its scaling, sampling and range.
+
+import { concat, map, scope } from '@darkroom/core';
+import type { DType, Expr, Tensor } from '@darkroom/core';
+import type { VaeLike } from '../models/types.ts';
+import type { Generator } from '../random/generator.ts';
+import { drawNoise } from './noise.ts';
+
+/**
+ * image [n, 3, h, w] in [-1, 1] → latents [n, c, h/scale, w/scale] sampled from their distribution and scaled.
+ * With one generator an image, the first n of them draw.
+ */
+export function encodeToLatents(vae: VaeLike, image: Tensor, generators: readonly Generator[]): Tensor {
+  return scope(() => {
+    const distribution = vae.encode(image);
+    const { shape, dtype } = distribution.mean;
+    const own = generators.length === 1 ? generators : generators.slice(0, shape[0]);
+    const sample = distribution.sample(drawNoise(own, shape, dtype, image.device));
+    return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [vae.scalingFactor] });
+  });
+}
+
+/**
+ * Latents → [n, 3, h, w] in [0, 1], decoded in `dtype`. NaN stays NaN so that it is reported, not painted.
+ */
+export function decodeToPixels(vae: VaeLike, latents: Tensor, dtype: DType): Tensor {
+  return scope(() => {
+    const image = vae.decode(unscaled(vae, latents, dtype));
+    return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], { dtype: 'float32' });
+  });
+}
+
+/** What the decoder takes: latents over the scaling factor, and by channel where the config has mean and deviation. */
+function unscaled(vae: VaeLike, latents: Tensor, dtype: DType): Tensor {
+  const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
+  const mean = vae.config['latents_mean'];
+  const std = vae.config['latents_std'];
+  if (!Array.isArray(mean) || !Array.isArray(std))
+    return map(divided, [latents], { scalars: [vae.scalingFactor], dtype });
+  return concat(
+    latents.chunk(latents.shape[1]!, 1).map((channel, c) =>
+      map(['add', ['mul', divided, ['scalar', 1]], ['scalar', 2]], [channel], {
+        scalars: [vae.scalingFactor, std[c] as number, mean[c] as number],
+        dtype,
+      }),
+    ),
+    1,
+  );
+}
