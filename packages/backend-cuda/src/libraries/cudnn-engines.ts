@@ -78,16 +78,22 @@ export class CudnnDescriptors {
  */
 export function engineConfigs(target: CudnnTarget, graph: CudnnGraph, most: number): EngineConfig[] {
   using made = new CudnnDescriptors(target);
-  try {
-    const operations = made.graph(graph);
-    for (const mode of ['a', 'fallback'] as const) {
-      const found = heuristics(made, operations, mode, graph.exact);
-      if (found.length > 0) return found.slice(0, most);
-    }
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
+  const operations = unlessRefused(() => made.graph(graph));
+  if (!operations) return [];
+  for (const mode of ['a', 'fallback'] as const) {
+    const found = unlessRefused(() => heuristics(made, operations, mode, graph.exact)) ?? [];
+    if (found.length > 0) return found.slice(0, most);
   }
   return [];
+}
+
+function unlessRefused<T>(calls: () => T): T | undefined {
+  try {
+    return calls();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return undefined;
+  }
 }
 
 function heuristics(

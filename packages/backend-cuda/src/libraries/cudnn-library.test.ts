@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Choice } from '@darkroom/core';
 import { loadAddon } from '../node/addon.ts';
-import { cudnnAttribute, CudnnDescriptor, cudnnKind } from '../node/cudnn.ts';
+import { cudnnAttribute, CudnnDescriptor, cudnnHeuristics, cudnnKind } from '../node/cudnn.ts';
 import type { Bytes, Cudnn } from '../node/native.ts';
 import { CudnnLibrary } from './cudnn-library.ts';
 import { cudnnIsMissing, deviceProperties, finishes, sd15Attentions, sd15Convolutions } from './cudnn-testing.ts'; // prettier-ignore
@@ -26,6 +26,9 @@ class NotedCudnn {
   refused = 0;
   code = 3000;
   workspaceBytes = 4096;
+  /** The heuristics that answer nothing, and those that were asked. */
+  silent = -1;
+  readonly modes: number[] = [];
   planned = 0;
   #plans = 0;
   readonly #kinds = new Map<number, number>();
@@ -57,6 +60,7 @@ class NotedCudnn {
     if (descriptor > 0) this.#real.descriptorDestroy(descriptor);
   };
   setAttribute = (at: number, attribute: number, type: number, count: number, values: Bytes): void => {
+    if (attribute === cudnnAttribute.engineheurMode) this.modes.push((values as Int32Array)[0]!);
     if (at > 0 && attribute !== cudnnAttribute.operationgraphHandle)
       this.#real.setAttribute(at, attribute, type, count, values);
   };
@@ -73,6 +77,8 @@ class NotedCudnn {
       return;
     }
     const kind = this.#kinds.get(at);
+    if (kind === cudnnKind.engineheur && this.modes.at(-1) === this.silent)
+      throw Object.assign(new Error('silent'), { library: 'libcudnn', code: 3001 });
     const device = new BigUint64Array([BigInt(this.#device.address)]);
     const attribute = { [cudnnKind.engineheur]: cudnnAttribute.engineheurDeviceprop, [cudnnKind.engine]: cudnnAttribute.engineDeviceprop }[kind!]; // prettier-ignore
     if (attribute !== undefined) this.#real.setAttribute(at, attribute, 15, 1, device);
@@ -141,6 +147,16 @@ describe.skipIf(missing)('CudnnLibrary', () => {
     expect(given.map(({ bytes }) => [...(bytes as Float32Array)])).toEqual([[Math.fround(40 ** -0.5)]]);
     expect(noted.executions[0]!.pointers).toEqual([16n, 32n, 48n, 64n, given[0]!.at]);
     expect(noted.executions[0]!.ids).toEqual([1n, 2n, 3n, 4n, 5n]);
+    library[Symbol.dispose]();
+  });
+
+  test('asks the fallback heuristics where the better ones have no answer', () => {
+    const { noted, library } = opened();
+    expect(library.choices(convolution.op, convolution.args).length).toBeGreaterThan(0);
+    expect(noted.modes).toEqual([cudnnHeuristics.a]);
+    noted.silent = cudnnHeuristics.a;
+    expect(library.choices(convolution.op, convolution.args).length).toBeGreaterThan(0);
+    expect(noted.modes).toEqual([cudnnHeuristics.a, cudnnHeuristics.a, cudnnHeuristics.fallback]);
     library[Symbol.dispose]();
   });
 
