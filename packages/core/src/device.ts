@@ -103,6 +103,9 @@ export class Device {
     return this.backend.readSync({ buffer: storage.buffer, offset: 0, bytes: storage.bytes });
   }
 
+  get isDisposed(): boolean {
+    return this.#disposed;
+  }
   /** Frees everything on the device; tensors on it become unusable. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;

@@ -43,6 +43,7 @@ export {
 } from './layout.ts'; // prettier-ignore
 export type { Layout, MemoryFormat } from './layout.ts';
 export type { Hook } from './nn/hooks.ts';
+export { HostCopy, hostCopyOf, isOnHost, toHost } from './nn/host-weights.ts';
 export { Conv2d, Embedding, GroupNorm, LayerNorm, Linear } from './nn/layers.ts';
 export { checkStateDict, Module, parameter } from './nn/module.ts';
 export type { AnyModule } from './nn/module.ts';
@@ -71,6 +72,7 @@ export {
 export type { Activation, Operand } from './ops/pointwise.ts';
 export { philox, randomNormal, randomUniform } from './ops/random.ts';
 export type { RandomOptions } from './ops/random.ts';
+export { isRecording } from './recorder.ts';
 export { argmax, max, mean, min, sum } from './ops/reduce.ts';
 export type { ReduceOptions } from './ops/reduce.ts';
 export { resize } from './ops/resize.ts';

@@ -16,6 +16,9 @@ export function activeRecorder(): Recorder | undefined {
   return active;
 }
 
+/** Whether ops are being recorded instead of run. */
+export const isRecording = (): boolean => active !== undefined;
+
 /** Runs `body` with `recorder` listening; recorders do not nest. */
 export function withRecorder<T>(recorder: Recorder, body: () => T): T {
   if (active) throw new Error('trace: a trace is being recorded already');

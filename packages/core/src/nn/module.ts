@@ -12,6 +12,7 @@ import { inModule } from '../module-path.ts';
 import { keep, scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Hook } from './hooks.ts';
+import { hostCopyOf, isOnHost, toHost } from './host-weights.ts';
 
 /** An unloaded parameter: an abstract tensor of this shape. Its dtype is whatever gets loaded. */
 export function parameter(shape: readonly number[], dtype: DType = 'float32'): Tensor {
@@ -115,23 +116,52 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   setParameter(key: string, value: Tensor): void {
     const fields = this as unknown as Record<string, Tensor>;
     const old = fields[key]!;
-    if (old !== value) {
-      fields[key] = value;
-      old.dispose();
-    }
+    if (old === value) return;
+    fields[key] = value;
+    const copy = hostCopyOf(old);
+    if (copy !== hostCopyOf(value)) copy?.free();
+    old.dispose();
   }
 
-  /** Moves or converts every floating parameter in place (others only move); returns this module. */
+  /**
+   * Moves or converts every floating parameter in place (others only move); returns this module. Weights in host memory
+   * stay there unless a device is named.
+   */
   async to(options: ToOptions): Promise<this> {
     for (const [, module] of this.namedModules()) {
       for (const [key, value] of [...module.ownParameters()]) {
-        if (value.isAbstract) throw new DTypeError(`to: parameter ${key} of ${module.name} was never loaded`);
+        const copy = hostCopyOf(value);
+        if (value.isAbstract && !copy)
+          throw new DTypeError(`to: parameter ${key} of ${module.name} was never loaded`);
         const { dtype, ...rest } = options;
         const wanted = isFloat(value.dtype) && dtype ? { ...rest, dtype } : rest;
-        module.setParameter(key, keep(await toAsync(value, wanted)));
+        if (!value.isAbstract) module.setParameter(key, keep(await toAsync(value, wanted)));
+        else {
+          const loaded = copy!.load();
+          const moved = keep(await toAsync(loaded, wanted));
+          module.setParameter(key, options.device ? moved : await toHost(moved));
+          loaded.dispose();
+          if (!options.device) moved.dispose();
+        }
       }
     }
     return this;
+  }
+
+  /** Moves every parameter to host memory, from where hooks (offload) or `to({ device })` bring it back. */
+  async toHost(): Promise<this> {
+    for (const [, module] of this.namedModules()) {
+      for (const [key, value] of [...module.ownParameters()])
+        if (!value.isAbstract)
+          module.setParameter(key, hostCopyOf(value)?.placeholder() ?? (await toHost(value)));
+    }
+    return this;
+  }
+
+  /** Whether its weights are in host memory; undefined when it has none. */
+  get isOnHost(): boolean | undefined {
+    for (const [, p] of this.namedParameters()) return isOnHost(p);
+    return undefined;
   }
 
   /** The device of the first parameter; undefined before loading. */
@@ -154,7 +184,10 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
 
   /** Frees every parameter. */
   dispose(): void {
-    for (const [, p] of this.namedParameters()) p.dispose();
+    for (const [, p] of this.namedParameters()) {
+      hostCopyOf(p)?.free();
+      p.dispose();
+    }
   }
   [Symbol.dispose](): void {
     this.dispose();

@@ -133,7 +133,11 @@ class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
     this.position_embedding = new Embedding(s.positions, s.size);
   }
   override forward(ids: Tensor, dtype: DType): Tensor {
-    const positions = this.position_embedding.weight.slice(0, 0, ids.shape[1]!);
+    const order = Array.from({ length: ids.shape[1]! }, (_, i) => i);
+    // Through the module rather than by its weight, which may be elsewhere until it is called.
+    const positions = this.position_embedding.call(
+      tensor(order, { shape: [1, order.length], dtype: 'int32', device: ids.device }),
+    );
     return add(cast(this.token_embedding.call(ids), dtype), cast(positions, dtype));
   }
 }

@@ -22,6 +22,8 @@ export interface LoadOptions extends HubOptions {
   readonly device: Device;
   /** dtype of weights and activations. Default: weights as stored, activations in float32. */
   readonly dtype?: DType;
+  /** 'host' leaves weights in host memory, for offload; default 'device'. */
+  readonly weights?: 'device' | 'host';
   /** 'fp16' picks *.fp16.safetensors; falls back to the plain file, with a warning, when no variant file exists. */
   readonly variant?: string;
   /** Bytes loaded of a component's weights. */
@@ -76,6 +78,7 @@ export async function loadModel(
   await loadWeights(model, sources, {
     device: options.device,
     dtype: options.dtype,
+    toHost: options.weights === 'host',
     ...(kind.convert && { convert: kind.convert }),
     onProgress: (loaded, total) => options.onLoad?.(folder, loaded, total),
   });
@@ -95,6 +98,9 @@ export async function loadComponents(
       `fromPretrained: dtype must be float32, float16 or bfloat16, got '${String(dtype)}'`,
     );
   }
+  const { weights = 'device' } = options;
+  if (weights !== 'device' && weights !== 'host')
+    throw new ArgumentError(`fromPretrained: weights must be 'device' or 'host', got '${String(weights)}'`);
   if (!options.device)
     throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
   const isFiles = typeof model === 'object' && model !== null;

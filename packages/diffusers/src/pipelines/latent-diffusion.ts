@@ -108,6 +108,7 @@ export abstract class LatentDiffusionPipeline<
     const memory = new Scope();
     let schedule: Schedule | undefined;
     try {
+      await this.offload?.begin(this.components);
       schedule = this.scheduler.schedule(call.schedule);
       const window = this.window(call, schedule);
       const { generators, seeds } = generatorsFor(options, call.images);
@@ -121,6 +122,7 @@ export abstract class LatentDiffusionPipeline<
       await this.#denoise({ ...start, tensors }, options, memory);
       return await this.#finish(tensors.latents, options, seeds);
     } finally {
+      this.offload?.finish();
       schedule?.dispose();
       memory.dispose();
     }

@@ -1,7 +1,7 @@
 // Weights of one component: opens its files, checks every key and shape against the model, then loads tensor by
 // tensor onto the device. On any error nothing stays loaded.
 
-import { checkStateDict, FormatError, formatShape, keep, openSafetensors } from '@darkroom/core';
+import { checkStateDict, FormatError, formatShape, keep, openSafetensors, toHost } from '@darkroom/core';
 import type { AnyModule, ByteSource, Device, DType, SafetensorsFile, Tensor } from '@darkroom/core';
 
 /** Old or foreign key → the model's key; undefined drops the tensor (a buffer the model does not keep). */
@@ -14,7 +14,14 @@ export interface LoadProgress {
 export async function loadWeights(
   model: AnyModule,
   sources: readonly ByteSource[],
-  options: { device: Device; dtype?: DType | undefined; convert?: KeyConversion; onProgress?: LoadProgress },
+  options: {
+    device: Device;
+    dtype?: DType | undefined;
+    /** Leave the weights in host memory: each only passes through the device. */
+    toHost?: boolean;
+    convert?: KeyConversion;
+    onProgress?: LoadProgress;
+  },
 ): Promise<void> {
   const { device, dtype, convert = (key) => key } = options;
   const wanted = new Map([...model.namedParameters()].map(([key, t]) => [key, t.shape]));
@@ -30,7 +37,8 @@ export async function loadWeights(
       const raw = keep(await file.load(key, { device, ...(dtype && { dtype }) }));
       const fitted = formatShape(raw.shape) === formatShape(shape) ? raw : keep(raw.view(shape));
       if (fitted !== raw) raw.dispose();
-      loaded.set(name, fitted);
+      loaded.set(name, options.toHost ? await toHost(fitted) : fitted);
+      if (options.toHost) fitted.dispose();
       options.onProgress?.((bytes += size(file, key)), total);
     }
     model.loadStateDict(loaded, names);

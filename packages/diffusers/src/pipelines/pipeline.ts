@@ -4,6 +4,13 @@ import { ArgumentError } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
+import { memoryReport } from '../offload/memory-report.ts';
+import type { MemoryReport } from '../offload/memory-report.ts';
+import { ModelOffload } from '../offload/model.ts';
+import { modulesOf } from '../offload/policy.ts';
+import type { OffloadPolicy } from '../offload/policy.ts';
+import { SequentialOffload } from '../offload/sequential.ts';
+import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
@@ -161,6 +168,11 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   async to(
     target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' },
   ): Promise<this> {
+    if (this.offload) {
+      throw new ArgumentError(
+        `to: the pipeline's weights are under offload; call ${this.offload.undo} first, then to()`,
+      );
+    }
     const options =
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
     for (const module of Object.values(this.modules)) await module.to(options);
@@ -168,8 +180,60 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
     return this;
   }
 
+  /** Moves every component's weights to host memory, where offload takes them from. */
+  async toHost(): Promise<this> {
+    for (const module of modulesOf(this.components).values()) await module.toHost();
+    return this;
+  }
+
+  /** How the weights of this pipeline come to its device; undefined: they are there. */
+  protected offload: OffloadPolicy | undefined;
+
+  #setOffload(call: string, make: () => OffloadPolicy): void {
+    if (this.offload)
+      throw new ArgumentError(`${call}: offload is enabled already; call ${this.offload.undo} first`);
+    this.offload = make();
+  }
+  #endOffload(undo: string): void {
+    if (this.offload?.undo !== undo) return;
+    this.offload.remove();
+    this.offload = undefined;
+  }
+
+  /**
+   * Keeps one component on the device at a time: text encoders, then the UNet while the loop runs, then the VAE. Weights
+   * must be in host memory: load with `{ weights: 'host' }`, or call toHost() first.
+   * @throws ArgumentError when they are on the device, or when offload is enabled already.
+   */
+  enableModelCpuOffload(): void {
+    this.#setOffload('enableModelCpuOffload', () => new ModelOffload(this.components));
+  }
+  /** Weights then lie in host memory; to({ device }) brings them to the device. */
+  disableModelCpuOffload(): void {
+    this.#endOffload('disableModelCpuOffload()');
+  }
+  /**
+   * Keeps weights on the device only while their leaf module, or group of leaf modules, computes; the next group comes
+   * meanwhile. Weights must be in host memory, as for enableModelCpuOffload.
+   * @throws ArgumentError when they are on the device, when offload is enabled already, or for bad options.
+   */
+  enableSequentialCpuOffload(options: SequentialOffloadOptions = {}): void {
+    this.#setOffload('enableSequentialCpuOffload', () => new SequentialOffload(this.components, options));
+  }
+  /** Weights then lie in host memory; to({ device }) brings them to the device. */
+  disableSequentialCpuOffload(): void {
+    this.#endOffload('disableSequentialCpuOffload()');
+  }
+
+  /** Where the weights of each component are, and what the device holds: bytes. */
+  memoryReport(): MemoryReport {
+    return memoryReport(this.components, this.device);
+  }
+
   /** Frees the weights of every component. */
   dispose(): void {
+    this.offload?.remove();
+    this.offload = undefined;
     for (const module of Object.values(this.modules)) module.dispose();
   }
   [Symbol.dispose](): void {

@@ -1,0 +1,106 @@
+// Weights in host memory. Such a parameter is an abstract tensor of its device; its bytes lie here, pinned where the
+// device can pin. A tensor loaded from them remembers where it came from, so that letting go of it costs no copy.
+
+import type { Buffer, Queue, Slice } from '../backend.ts';
+import type { Device } from '../device.ts';
+import { allocate } from '../dispatch.ts';
+import { dtypes } from '../dtype.ts';
+import { OutOfMemoryError } from '../errors.ts';
+import { isDense, span } from '../layout.ts';
+import type { Spec } from '../op.ts';
+import { contiguous } from '../ops/copy.ts';
+import { keep } from '../scope.ts';
+import { Tensor } from '../tensor.ts';
+
+const copies = new WeakMap<Tensor, HostCopy>();
+
+/** The bytes behind a parameter that is in host memory, or was loaded from there. */
+export const hostCopyOf = (parameter: Tensor): HostCopy | undefined => copies.get(parameter);
+
+/** True for a parameter that is in host memory now. */
+export const isOnHost = (parameter: Tensor): boolean => parameter.isAbstract && copies.has(parameter);
+
+export class HostCopy {
+  readonly spec: Spec;
+  readonly device: Device;
+  readonly bytes: number;
+  readonly #pinned: Buffer | undefined;
+  #data: Uint8Array | undefined;
+
+  constructor(spec: Spec, device: Device, data: Uint8Array) {
+    this.spec = spec;
+    this.device = device;
+    this.bytes = data.byteLength;
+    this.#pinned = data.byteLength > 0 ? pinned(device, data) : undefined;
+    this.#data = this.#pinned ? undefined : data;
+  }
+
+  /** The parameter as it is while its weights are here; the caller keeps it. */
+  placeholder(): Tensor {
+    const { dtype, layout } = this.spec;
+    const out = keep(new Tensor(dtype, layout, undefined, this.device));
+    copies.set(out, this);
+    return out;
+  }
+
+  /** Memory for the weights on a device, to be filled; the caller keeps the tensor. */
+  reserve(device: Device = this.device): Tensor {
+    const out = keep(allocate(device, this.spec));
+    if (device === this.device) copies.set(out, this);
+    return out;
+  }
+
+  /** Copies the weights into what reserve() gave, in the order of `queue` if one is given. */
+  fill(reserved: Tensor, queue?: Queue): void {
+    if (this.bytes === 0) return;
+    const { device } = reserved;
+    const to: Slice = { buffer: reserved.storage('load').buffer, offset: 0, bytes: this.bytes };
+    const from = this.#pinned && { buffer: this.#pinned, offset: 0, bytes: this.bytes };
+    if (from && device === this.device) device.backend.copy(to, from, queue);
+    else device.backend.write(to, from ? this.device.backend.readSync!(from) : this.#data!, queue);
+  }
+
+  /** The weights on a device; the caller keeps the tensor. */
+  load(device: Device = this.device): Tensor {
+    const out = this.reserve(device);
+    this.fill(out);
+    return out;
+  }
+
+  /** Lets go of the bytes; no parameter may use them afterwards. */
+  free(): void {
+    this.#data = undefined;
+    if (this.#pinned && !this.device.isDisposed) this.device.backend.free(this.#pinned);
+  }
+}
+
+function pinned(device: Device, data: Uint8Array): Buffer | undefined {
+  const { backend } = device;
+  if (!backend.caps.pinned || !backend.readSync) return undefined;
+  try {
+    const buffer = backend.alloc(data.byteLength, 'pinned');
+    backend.write({ buffer, offset: 0, bytes: data.byteLength }, data);
+    return buffer;
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) return undefined; // ordinary memory serves too, if more slowly
+    throw error;
+  }
+}
+
+/** A copy of a tensor's bytes in host memory, as a parameter; strides are kept where they are dense. */
+export async function toHost(x: Tensor): Promise<Tensor> {
+  const dense = isDense(x.layout) ? x : contiguous(x);
+  try {
+    const size = dtypes[x.dtype].bytes;
+    const { buffer } = dense.storage('toHost');
+    const slice = { buffer, offset: dense.layout.offset * size, bytes: span(dense.layout) * size };
+    const data = slice.bytes > 0 ? await x.device.backend.read(slice) : new Uint8Array(0);
+    return new HostCopy(
+      { dtype: x.dtype, layout: { ...dense.layout, offset: 0 } },
+      x.device,
+      data,
+    ).placeholder();
+  } finally {
+    if (dense !== x) dense.dispose();
+  }
+}

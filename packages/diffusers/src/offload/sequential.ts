@@ -1,0 +1,174 @@
+// Sequential offload: weights come leaf by leaf, or in groups of leaves, for as long as they are needed. While one group
+// computes, the one that followed it last time comes on the copy queue, so that two groups are on the device at once.
+// Reference: diffusers' enable_sequential_cpu_offload.
+
+import { ArgumentError, isRecording } from '@darkroom/core';
+import type { AnyModule, Device, Hook, Queue } from '@darkroom/core';
+import { Attachments, requireHost } from './policy.ts';
+import type { Components, OffloadPolicy } from './policy.ts';
+import { WeightGroup } from './weight-group.ts';
+
+export interface SequentialOffloadOptions {
+  /** Leaf modules in a group; default 1. */
+  readonly groupSize?: number;
+  /** Or bytes that a group may have; a single leaf may have more. */
+  readonly maxMemory?: number;
+  /** Bring the next group while one computes; default true. Without it one group is on the device at a time. */
+  readonly prefetch?: boolean;
+}
+
+const hookName = 'sequential offload';
+
+/** A group and who uses it. */
+interface Entry {
+  readonly group: WeightGroup;
+  /** Forward passes of its modules that are under way. */
+  uses: number;
+  /** Which group was needed after it last time. */
+  next: Entry | undefined;
+}
+
+interface Queues {
+  readonly device: Device;
+  readonly compute: Queue;
+  readonly copy: Queue;
+}
+
+export class SequentialOffload implements OffloadPolicy {
+  readonly undo = 'disableSequentialCpuOffload()';
+  readonly #options: SequentialOffloadOptions;
+  readonly #attachments: Attachments;
+  readonly #entries = new Map<AnyModule, Entry>();
+  #current: Entry | undefined;
+  #prefetched: Entry | undefined;
+  #queues: Queues | undefined;
+
+  /** @throws ArgumentError when weights are on the device already, or for options that are not positive integers. */
+  constructor(components: Components, options: SequentialOffloadOptions = {}) {
+    for (const name of ['groupSize', 'maxMemory'] as const) {
+      const value = options[name];
+      if (value !== undefined && !(Number.isInteger(value) && value > 0))
+        throw new ArgumentError(
+          `enableSequentialCpuOffload: ${name} must be a positive integer, got ${value}`,
+        );
+    }
+    if (options.groupSize !== undefined && options.maxMemory !== undefined)
+      throw new ArgumentError('enableSequentialCpuOffload: give groupSize or maxMemory, not both');
+    requireHost('enableSequentialCpuOffload', components);
+    this.#options = options;
+    this.#attachments = new Attachments(
+      (name, module) => this.#attach(name, module),
+      (_, module) => this.#detach(module),
+    );
+    this.#attachments.attach(components);
+  }
+
+  #attach(name: string, component: AnyModule): void {
+    const leaves = [...component.namedModules()].map(([, m]) => m).filter(hasParameters);
+    const groups = grouped(leaves, this.#options).map(
+      (modules, i) => new WeightGroup(`${name} ${i}`, modules),
+    );
+    for (const group of groups) {
+      const entry: Entry = { group, uses: 0, next: undefined };
+      for (const module of group.modules) {
+        this.#entries.set(module, entry);
+        module.addHook(this.#hook(entry));
+      }
+    }
+  }
+
+  #detach(component: AnyModule): void {
+    for (const [, module] of component.namedModules()) {
+      const entry = this.#entries.get(module);
+      if (!entry) continue;
+      entry.group.release();
+      this.#entries.delete(module);
+      module.removeHook(hookName);
+    }
+  }
+
+  #hook(entry: Entry): Hook {
+    return {
+      name: hookName,
+      traceable: true,
+      preForward: () => {
+        if (isRecording()) return; // a recording needs shapes only, and those the placeholders have
+        this.#use(entry);
+        entry.uses++;
+      },
+      postForward: () => {
+        if (!isRecording()) entry.uses--;
+      },
+    };
+  }
+
+  #use(entry: Entry): void {
+    const { prefetch = true } = this.#options;
+    const last = this.#current;
+    if (last === entry) return;
+    if (last) last.next = entry;
+    const queues = prefetch ? this.#open(entry) : undefined;
+    if (this.#prefetched === entry && queues) queues.device.backend.fence(queues.copy, queues.compute);
+    else if (this.#prefetched && this.#prefetched.uses === 0) this.#prefetched.group.release();
+    this.#prefetched = undefined;
+    if (last && last.uses === 0) last.group.release();
+    entry.group.load();
+    this.#current = entry;
+    const { next } = entry;
+    if (!queues || !next || next === entry || next.group.isLoaded) return;
+    // Its memory is taken, and may be in use, in the order of the compute queue.
+    next.group.load(queues.copy, () => queues.device.backend.fence(queues.compute, queues.copy));
+    this.#prefetched = next;
+  }
+
+  #open(entry: Entry): Queues {
+    const device = entry.group.modules[0]!.device!;
+    if (this.#queues?.device !== device) {
+      const { backend } = device;
+      this.#queues = { device, compute: backend.createQueue('compute'), copy: backend.createQueue('copy') };
+    }
+    return this.#queues;
+  }
+
+  async begin(components: Components): Promise<void> {
+    await this.#attachments.update(components);
+  }
+  finish(): void {
+    for (const entry of this.#entries.values()) {
+      entry.uses = 0; // a pass that threw did not count down
+      entry.group.release();
+    }
+    this.#current = this.#prefetched = undefined;
+  }
+  remove(): void {
+    this.finish();
+    this.#attachments.remove();
+  }
+}
+
+function hasParameters(module: AnyModule): boolean {
+  for (const _ of module.ownParameters()) return true;
+  return false;
+}
+
+/** Neighbouring leaves together, as many as the options say. */
+function grouped(
+  leaves: readonly AnyModule[],
+  { groupSize = 1, maxMemory }: SequentialOffloadOptions,
+): readonly (readonly AnyModule[])[] {
+  const groups: AnyModule[][] = [];
+  let bytes = 0;
+  for (const leaf of leaves) {
+    const own = new WeightGroup('', [leaf]).bytes;
+    const last = groups.at(-1);
+    const fits = maxMemory === undefined ? last && last.length < groupSize : bytes + own <= maxMemory;
+    if (last && fits) {
+      last.push(leaf);
+      bytes += own;
+    } else {
+      groups.push([leaf]);
+      bytes = own;
+    }
+  }
+  return groups;
+}
