@@ -28,7 +28,8 @@ export function verifyCommand(): Command {
       const result = await verify(device, { goldens, runs: Number(runs), quick, say }).finally(() =>
         device[Symbol.dispose](),
       );
-      for (const failure of [...result.kernels.failures, ...result.errors]) say(`FAIL ${failure}`);
+      const failures = [...result.kernels.failures, ...result.choices.failures, ...result.errors];
+      for (const failure of failures) say(`FAIL ${failure}`);
       if (result.ops.length > 0) {
         say(table(result.ops.map((r) => ({ op: r.name, kernel: r.kernel, 'best ms': Number(r.ms.toFixed(4)), 'GFLOP/s': Math.round(r.gflops), 'GB/s': Math.round(r.gbytes) })))); // prettier-ignore
       }
@@ -37,10 +38,12 @@ export function verifyCommand(): Command {
       const { passed, failed, unsupported } = result.conformance;
       say(`conformance ${passed} passed, ${failed} failed, ${unsupported} unsupported`);
       say(`kernels ${result.kernels.passed} passed, ${result.kernels.failures.length} failed`);
+      const chosen = Object.entries(result.choices.passed).map(([from, n]) => `${from} ${n}`);
+      if (!quick) say(`choices ${chosen.join(', ')} passed, ${result.choices.failures.length} failed`);
       const env = environment(fingerprint);
       say(`\n${env.device}, Node ${env.node}, commit ${env.commit}, ${env.date}`);
       if (options.json) writeJson(options.json, { kind: 'verify', environment: env, result });
-      const bad = failed + result.kernels.failures.length + result.errors.length;
+      const bad = failed + failures.length;
       if (bad > 0 || passed === 0) process.exitCode = 1;
     });
 }

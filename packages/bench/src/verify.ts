@@ -8,6 +8,8 @@ import { checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/te
 import { cpu } from '@darkroom/backend-cpu';
 import { openModel, UNet2DConditionModel } from '@darkroom/diffusers';
 import { runConformance } from '@darkroom/diffusers/conformance';
+import { checkChoices } from './choices.ts';
+import type { ChoicesResult } from './choices.ts';
 import { benchOps } from './ops.ts';
 import type { OpRow } from './ops.ts';
 import { randomTensor, randomWeights } from './random-weights.ts';
@@ -27,6 +29,8 @@ export interface VerifyResult {
   readonly device: string;
   readonly conformance: { readonly passed: number; readonly failed: number; readonly unsupported: number };
   readonly kernels: { readonly passed: number; readonly failures: readonly string[] };
+  /** Every kernel that the device has for products, not only the first: CUDA's libraries are among them. */
+  readonly choices: ChoicesResult;
   readonly ops: readonly OpRow[];
   /** UNet of SD 1.5, batch 2, 64x64 latents, eager: milliseconds of a forward, by dtype. */
   readonly unet: readonly { readonly dtype: string; readonly ms: number; readonly peakMiB: number }[];
@@ -52,12 +56,21 @@ export async function verify(device: Device, options: VerifyOptions): Promise<Ve
     conform(device, options),
   );
   const kernels = await part('kernels', { passed: 0, failures: [] }, () => kernelSuite(device, options.runs));
+  const choices = options.quick
+    ? noChoices
+    : await part('choices', noChoices, async () => {
+        // The fast kernels, which their own suite compares with the reference: that would take minutes here.
+        using oracle = await cpu();
+        return checkChoices(device, oracle);
+      });
   const ops = options.quick
     ? []
     : await part('ops', [], () => benchOps(device, undefined, { seconds: 0.05, rounds: 2 }));
   const unet = options.quick ? [] : await part('unet', [], () => unetSteps(device));
-  return { device: device.caps.fingerprint, conformance, kernels, ops, unet, errors };
+  return { device: device.caps.fingerprint, conformance, kernels, choices, ops, unet, errors };
 }
+
+const noChoices: ChoicesResult = { passed: {}, failures: [] };
 
 async function conform(
   device: Device,

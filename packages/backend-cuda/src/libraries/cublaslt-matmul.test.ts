@@ -4,9 +4,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { Device, layoutOf, linear, matmul, scope, tensor } from '@darkroom/core';
-import type { ArgSpec, Backend, DType, KernelOp, MatmulOp, Tensor } from '@darkroom/core';
-import { checkKernelCase, kernelArbitraries } from '@darkroom/core/testing';
+import { layoutOf, linear, matmul, scope, tensor } from '@darkroom/core';
+import type { ArgSpec, Device, DType, KernelOp, MatmulOp, Tensor } from '@darkroom/core';
+import { checkKernelCase, choosing, kernelArbitraries } from '@darkroom/core/testing';
 import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { openCuda } from '../node/addon.ts';
 import { cublasReduction } from '../node/native.ts';
@@ -36,7 +36,8 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
   const biased: MatmulOp = { kind: 'matmul', epilogue: ['add', ['in', 0], ['in', 1]] };
 
   test('any matmul agrees with the oracle, whoever runs it', { timeout: 900_000 }, async () => {
-    const only = preferring(device.backend, 'cublaslt');
+    const first = (id: string): number => (id === 'cublaslt' ? 0 : 1);
+    const only = choosing(device, (all) => all.toSorted((a, b) => first(a.id) - first(b.id)));
     const before = fake.runs.length;
     // Of one dtype and mostly dense: what the library takes. The rest is for our kernels, whose suite it is.
     const cases = fc
@@ -123,17 +124,3 @@ describe.skipIf(missing)('matmul through cuBLASLt', () => {
     y.dispose();
   }); // prettier-ignore
 });
-
-/** The device with choices of this name first, in every dtype. */
-function preferring(backend: Backend, name: string): Device {
-  const names = ['prepare', 'run', 'alloc', 'free', 'write', 'read', 'readSync'] as const;
-  const bound = Object.fromEntries(
-    names.map((n) => [n, { value: (backend[n] as () => unknown).bind(backend) }]),
-  );
-  const first = (id: string): number => (id === name ? 0 : 1);
-  const choices = {
-    value: (op: KernelOp, args: readonly ArgSpec[]) =>
-      backend.choices(op, args).toSorted((a, b) => first(a.id) - first(b.id)),
-  };
-  return new Device(Object.create(backend, { ...bound, choices }) as Backend);
-}

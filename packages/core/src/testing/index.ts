@@ -3,6 +3,7 @@
 export { checkKernelCase } from './kernel-case.ts';
 export type { KernelCase } from './kernel-case.ts';
 export { benchCases, testCases } from './cases.ts';
+export { choosing } from './choosing.ts';
 export { buildInput } from './inputs.ts';
 export type { InputLayout, InputSpec } from './inputs.ts';
 export { kernelArbitraries, mapExpressions } from './properties.ts';

@@ -1,0 +1,44 @@
+// The check of every choice passes on the CPU's kernels, counts all of them, and sees one that is wrong.
+
+import { expect, test } from 'vitest';
+import { cpu } from '@darkroom/backend-cpu';
+import { Device } from '@darkroom/core';
+import type { Backend, Choice, Kernel, KernelOp } from '@darkroom/core';
+import { checkChoices } from './choices.ts';
+
+test('every choice is run, and a wrong one is a failure with its name', { timeout: 300_000 }, async () => {
+  const oracle = await cpu();
+  const device = await cpu({ threads: 1 });
+  const good = await checkChoices(device, oracle, ['float16']);
+  expect(good.failures).toEqual([]);
+  const count = Object.values(good.passed).reduce((a, b) => a + b, 0);
+  expect(count).toBeGreaterThanOrEqual(21);
+
+  // A second choice for attention that runs another scale.
+  const { backend } = device;
+  const wrong = new Proxy(backend, {
+    get(target, name) {
+      if (name === 'choices')
+        return (...[op, args]: Parameters<Backend['choices']>): readonly Choice[] => [
+          ...target.choices(op, args),
+          ...(op.kind === 'attention' ? [{ id: 'wrong-1' }] : []),
+        ];
+      if (name === 'prepare')
+        return (...[op, args, choice]: Parameters<Backend['prepare']>): Kernel => {
+          if (choice.id !== 'wrong-1') return target.prepare(op, args, choice);
+          const other: KernelOp = op.kind === 'attention' ? { ...op, scale: 2 * op.scale } : op;
+          return target.prepare(other, args, target.choices(other, args)[0]!);
+        };
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  const bad = await checkChoices(new Device(wrong), oracle, ['float16']);
+  expect(bad.passed).toEqual(good.passed);
+  expect(bad.failures.length).toBe(5);
+  expect(bad.failures[0]).toMatch(
+    /^wrong-1: float16 attention 256x256 d40 none: element \d+ is .*, the oracle has/,
+  );
+  device[Symbol.dispose]();
+  oracle[Symbol.dispose]();
+});
