@@ -15,6 +15,7 @@ export { CLIPTextModel, CLIPTextModelWithProjection } from './models/clip-text.t
 export type { TextModelOptions, TextModelOutput } from './models/clip-text.ts';
 export { timestepEmbedding } from './models/embeddings.ts';
 export type { TextEncoderLike, UNetLike, VaeLike } from './models/types.ts';
+export type { TilingOptions } from './models/vae-tiling.ts';
 export { UNet2DConditionModel } from './models/unet2d-condition.ts';
 export type { UNetOptions, UNetOutput } from './models/unet2d-condition.ts';
 export { loadModel } from './pipelines/from-pretrained.ts';

@@ -4,6 +4,7 @@ import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
 import type { VaeDistribution } from './autoencoder-kl.ts';
 import type { TextModelOutput } from './clip-text.ts';
 import type { ConfigRecord } from './config.ts';
+import type { TilingOptions } from './vae-tiling.ts';
 import type { UNetOptions, UNetOutput } from './unet2d-condition.ts';
 
 interface ModelLike {
@@ -25,6 +26,12 @@ export interface VaeLike extends ModelLike {
   encode(image: Tensor): VaeDistribution;
   /** latents [n, c, h, w] (divided by the scaling factor) → [n, 3, h·scale, w·scale], not clamped. */
   decode(z: Tensor): Tensor;
+  // Memory policies, where it has them.
+  readonly slicing?: boolean;
+  enableSlicing?(): void;
+  disableSlicing?(): void;
+  enableTiling?(options?: TilingOptions): void;
+  disableTiling?(): void;
 }
 
 export interface TextEncoderLike extends ModelLike {

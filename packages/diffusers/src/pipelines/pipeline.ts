@@ -4,6 +4,7 @@ import { ArgumentError } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
+import type { TilingOptions } from '../models/vae-tiling.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
@@ -155,6 +156,30 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
 
   setProgressBarConfig(config: ProgressConfig): void {
     this.progress = config;
+  }
+
+  /** Decodes (and encodes) a batch one picture at a time: the same pictures, memory independent of their number. */
+  enableVaeSlicing(): void {
+    this.#vaePolicy('enableSlicing')();
+  }
+  disableVaeSlicing(): void {
+    this.#vaePolicy('disableSlicing')();
+  }
+
+  /** Decodes (and encodes) pictures larger than a tile in overlapping tiles, blended. */
+  enableVaeTiling(options: TilingOptions = {}): void {
+    this.#vaePolicy('enableTiling')(options);
+  }
+  disableVaeTiling(): void {
+    this.#vaePolicy('disableTiling')();
+  }
+
+  #vaePolicy<K extends 'enableSlicing' | 'disableSlicing' | 'enableTiling' | 'disableTiling'>(
+    name: K,
+  ): NonNullable<VaeLike[K]> {
+    const policy = this.vae[name];
+    if (!policy) throw new ArgumentError(`${this.className}: this vae has no ${name}()`);
+    return policy.bind(this.vae) as NonNullable<VaeLike[K]>;
   }
 
   /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */
