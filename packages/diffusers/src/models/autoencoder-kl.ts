@@ -5,6 +5,7 @@ import type { Tensor } from '@darkroom/core';
 import { ImageAttention } from './attention.ts';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
+import { ModelWithAttention } from './model-with-attention.ts';
 import { Downsample2D, ResnetBlock2D, Upsample2D } from './resnet.ts';
 import { sliced, tiled, tilesOf } from './vae-tiling.ts';
 import type { Tiles, TilingOptions } from './vae-tiling.ts';
@@ -205,7 +206,7 @@ export interface VaeDistribution {
   mode(): Tensor;
 }
 
-export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
+export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
   encoder: Encoder;
   decoder: Decoder;
   quant_conv?: Conv2d;

@@ -5,6 +5,8 @@ import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
 import type { TilingOptions } from '../models/vae-tiling.ts';
+import { fusedAttention, plainAttention } from '../models/attention-strategies.ts';
+import type { AttentionSlice } from '../models/model-with-attention.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
@@ -12,6 +14,7 @@ import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import { Callable } from './callable.ts';
 import { loadComponents } from './from-pretrained.ts';
 import type { LoadOptions } from './from-pretrained.ts';
+import { computeAttention, sliceAttention, tellWhenSlicingIsVain, vaePolicy } from './memory-policies.ts';
 
 export interface PipelineComponents {
   readonly vae: VaeLike;
@@ -160,26 +163,46 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
 
   /** Decodes (and encodes) a batch one picture at a time: the same pictures, memory independent of their number. */
   enableVaeSlicing(): void {
-    this.#vaePolicy('enableSlicing')();
+    vaePolicy(this, 'enableSlicing')();
   }
   disableVaeSlicing(): void {
-    this.#vaePolicy('disableSlicing')();
+    vaePolicy(this, 'disableSlicing')();
   }
 
   /** Decodes (and encodes) pictures larger than a tile in overlapping tiles, blended. */
   enableVaeTiling(options: TilingOptions = {}): void {
-    this.#vaePolicy('enableTiling')(options);
+    vaePolicy(this, 'enableTiling')(options);
   }
   disableVaeTiling(): void {
-    this.#vaePolicy('disableTiling')();
+    vaePolicy(this, 'disableTiling')();
   }
 
-  #vaePolicy<K extends 'enableSlicing' | 'disableSlicing' | 'enableTiling' | 'disableTiling'>(
-    name: K,
-  ): NonNullable<VaeLike[K]> {
-    const policy = this.vae[name];
-    if (!policy) throw new ArgumentError(`${this.className}: this vae has no ${name}()`);
-    return policy.bind(this.vae) as NonNullable<VaeLike[K]>;
+  /**
+   * Computes the UNet's attention in slices: 'auto' in two steps a layer, 'max' one head at a time, n so many heads.
+   * It bounds the score matrix, which only the plain formulation holds: see disableMemoryEfficientAttention.
+   */
+  enableAttentionSlicing(slice: AttentionSlice = 'auto'): void {
+    sliceAttention(this, slice);
+    tellWhenSlicingIsVain(this);
+  }
+  disableAttentionSlicing(): void {
+    sliceAttention(this, undefined);
+  }
+
+  /** The default: attention as one op, which holds no score matrix where the backend has a kernel for it. */
+  enableMemoryEfficientAttention(): void {
+    computeAttention(this, fusedAttention);
+  }
+  /** The plain formulation instead, with the score matrix in memory. */
+  disableMemoryEfficientAttention(): void {
+    computeAttention(this, plainAttention);
+  }
+  /** enableMemoryEfficientAttention by diffusers' name. */
+  enableXformersMemoryEfficientAttention(): void {
+    this.enableMemoryEfficientAttention();
+  }
+  disableXformersMemoryEfficientAttention(): void {
+    this.disableMemoryEfficientAttention();
   }
 
   /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */
