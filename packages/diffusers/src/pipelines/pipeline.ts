@@ -98,12 +98,15 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   /** A pipeline of this class on the components of another: nothing is copied, disposing one frees both. */
   static fromPipe<P, K extends PipelineComponents>(this: PipelineClass<P, K>, pipe: Pipeline): P {
     const { components } = pipe;
-    for (const name of Object.keys(this.folders)) {
-      if (!(name in components)) {
-        throw new ArgumentError(
-          `fromPipe: a ${this.className} needs '${name}', a ${pipe.className} has none`,
-        );
-      }
+    const [own, other] = [Object.keys(this.folders), Object.keys(components)];
+    const missing = own.find((name) => !other.includes(name));
+    const extra = other.find((name) => !own.includes(name));
+    if (missing !== undefined || extra !== undefined) {
+      throw new ArgumentError(
+        missing === undefined
+          ? `fromPipe: a ${this.className} has no place for '${extra}' of a ${pipe.className}`
+          : `fromPipe: a ${this.className} needs '${missing}', a component that a ${pipe.className} has not`,
+      );
     }
     return new this(components as unknown as K, { computeDtype: pipe.computeDtype, index: pipe.index });
   }
