@@ -1,7 +1,7 @@
 // The darkroom command as a user runs it: built, in its own process.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Image } from '../image/image.ts';
@@ -56,6 +56,40 @@ describe('generate', () => {
     expect(readdirSync(folder.path).sort()).toEqual(['fox-1.png', 'fox-2.png']);
   });
 
+  test('a picture is drawn over, a part of it painted anew, with every memory switch', () => {
+    const quick = ['-n', '8', '-s', '1', '-q'];
+    darkroom('generate', 'a fox on a blue background', '-o', 'fox.png', ...quick);
+    const read = (name: string): Image => Image.fromPng(readFileSync(join(folder.path, name)));
+    const over = ['--image', 'fox.png', '--strength', '0.5', '--width', '96', '--height', '64'];
+    const memory = ['--vae-slicing', '--vae-tiling', '--attention-slicing', 'max'];
+    const drawn = darkroom(
+      'generate',
+      'a fox on a red background',
+      '-o',
+      'red.png',
+      ...over,
+      ...memory,
+      '-c',
+      '2',
+      ...quick,
+    );
+    expect(drawn.status, drawn.err).toBe(0);
+    expect([read('red-2.png').width, read('red-2.png').height]).toEqual([96, 64]);
+    const half = Uint8ClampedArray.from({ length: 40 * 40 * 3 }, (_, i) =>
+      Math.floor(i / 3) % 40 < 20 ? 0 : 255,
+    );
+    writeFileSync(join(folder.path, 'mask.png'), new Image(40, 40, half).toPng());
+    const masked = ['--image', 'fox.png', '--mask', 'mask.png'];
+    const painted = darkroom('generate', 'a fox', '-o', 'in.png', ...masked, ...quick);
+    expect(painted.status, painted.err).toBe(0);
+    expect(read('in.png').width).toBe(64);
+    const tooStrong = darkroom('generate', 'a fox', ...masked, '--strength', '2', ...quick);
+    expect([tooStrong.status, tooStrong.err]).toEqual([
+      1,
+      'darkroom: strength: must be from 0 to 1, got 2\n',
+    ]);
+  });
+
   test('without a prompt it says how to use it', () => {
     const { status, err } = darkroom('generate');
     expect(status).toBe(2);
@@ -73,6 +107,13 @@ describe('generate', () => {
     [['--scheduler', 'Magic'], 1, 'Magic'],
     [['-o', 'fox.jpg'], 1, 'only PNG is written'],
     [['--colour'], 2, 'unknown option'],
+    [['--mask', 'x.png'], 1, '--mask: says what to paint anew in a picture; give that with --image'],
+    [['--strength', '0.5'], 1, '--strength: says how much of a picture to replace; give that with --image'],
+    [['--image', 'none.png'], 1, '--image: ENOENT: no such file'],
+    [['--image', main], 1, '--image: '],
+    [['--vae-tiling', '30'], 1, "enableTiling: tileSize must be a multiple of 4 (the VAE's scale)"],
+    [['--attention-slicing', 'most'], 2, "must be auto, max or an integer >= 1, got 'most'"],
+    [['--attention-slicing', '9'], 1, 'attention slice: 9 is more than the 4 heads of down_blocks'],
   ];
   test.each(bad)('%j is one clear error and leaves no file', (args, code, message) => {
     const { status, err } = darkroom('generate', 'a fox', ...args);

@@ -6,11 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { ArgumentError } from '@darkroom/core';
 import type { DType } from '@darkroom/core';
-import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { DiffusionPipeline } from '../pipelines/auto.ts';
 import { deviceNames, openDevice } from './device.ts';
-import { integer, number, seed } from './options.ts';
+import { attentionSlice, integer, number, seed } from './options.ts';
+import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
+import type { Draw, TaskOptions } from './task.ts';
 
-interface GenerateOptions {
+interface GenerateOptions extends TaskOptions {
   readonly output: string;
   readonly model?: string;
   readonly device: string;
@@ -23,8 +25,6 @@ interface GenerateOptions {
   readonly negative?: string;
   readonly seed?: bigint;
   readonly count: number;
-  readonly width?: number;
-  readonly height?: number;
   readonly scheduler?: string;
   readonly threads?: number;
   readonly quiet?: boolean;
@@ -53,21 +53,31 @@ export function generateCommand(): Command {
     .option('--variant <name>', "weight files to prefer, as 'fp16'")
     .option('--revision <name>', 'branch, tag or commit on the hub')
     .option('--local-files-only', 'never touch the network')
+    .option('--image <file>', 'PNG to start from')
+    .option('--mask <file>', 'PNG: white is painted anew, black is kept; with --image')
+    .option(
+      '--strength <0-1>',
+      'how much of --image is replaced (default: 0.8, with --mask 1); runs so many of the steps',
+      number,
+    )
     .option('-n, --steps <n>', 'denoising steps', integer, 25)
     .option(
       '-g, --guidance <scale>',
-      'classifier-free guidance; 1 switches it off (default: 4 for emoji-64, else 7.5)',
+      'classifier-free guidance; 1 switches it off (default: 4 for emoji-64, 5 for SDXL, else 7.5)',
       number,
     )
     .option('--negative <text>', 'what to avoid')
     .option('-s, --seed <n>', "torch's CPU seed (default: random, printed)", seed)
     .option('-c, --count <n>', 'images', integer, 1)
-    .option('--width <px>', 'default: what the model was trained on', integer)
-    .option('--height <px>', 'default: what the model was trained on', integer)
+    .option('--width <px>', 'default: that of --image, else what the model was trained on', integer)
+    .option('--height <px>', 'default: that of --image, else what the model was trained on', integer)
     .option(
       '--scheduler <class>',
       'as DDIMScheduler or EulerDiscreteScheduler (default: what the model names)',
     )
+    .option('--vae-slicing', 'decode one picture of several at a time')
+    .option('--vae-tiling [px]', "decode in tiles of this edge (default: the VAE's own)", integer)
+    .option('--attention-slicing [heads]', 'auto | max | heads at a time (default: auto)', attentionSlice)
     .option('--threads <n>', 'CPU threads', integer)
     .option('-q, --quiet', 'no progress, no summary')
     .addHelpText(
@@ -75,6 +85,8 @@ export function generateCommand(): Command {
       `
 Examples:
   darkroom generate "a fox on a blue background" -o fox.png
+  darkroom generate "a fox on a red background" --image fox.png --strength 0.7 -o red.png
+  darkroom generate "a hat" --image fox.png --mask top.png -o hat.png
   darkroom generate "a pizza" --seed 7 --count 4 -o pizza.png
   darkroom generate "a castle" -m ./sd15 --dtype float16 --steps 30 --negative "blurry"`,
     )
@@ -95,6 +107,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   if (extname(options.output).toLowerCase() !== '.png') {
     throw new ArgumentError(`--output: only PNG is written, got '${options.output}'`);
   }
+  const pictures = await readPictures(options);
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
   process.once('SIGINT', stop);
@@ -105,28 +118,31 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   try {
     const say = (line: string): void => void (options.quiet || process.stderr.write(`${line}\n`));
     const { model, dtype, variant, revision, localFilesOnly } = options;
-    const pipe = await StableDiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
+    const loaded = await DiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
       device,
       ...(dtype && { dtype }),
       ...(variant && { variant }),
       ...(revision && { revision }),
       ...(localFilesOnly && { localFilesOnly }),
     });
+    const pipe = pipelineFor(loaded, pictures);
+    switchMemory(pipe, options);
     if (options.scheduler) pipe.useScheduler(options.scheduler);
     if (options.quiet) pipe.setProgressBarConfig({ disable: true });
     device.resetPeakMemory();
     const start = performance.now();
     let steps = 0;
-    const { images, seeds } = await pipe(prompt, {
+    const guidance = options.guidance ?? (model === undefined ? 4 : undefined);
+    const draw = pipe as unknown as Draw;
+    const { images, seeds } = await draw(prompt, {
+      ...sizeOfPictures(pipe, pictures),
       numInferenceSteps: options.steps,
-      guidanceScale: options.guidance ?? (model ? 7.5 : 4),
+      ...(guidance !== undefined && { guidanceScale: guidance }),
       numImagesPerPrompt: options.count,
       signal: aborter.signal,
       callbackOnStepEnd: () => void steps++,
       ...(options.negative !== undefined && { negativePrompt: options.negative }),
       ...(options.seed !== undefined && { seed: options.seed }),
-      ...(options.width !== undefined && { width: options.width }),
-      ...(options.height !== undefined && { height: options.height }),
     });
     const seconds = (performance.now() - start) / 1000;
     for (const [i, image] of images.entries()) {

@@ -1,6 +1,7 @@
 // Parsers of option values: one clear error instead of NaN.
 
 import { InvalidArgumentError } from 'commander';
+import type { AttentionSlice } from '../models/model-with-attention.ts';
 
 export function integer(text: string): number {
   const value = Number(text);
@@ -22,4 +23,12 @@ export function seed(text: string): bigint {
     throw new InvalidArgumentError(`must be an integer from 0 to 2^64 - 1, got '${text}'`);
   }
   return BigInt(text);
+}
+
+/** 'auto', 'max' or heads a slice. */
+export function attentionSlice(text: string): AttentionSlice {
+  if (text === 'auto' || text === 'max') return text;
+  if (!/^[1-9]\d*$/.test(text))
+    throw new InvalidArgumentError(`must be auto, max or an integer >= 1, got '${text}'`);
+  return Number(text);
 }

@@ -19,8 +19,11 @@ const knownArguments: ReadonlySet<string> = new Set([
   'negative_crops_coords_top_left', 'negative_target_size', 'denoising_end',
 ]); // prettier-ignore
 
-/** Input tensors of a case that are call arguments. */
-const tensorArguments = ['latents', 'image', 'mask_image'] as const;
+/** Input tensors of a case that are call arguments; the others are recorded noise. */
+const tensorArguments: ReadonlySet<string> = new Set([
+  'latents', 'image', 'mask_image', 'masked_image_latents', 'prompt_embeds', 'negative_prompt_embeds',
+  'pooled_prompt_embeds', 'negative_pooled_prompt_embeds',
+]); // prettier-ignore
 
 const camelCase = (name: string): string => name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase());
 
@@ -105,14 +108,17 @@ export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
     if (!knownArguments.has(key)) return { failure: `call argument '${key}' is not one this version knows` };
-    options[camelCase(key)] = value;
+    if (value !== null) options[camelCase(key)] = value;
   }
   const pipe = await pipelineOf(context, p);
   const replay = p.seed === null ? new ReplayGenerator(await recordedNoise(context)) : undefined;
   if (replay) options['generator'] = replay;
   else options['seed'] = p.seed;
-  for (const name of tensorArguments)
-    if (test.inputs?.[name]) options[camelCase(name)] = await context.input(name);
+  for (const name of Object.keys(test.inputs ?? {})) {
+    if (/^noise_\d+$/.test(name)) continue;
+    if (!tensorArguments.has(name)) return { failure: `input '${name}' is not one this version knows` };
+    options[camelCase(name)] = await context.input(name);
+  }
   const stepLatents: number[] = [];
   const timesteps: number[] = [];
   const { tensor: pixels } = await (pipe as unknown as Call)(prompt as string, {

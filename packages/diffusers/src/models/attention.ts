@@ -1,21 +1,11 @@
 // Multi-head attention with diffusers' parameter names. How heads are computed is a strategy object, set per module:
-// the seam for slicing and other memory policies. Heads are views; nothing is copied to split or merge them.
+// the seam for slicing and other memory policies (attention-strategies.ts). Heads are views; nothing is copied to split or merge them.
 
-import { add, attention, cast, GroupNorm, Linear, Module, reshape } from '@darkroom/core';
+import { add, cast, GroupNorm, Linear, Module, reshape } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
+import { fusedAttention } from './attention-strategies.ts';
+import type { AttentionStrategy } from './attention-strategies.ts';
 import { Identity } from './identity.ts';
-
-export interface AttentionStrategy {
-  readonly name: string;
-  /** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d] in q's layout. */
-  run(q: Tensor, k: Tensor, v: Tensor, options: { scale: number; causal?: boolean }): Tensor;
-}
-
-/** One op; the backend decides how, and never holds the score matrix where it has a flash kernel. */
-export const fusedAttention: AttentionStrategy = {
-  name: 'fused',
-  run: (q, k, v, options) => attention(q, k, v, options),
-};
 
 export interface AttentionOptions {
   readonly queryDim: number;

@@ -5,7 +5,10 @@ import type { Tensor } from '@darkroom/core';
 import { ImageAttention } from './attention.ts';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
+import { ModelWithAttention } from './model-with-attention.ts';
 import { Downsample2D, ResnetBlock2D, Upsample2D } from './resnet.ts';
+import { sliced, tiled, tilesOf } from './vae-tiling.ts';
+import type { Tiles, TilingOptions } from './vae-tiling.ts';
 
 const eps = 1e-6;
 
@@ -20,6 +23,8 @@ interface VaeSettings {
   readonly quantConv: boolean;
   readonly postQuantConv: boolean;
   readonly scalingFactor: number;
+  /** Edge in pixels of the pictures it was trained on. */
+  readonly sampleSize: number;
 }
 
 function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
@@ -42,6 +47,7 @@ function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
     quantConv: c.boolean('use_quant_conv', true),
     postQuantConv: c.boolean('use_post_quant_conv', true),
     scalingFactor: c.number('scaling_factor', 0.18215),
+    sampleSize: c.perBlock('sample_size', 2, 32)[0]!,
   };
 }
 
@@ -200,7 +206,7 @@ export interface VaeDistribution {
   mode(): Tensor;
 }
 
-export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
+export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
   encoder: Encoder;
   decoder: Decoder;
   quant_conv?: Conv2d;
@@ -208,6 +214,9 @@ export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
   readonly config: ConfigRecord;
   readonly blockOutChannels: readonly number[];
   readonly scalingFactor: number;
+  readonly #sampleSize: number;
+  #slicing = false;
+  #tiles: Tiles | undefined;
 
   /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
   static fromConfig(config: ConfigRecord, source = 'vae config'): AutoencoderKL {
@@ -220,17 +229,53 @@ export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
     this.config = config;
     this.blockOutChannels = s.channels;
     this.scalingFactor = s.scalingFactor;
+    this.#sampleSize = s.sampleSize;
     this.encoder = new Encoder(s);
     this.decoder = new Decoder(s);
     if (s.quantConv) this.quant_conv = new Conv2d(2 * s.latentChannels, 2 * s.latentChannels, 1);
     if (s.postQuantConv) this.post_quant_conv = new Conv2d(s.latentChannels, s.latentChannels, 1);
   }
 
+  /** Whether a batch is encoded and decoded one picture at a time. */
+  get slicing(): boolean {
+    return this.#slicing;
+  }
+  /** Edges of the tiles in latents; undefined when whole pictures are encoded and decoded. */
+  get tiles(): Tiles | undefined {
+    return this.#tiles;
+  }
+
+  /** One picture of a batch at a time: the same bits, memory independent of the batch. */
+  enableSlicing(): void {
+    this.#slicing = true;
+  }
+  disableSlicing(): void {
+    this.#slicing = false;
+  }
+
+  /**
+   * Pictures larger than a tile are encoded and decoded in overlapping tiles, blended: memory independent of the size.
+   * Norms and attention see one tile, so tones may differ a little between tiles.
+   */
+  enableTiling(options: TilingOptions = {}): void {
+    this.#tiles = tilesOf(options, this.#sampleSize, this.#scale);
+  }
+  disableTiling(): void {
+    this.#tiles = undefined;
+  }
+
+  /** Pixels per latent. */
+  get #scale(): number {
+    return 2 ** (this.blockOutChannels.length - 1);
+  }
+
   /** image [n, 3, h, w] in [-1, 1] → the distribution of its latents, not scaled. */
   encode(image: Tensor): VaeDistribution {
     return scope(() => {
-      const h = this.encoder.call(image);
-      const moments = this.quant_conv ? this.quant_conv.call(h) : h;
+      const moments = this.#inParts(image, this.#scale, 1, (x) => {
+        const h = this.encoder.call(x);
+        return this.quant_conv ? this.quant_conv.call(h) : h;
+      });
       const [mean, raw] = moments.chunk(2, 1) as [Tensor, Tensor];
       const logvar = clamp(raw, -30, 20);
       const std = map(['exp', ['mul', 0.5, ['in', 0]]], [logvar]);
@@ -250,7 +295,18 @@ export class AutoencoderKL extends Module<[image: Tensor], Tensor> {
   }
 
   override forward(z: Tensor): Tensor {
-    return this.decoder.call(this.post_quant_conv ? this.post_quant_conv.call(z) : z);
+    return this.#inParts(z, 1, this.#scale, (x) =>
+      this.decoder.call(this.post_quant_conv ? this.post_quant_conv.call(x) : x),
+    );
+  }
+
+  /** f of x as the policies say; `unit` and `outUnit` are elements an edge of one latent takes in x and in f's result. */
+  #inParts(x: Tensor, unit: number, outUnit: number, f: (x: Tensor) => Tensor): Tensor {
+    const tiles = this.#tiles;
+    const [h, w] = [x.shape[2]!, x.shape[3]!];
+    const tiling = tiles && Math.max(h, w) > tiles.size * unit;
+    const one = tiling ? (item: Tensor) => tiled(item, tiles, unit, outUnit, f) : f;
+    return this.#slicing ? sliced(x, one) : one(x);
   }
 }
 

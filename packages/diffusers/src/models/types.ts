@@ -1,9 +1,12 @@
 // What pipelines need of their models, structurally: a traced or user-made object of this shape serves as well.
 
 import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
+import type { AttentionStrategy } from './attention-strategies.ts';
 import type { VaeDistribution } from './autoencoder-kl.ts';
 import type { TextModelOutput } from './clip-text.ts';
 import type { ConfigRecord } from './config.ts';
+import type { AttentionSlice } from './model-with-attention.ts';
+import type { TilingOptions } from './vae-tiling.ts';
 import type { UNetOptions, UNetOutput } from './unet2d-condition.ts';
 
 interface ModelLike {
@@ -14,17 +17,30 @@ interface ModelLike {
   dispose(): void;
 }
 
-export interface UNetLike extends ModelLike {
+/** Attention policies, where a model has layers to set them on. */
+interface AttentionPolicies {
+  readonly attnProcessors?: Readonly<Record<string, AttentionStrategy>>;
+  setAttentionSlice?(slice: AttentionSlice | undefined): void;
+  setBaseAttention?(base: AttentionStrategy): void;
+}
+
+export interface UNetLike extends ModelLike, AttentionPolicies {
   call(sample: Tensor, timestep: number, context: Tensor, options?: UNetOptions): UNetOutput;
 }
 
-export interface VaeLike extends ModelLike {
+export interface VaeLike extends ModelLike, AttentionPolicies {
   readonly blockOutChannels: readonly number[];
   readonly scalingFactor: number;
   /** image [n, 3, h, w] in [-1, 1] → the distribution of latents (not scaled). */
   encode(image: Tensor): VaeDistribution;
   /** latents [n, c, h, w] (divided by the scaling factor) → [n, 3, h·scale, w·scale], not clamped. */
   decode(z: Tensor): Tensor;
+  // Memory policies, where it has them.
+  readonly slicing?: boolean;
+  enableSlicing?(): void;
+  disableSlicing?(): void;
+  enableTiling?(options?: TilingOptions): void;
+  disableTiling?(): void;
 }
 
 export interface TextEncoderLike extends ModelLike {

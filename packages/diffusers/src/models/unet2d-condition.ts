@@ -11,7 +11,6 @@ import {
   GroupNorm,
   Linear,
   map,
-  Module,
   reshape,
   scope,
   silu,
@@ -20,6 +19,7 @@ import {
 import type { Tensor } from '@darkroom/core';
 import type { ConfigRecord } from './config.ts';
 import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
+import { ModelWithAttention } from './model-with-attention.ts';
 import { DownBlock2D, UNetMidBlock2D, UpBlock2D } from './unet-blocks.ts';
 import type { ResnetSettings, TransformerSettings } from './unet-blocks.ts';
 import { readUNetConfig } from './unet-config.ts';
@@ -44,7 +44,7 @@ type Forward = [
   options?: UNetOptions,
 ];
 
-export class UNet2DConditionModel extends Module<Forward, UNetOutput> {
+export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput> {
   conv_in: Conv2d;
   time_embedding: TimestepEmbedding;
   encoder_hid_proj?: Linear;

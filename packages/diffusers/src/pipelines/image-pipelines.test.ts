@@ -398,7 +398,7 @@ describe('components', () => {
     expect(other.computeDtype).toBe('float16');
     expect(other.index).toBe(text.index);
     expect(() => StableDiffusionXLPipeline.fromPipe(text)).toThrow(
-      "fromPipe: a StableDiffusionXLPipeline needs 'textEncoder2', a StableDiffusionPipeline has none",
+      "fromPipe: a StableDiffusionXLPipeline needs 'textEncoder2', a component that a StableDiffusionPipeline has not",
     );
   });
 

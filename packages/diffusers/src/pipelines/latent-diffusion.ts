@@ -253,19 +253,30 @@ export abstract class LatentDiffusionPipeline<
     seeds: readonly (number | bigint)[],
   ): Promise<StableDiffusionOutput> {
     if (options.outputType === 'latent') return { images: [], tensor: keep(latents.alias()), seeds };
-    const pixels = keep(this.pixels(latents));
-    if (options.outputType === 'tensor') return { images: [], tensor: pixels, seeds };
-    try {
-      const [n, c, h, w] = pixels.shape as [number, number, number, number];
-      const data = (await pixels.data()) as Float32Array;
-      const size = c * h * w;
-      const images = Array.from({ length: n }, (_, i) =>
-        Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),
-      );
-      return { images, seeds };
-    } finally {
-      pixels.dispose();
+    if (options.outputType === 'tensor') return { images: [], tensor: keep(this.pixels(latents)), seeds };
+    // Sliced, each picture leaves the device before the next is decoded.
+    const count = latents.shape[0]!;
+    const parts = this.vae.slicing ? count : 1;
+    const images: Image[] = [];
+    for (let i = 0; i < parts; i++) {
+      const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
+      images.push(...(await readImages(scope(() => this.pixels(latents.slice(0, from, to))))));
     }
+    return { images, seeds };
+  }
+}
+
+/** [n, 3, h, w] in [0, 1] → pictures; frees it. */
+async function readImages(pixels: Tensor): Promise<Image[]> {
+  try {
+    const [n, c, h, w] = pixels.shape as [number, number, number, number];
+    const data = (await pixels.data()) as Float32Array;
+    const size = c * h * w;
+    return Array.from({ length: n }, (_, i) =>
+      Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),
+    );
+  } finally {
+    pixels.dispose();
   }
 }
 

@@ -11,6 +11,9 @@ import { modulesOf } from '../offload/policy.ts';
 import type { OffloadPolicy } from '../offload/policy.ts';
 import { SequentialOffload } from '../offload/sequential.ts';
 import type { SequentialOffloadOptions } from '../offload/sequential.ts';
+import type { TilingOptions } from '../models/vae-tiling.ts';
+import { fusedAttention, plainAttention } from '../models/attention-strategies.ts';
+import type { AttentionSlice } from '../models/model-with-attention.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
@@ -18,6 +21,7 @@ import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import { Callable } from './callable.ts';
 import { loadComponents } from './from-pretrained.ts';
 import type { LoadOptions } from './from-pretrained.ts';
+import { computeAttention, sliceAttention, tellWhenSlicingIsVain, vaePolicy } from './memory-policies.ts';
 
 export interface PipelineComponents {
   readonly vae: VaeLike;
@@ -101,12 +105,15 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   /** A pipeline of this class on the components of another: nothing is copied, disposing one frees both. */
   static fromPipe<P, K extends PipelineComponents>(this: PipelineClass<P, K>, pipe: Pipeline): P {
     const { components } = pipe;
-    for (const name of Object.keys(this.folders)) {
-      if (!(name in components)) {
-        throw new ArgumentError(
-          `fromPipe: a ${this.className} needs '${name}', a ${pipe.className} has none`,
-        );
-      }
+    const [own, other] = [Object.keys(this.folders), Object.keys(components)];
+    const missing = own.find((name) => !other.includes(name));
+    const extra = other.find((name) => !own.includes(name));
+    if (missing !== undefined || extra !== undefined) {
+      throw new ArgumentError(
+        missing === undefined
+          ? `fromPipe: a ${this.className} has no place for '${extra}' of a ${pipe.className}`
+          : `fromPipe: a ${this.className} needs '${missing}', a component that a ${pipe.className} has not`,
+      );
     }
     return new this(components as unknown as K, { computeDtype: pipe.computeDtype, index: pipe.index });
   }
@@ -162,6 +169,50 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
 
   setProgressBarConfig(config: ProgressConfig): void {
     this.progress = config;
+  }
+
+  /** Decodes (and encodes) a batch one picture at a time: the same pictures, memory independent of their number. */
+  enableVaeSlicing(): void {
+    vaePolicy(this, 'enableSlicing')();
+  }
+  disableVaeSlicing(): void {
+    vaePolicy(this, 'disableSlicing')();
+  }
+
+  /** Decodes (and encodes) pictures larger than a tile in overlapping tiles, blended. */
+  enableVaeTiling(options: TilingOptions = {}): void {
+    vaePolicy(this, 'enableTiling')(options);
+  }
+  disableVaeTiling(): void {
+    vaePolicy(this, 'disableTiling')();
+  }
+
+  /**
+   * Computes the UNet's attention in slices: 'auto' in two steps a layer, 'max' one head at a time, n so many heads.
+   * It bounds the score matrix, which only the plain formulation holds: see disableMemoryEfficientAttention.
+   */
+  enableAttentionSlicing(slice: AttentionSlice = 'auto'): void {
+    sliceAttention(this, slice);
+    tellWhenSlicingIsVain(this);
+  }
+  disableAttentionSlicing(): void {
+    sliceAttention(this, undefined);
+  }
+
+  /** The default: attention as one op, which holds no score matrix where the backend has a kernel for it. */
+  enableMemoryEfficientAttention(): void {
+    computeAttention(this, fusedAttention);
+  }
+  /** The plain formulation instead, with the score matrix in memory. */
+  disableMemoryEfficientAttention(): void {
+    computeAttention(this, plainAttention);
+  }
+  /** enableMemoryEfficientAttention by diffusers' name. */
+  enableXformersMemoryEfficientAttention(): void {
+    this.enableMemoryEfficientAttention();
+  }
+  disableXformersMemoryEfficientAttention(): void {
+    this.disableMemoryEfficientAttention();
   }
 
   /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */

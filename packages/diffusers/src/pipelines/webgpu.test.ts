@@ -9,8 +9,10 @@ import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
 import type { Device } from '@darkroom/core';
 import { pictureTolerance } from '@darkroom/core/testing';
 import { runConformance } from '../conformance/run.ts';
+import { Image } from '../image/image.ts';
 import { localFiles } from '../loading/node/local-files.ts';
 import { emoji, root } from '../node/testing.ts';
+import { StableDiffusionImg2ImgPipeline } from './stable-diffusion-img2img.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
 const missing = await adapterIsMissing();
@@ -62,6 +64,39 @@ describe.skipIf(missing)('webgpu pipeline', () => {
       expect(total / first.length).toBeLessThanOrEqual(pictureTolerance.mean);
       pipe.dispose();
       expect(host.memory().live).toBe(0);
+    },
+  );
+
+  test(
+    'a picture drawn over, with every memory switch: the CPU’s picture, no memory left behind',
+    { timeout: 300_000 },
+    async () => {
+      const text = await StableDiffusionPipeline.fromPretrained(emoji, { device: host });
+      const pipe = StableDiffusionImg2ImgPipeline.fromPipe(text);
+      pipe.setProgressBarConfig({ disable: true });
+      const image = new Image(
+        96,
+        64,
+        Uint8ClampedArray.from({ length: 96 * 64 * 3 }, (_, i) => (i / 40) % 256),
+      );
+      pipe.enableVaeSlicing();
+      pipe.enableVaeTiling({ tileSize: 48 });
+      pipe.disableMemoryEfficientAttention();
+      pipe.enableAttentionSlicing('max');
+      const draw = async (): Promise<readonly Image[]> =>
+        (await pipe(['a fox', 'a pizza'], { ...call, image, strength: 0.25 })).images;
+      const wanted = await draw();
+      await pipe.to(gpu);
+      const before = gpu.memory().live;
+      const got = await draw();
+      expect(gpu.memory().live).toBe(before);
+      for (const [k, { data }] of got.entries()) {
+        const differences = data.map((v, i) => Math.abs(v - wanted[k]!.data[i]!));
+        expect(Math.max(...differences)).toBeLessThanOrEqual(pictureTolerance.largest);
+        const total = differences.reduce((a, b) => a + b, 0);
+        expect(total / data.length).toBeLessThanOrEqual(pictureTolerance.mean);
+      }
+      pipe.dispose();
     },
   );
 

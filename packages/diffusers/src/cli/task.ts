@@ -1,0 +1,89 @@
+// Which pipeline a command line asks for, from the model and the pictures given: text to image, image to image or
+// inpainting; and the memory switches set on it.
+
+import { ArgumentError } from '@darkroom/core';
+import { Image } from '../image/image.ts';
+import type { AttentionSlice } from '../models/model-with-attention.ts';
+import type { AnyPipeline } from '../pipelines/auto.ts';
+import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
+import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable-diffusion-img2img.ts';
+import { StableDiffusionInpaintPipeline } from '../pipelines/stable-diffusion-inpaint.ts';
+import { StableDiffusionXLPipeline } from '../pipelines/stable-diffusion-xl.ts';
+import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+
+export interface TaskOptions {
+  readonly image?: string;
+  readonly mask?: string;
+  readonly strength?: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly vaeSlicing?: boolean;
+  /** True: tiles of the VAE's own size. */
+  readonly vaeTiling?: number | true;
+  readonly attentionSlicing?: AttentionSlice | true;
+}
+
+/** Options of a call that only some pipelines have. */
+export interface PictureOptions {
+  readonly image?: Image;
+  readonly maskImage?: Image;
+  readonly strength?: number;
+  readonly width?: number;
+  readonly height?: number;
+}
+
+/** Any pipeline as the command calls it. */
+export type Draw = (prompt: string, options: CallOptions & PictureOptions) => Promise<StableDiffusionOutput>;
+
+/** Reads the pictures. @throws ArgumentError for options that need another, and naming the option of a bad file. */
+export async function readPictures(options: TaskOptions): Promise<PictureOptions> {
+  const { image, mask, strength, width, height } = options;
+  if (mask !== undefined && image === undefined)
+    throw new ArgumentError('--mask: says what to paint anew in a picture; give that with --image');
+  if (strength !== undefined && image === undefined)
+    throw new ArgumentError('--strength: says how much of a picture to replace; give that with --image');
+  return {
+    ...(width !== undefined && { width }),
+    ...(height !== undefined && { height }),
+    ...(strength !== undefined && { strength }),
+    ...(image !== undefined && { image: await load('--image', image) }),
+    ...(mask !== undefined && { maskImage: await load('--mask', mask) }),
+  };
+}
+
+async function load(option: string, path: string): Promise<Image> {
+  try {
+    return await Image.load(path);
+  } catch (error) {
+    throw new ArgumentError(`${option}: ${(error as Error).message}`);
+  }
+}
+
+/** The pipeline for these pictures, on the components of the one that was loaded. */
+export function pipelineFor(loaded: AnyPipeline, { image, maskImage }: PictureOptions): AnyPipeline {
+  if (loaded instanceof StableDiffusionXLPipeline) {
+    if (image)
+      throw new ArgumentError('--image: this model is SDXL, which draws from text only in this version');
+    return loaded;
+  }
+  if (maskImage) return StableDiffusionInpaintPipeline.fromPipe(loaded);
+  if (loaded.unet.config['in_channels'] !== loaded.latentChannels)
+    throw new ArgumentError('--mask: this model is for inpainting; give it --image and --mask');
+  return image ? StableDiffusionImg2ImgPipeline.fromPipe(loaded) : StableDiffusionPipeline.fromPipe(loaded);
+}
+
+/** Inpainting draws at the picture's size, as image to image does, rather than at the model's. */
+export function sizeOfPictures(pipe: AnyPipeline, pictures: PictureOptions): PictureOptions {
+  const { image, maskImage } = pictures;
+  if (!image || !maskImage) return pictures;
+  const whole = (pixels: number): number => Math.max(1, Math.floor(pixels / pipe.vaeScale)) * pipe.vaeScale;
+  return { width: whole(image.width), height: whole(image.height), ...pictures };
+}
+
+export function switchMemory(pipe: AnyPipeline, options: TaskOptions): void {
+  const { vaeSlicing, vaeTiling, attentionSlicing } = options;
+  if (vaeSlicing) pipe.enableVaeSlicing();
+  if (vaeTiling !== undefined) pipe.enableVaeTiling(vaeTiling === true ? {} : { tileSize: vaeTiling });
+  if (attentionSlicing !== undefined)
+    pipe.enableAttentionSlicing(attentionSlicing === true ? 'auto' : attentionSlicing);
+}
