@@ -35,7 +35,9 @@ export const conv2dDefinition: OpDefinition<Conv2dOp> = {
       throw new ShapeError(`conv2d: kernel ${kh}x${kw} is larger than the padded input ${both}`);
     const shape = [n, o, oh, ow];
     for (const e of extra) expandLayout('conv2d epilogue', e.layout, shape);
-    const format = memoryFormatOf(x!.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous';
+    // As PyTorch: weights in channels-last bring the activations along.
+    const last = [x!, weight!].some((t) => memoryFormatOf(t.layout) === 'channelsLast');
+    const format = last ? 'channelsLast' : 'contiguous';
     return { dtype: promote(x!.dtype, weight!.dtype), layout: layoutOf(shape, format) };
   },
   cost(op, inputs) {
@@ -70,7 +72,7 @@ function sides(p: NonNullable<Conv2dOptions['padding']>): readonly [number, numb
   return p.length === 2 ? [p[0], p[0], p[1], p[1]] : p;
 }
 
-/** x [n, c, h, w], weight [o, c/groups, kh, kw], bias [o] → [n, o, h', w'] in x's memory format. */
+/** x [n, c, h, w], weight [o, c/groups, kh, kw], bias [o] → [n, o, h', w'], channels-last if one of x and weight is. */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   const { bias } = options;
   const seen = bias?.rank === 1 ? bias.view([-1, 1, 1]) : bias;

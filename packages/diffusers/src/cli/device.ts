@@ -6,22 +6,25 @@ import { cuda } from '@darkroom/backend-cuda';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { ArgumentError, DeviceError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
+import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 
 export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
 /** Opens a device. @throws ArgumentError for a name that is not one of deviceNames. */
-export async function openDevice(name: string, options: { threads?: number } = {}): Promise<Device> {
+export async function openDevice(name: string, given: { threads?: number } = {}): Promise<Device> {
+  const tuneStore = fileTuneStore(cacheFolder('tune'));
+  const options = { ...given, tuneStore };
   switch (name) {
     case 'auto':
       return (
         (await unlessMissing(() => cuda({ emulator: false }))) ??
-        (await unlessMissing(() => webgpu({ software: 'never' }))) ??
+        (await unlessMissing(() => webgpu({ software: 'never', tuneStore }))) ??
         cpu(options)
       );
     case 'cpu':
       return cpu(options);
     case 'webgpu':
-      return webgpu();
+      return webgpu({ tuneStore });
     case 'cuda':
       return cuda();
     default:

@@ -8,7 +8,7 @@ import { ArgumentError } from '@darkroom/core';
 import type { DType } from '@darkroom/core';
 import { DiffusionPipeline } from '../pipelines/auto.ts';
 import { deviceNames, openDevice } from './device.ts';
-import { attentionSlice, integer, number, seed } from './options.ts';
+import { attentionSlice, integer, number, offload, seed } from './options.ts';
 import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
 import type { Draw, TaskOptions } from './task.ts';
 
@@ -27,6 +27,8 @@ interface GenerateOptions extends TaskOptions {
   readonly count: number;
   readonly scheduler?: string;
   readonly threads?: number;
+  readonly tf32?: boolean;
+  readonly autotune?: boolean;
   readonly quiet?: boolean;
 }
 
@@ -78,6 +80,15 @@ export function generateCommand(): Command {
     .option('--vae-slicing', 'decode one picture of several at a time')
     .option('--vae-tiling [px]', "decode in tiles of this edge (default: the VAE's own)", integer)
     .option('--attention-slicing [heads]', 'auto | max | heads at a time (default: auto)', attentionSlice)
+    .option('--no-memory-efficient-attention', 'hold the matrix of attention scores in memory')
+    .option(
+      '--offload <kind>',
+      'model | sequential: weights stay in host memory until they are needed',
+      offload,
+    )
+    .option('--channels-last', 'keep channels adjacent in memory; on by itself with CUDA')
+    .option('--tf32', 'let float32 matrix products use tf32, as convolutions do anyway')
+    .option('--autotune', 'time the kernels for these sizes first, and keep the winners for later runs')
     .option('--threads <n>', 'CPU threads', integer)
     .option('-q, --quiet', 'no progress, no summary')
     .addHelpText(
@@ -124,26 +135,35 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       ...(variant && { variant }),
       ...(revision && { revision }),
       ...(localFilesOnly && { localFilesOnly }),
+      ...(options.offload && { weights: 'host' as const }),
     });
     const pipe = pipelineFor(loaded, pictures);
-    switchMemory(pipe, options);
+    const channelsLast = options.channelsLast ?? device.caps.convFormat === 'channelsLast';
+    await switchMemory(pipe, { ...options, channelsLast });
+    if (options.tf32) device.precision.matmul = 'tf32';
     if (options.scheduler) pipe.useScheduler(options.scheduler);
     if (options.quiet) pipe.setProgressBarConfig({ disable: true });
-    device.resetPeakMemory();
-    const start = performance.now();
-    let steps = 0;
     const guidance = options.guidance ?? (model === undefined ? 4 : undefined);
     const draw = pipe as unknown as Draw;
-    const { images, seeds } = await draw(prompt, {
+    const call = {
       ...sizeOfPictures(pipe, pictures),
       numInferenceSteps: options.steps,
       ...(guidance !== undefined && { guidanceScale: guidance }),
       numImagesPerPrompt: options.count,
       signal: aborter.signal,
-      callbackOnStepEnd: () => void steps++,
       ...(options.negative !== undefined && { negativePrompt: options.negative }),
       ...(options.seed !== undefined && { seed: options.seed }),
-    });
+    };
+    if (options.autotune) {
+      say('tuning: timing kernels for these sizes');
+      device.autotune = 'full';
+      await draw(prompt, { ...call, numInferenceSteps: 1 });
+      say(`tuning: ${await device.tune()} kernels chosen`);
+    }
+    device.resetPeakMemory();
+    const start = performance.now();
+    let steps = 0;
+    const { images, seeds } = await draw(prompt, { ...call, callbackOnStepEnd: () => void steps++ });
     const seconds = (performance.now() - start) / 1000;
     for (const [i, image] of images.entries()) {
       const path = images.length === 1 ? options.output : options.output.replace(/\.png$/i, `-${i + 1}.png`);

@@ -2,6 +2,8 @@
 
 import { InvalidArgumentError } from 'commander';
 import type { AttentionSlice } from '../models/model-with-attention.ts';
+import { offloads } from './task.ts';
+import type { Offload } from './task.ts';
 
 export function integer(text: string): number {
   const value = Number(text);
@@ -31,4 +33,10 @@ export function attentionSlice(text: string): AttentionSlice {
   if (!/^[1-9]\d*$/.test(text))
     throw new InvalidArgumentError(`must be auto, max or an integer >= 1, got '${text}'`);
   return Number(text);
+}
+
+export function offload(text: string): Offload {
+  const known = offloads.find((kind) => kind === text);
+  if (!known) throw new InvalidArgumentError(`must be ${offloads.join(' or ')}, got '${text}'`);
+  return known;
 }

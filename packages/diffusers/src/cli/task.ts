@@ -21,7 +21,14 @@ export interface TaskOptions {
   /** True: tiles of the VAE's own size. */
   readonly vaeTiling?: number | true;
   readonly attentionSlicing?: AttentionSlice | true;
+  /** False: with the score matrix in memory. */
+  readonly memoryEfficientAttention?: boolean;
+  readonly offload?: Offload;
+  readonly channelsLast?: boolean;
 }
+
+export const offloads = ['model', 'sequential'] as const;
+export type Offload = (typeof offloads)[number];
 
 /** Options of a call that only some pipelines have. */
 export interface PictureOptions {
@@ -80,10 +87,14 @@ export function sizeOfPictures(pipe: AnyPipeline, pictures: PictureOptions): Pic
   return { width: whole(image.width), height: whole(image.height), ...pictures };
 }
 
-export function switchMemory(pipe: AnyPipeline, options: TaskOptions): void {
-  const { vaeSlicing, vaeTiling, attentionSlicing } = options;
+export async function switchMemory(pipe: AnyPipeline, options: TaskOptions): Promise<void> {
+  const { vaeSlicing, vaeTiling, attentionSlicing, offload } = options;
   if (vaeSlicing) pipe.enableVaeSlicing();
   if (vaeTiling !== undefined) pipe.enableVaeTiling(vaeTiling === true ? {} : { tileSize: vaeTiling });
+  if (options.memoryEfficientAttention === false) pipe.disableMemoryEfficientAttention();
   if (attentionSlicing !== undefined)
     pipe.enableAttentionSlicing(attentionSlicing === true ? 'auto' : attentionSlicing);
+  if (options.channelsLast) await pipe.to({ memoryFormat: 'channelsLast' });
+  if (offload === 'model') pipe.enableModelCpuOffload();
+  if (offload === 'sequential') pipe.enableSequentialCpuOffload();
 }
