@@ -434,5 +434,13 @@ describe('components', () => {
     draws.length = 0;
     await inpaint('a fox', { ...options, image: fox, maskImage: maskFrom(32), generator: counting });
     expect(draws).toEqual([1024, 1024, 1024]); // picture, noise, masked picture
+    draws.length = 0;
+    await inpaint(['a fox', 'a pizza'], {
+      ...options,
+      image: fox,
+      maskImage: [maskFrom(32), maskFrom(16)],
+      generator: counting,
+    });
+    expect(draws).toEqual([1024, 2048, 2048]);
   });
 });

@@ -2,7 +2,7 @@
 // after each step; one of 9 reads the mask and the masked picture beside the latents.
 // Reference: diffusers' StableDiffusionInpaintPipeline, including the order in which noise is drawn.
 
-import { ArgumentError, concat, map, resize, tensor } from '@darkroom/core';
+import { ArgumentError, concat, map, resize, scope, tensor } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { preprocessImage, preprocessMask, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
@@ -17,13 +17,13 @@ import { drawNoise, scaledNoise } from './noise.ts';
 import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { componentFolders } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
-import { encodeToLatents } from './vae-latents.ts';
+import { drawForEncoding, encodeToLatents } from './vae-latents.ts';
 
 export interface InpaintTensors extends LoopTensors {
   /** [images or 2·images, 1, h/scale, w/scale]: 1 where to paint. */
   mask: Tensor;
-  /** Latents of the picture without what is painted, for a UNet of 9 channels; a batch as the mask. */
-  maskedImageLatents: Tensor;
+  /** For a UNet of 9 channels: latents of the picture without what is painted; a batch as the mask. */
+  maskedImageLatents?: Tensor;
   /** For a UNet of 4 channels: the picture's latents and the noise they are put back with. */
   imageLatents?: Tensor;
   noise?: Tensor;
@@ -133,22 +133,31 @@ export class StableDiffusionInpaintPipeline extends LatentDiffusionPipeline<
       fromNoise || inputs['latents']
         ? scaledNoise(noise, schedule)
         : noisedTo(this.scheduler, schedule, imageLatents!, noise, begin);
-    const given = inputs['maskedImageLatents'];
-    const masked = given ? repeatAll(given, images) : encode(withoutMasked(image, mask));
     const small = repeatAll(resize(mask, [latentShape[2], latentShape[3]]), images);
     const doubled = (x: Tensor): Tensor => (guided ? concat([x, x], 0) : x.alias());
-    return {
-      promptEmbeds,
-      latents,
-      mask: doubled(small),
-      maskedImageLatents: doubled(masked),
-      ...(!call.readsMask && { imageLatents: imageLatents!, noise: noise.alias() }),
-    };
+    const given = inputs['maskedImageLatents'];
+    if (!call.readsMask) {
+      if (!given) this.#skipMaskedImage(run, Math.max(image.shape[0]!, mask.shape[0]!));
+      return {
+        promptEmbeds,
+        latents,
+        mask: doubled(small),
+        imageLatents: imageLatents!,
+        noise: noise.alias(),
+      };
+    }
+    const masked = given ? repeatAll(given, images) : encode(withoutMasked(image, mask));
+    return { promptEmbeds, latents, mask: doubled(small), maskedImageLatents: doubled(masked) };
+  }
+
+  /** diffusers encodes the masked picture even where no UNet reads it: what it draws is drawn, so that seeds agree. */
+  #skipMaskedImage({ call, generators }: Omit<InpaintRun, 'tensors'>, count: number): void {
+    const shape = [count, ...call.latentShape.slice(1)];
+    scope(() => void drawForEncoding(generators, shape, this.computeDtype, this.device));
   }
 
   protected override modelInput(scaled: Tensor, { mask, maskedImageLatents }: InpaintTensors): Tensor {
-    const readsMask = this.unet.config['in_channels'] !== this.latentChannels;
-    return readsMask ? concat([scaled, mask, maskedImageLatents], 1) : scaled;
+    return maskedImageLatents ? concat([scaled, mask, maskedImageLatents], 1) : scaled;
   }
 
   /** A UNet of 4 channels paints everywhere: what is kept is put back, as noisy as the next step expects it. */

@@ -1,23 +1,34 @@
 // Between pictures and the latents that the UNet works on: the VAE with its scaling, sampling and range.
 
 import { concat, map, scope } from '@darkroom/core';
-import type { DType, Expr, Tensor } from '@darkroom/core';
+import type { Device, DType, Expr, Tensor } from '@darkroom/core';
 import type { VaeLike } from '../models/types.ts';
 import type { Generator } from '../random/generator.ts';
 import { drawNoise } from './noise.ts';
 
-/**
- * image [n, 3, h, w] in [-1, 1] → latents [n, c, h/scale, w/scale] sampled from their distribution and scaled.
- * With one generator an image, the first n of them draw.
- */
+/** image [n, 3, h, w] in [-1, 1] → latents [n, c, h/scale, w/scale] sampled from their distribution and scaled. */
 export function encodeToLatents(vae: VaeLike, image: Tensor, generators: readonly Generator[]): Tensor {
   return scope(() => {
     const distribution = vae.encode(image);
     const { shape, dtype } = distribution.mean;
-    const own = generators.length === 1 ? generators : generators.slice(0, shape[0]);
-    const sample = distribution.sample(drawNoise(own, shape, dtype, image.device));
+    const sample = distribution.sample(drawForEncoding(generators, shape, dtype, image.device));
     return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [vae.scalingFactor] });
   });
+}
+
+/** The noise that sampling latents of `shape` takes. With one generator an image, the first of them draw. */
+export function drawForEncoding(
+  generators: readonly Generator[],
+  shape: readonly number[],
+  dtype: DType,
+  device: Device,
+): Tensor {
+  return drawNoise(
+    generators.length === 1 ? generators : generators.slice(0, shape[0]),
+    shape,
+    dtype,
+    device,
+  );
 }
 
 /**
