@@ -1,10 +1,11 @@
-// The bench command: peers | webgpu-peers | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | memory | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import type { Device } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
 import { openDevice } from '@darkroom/diffusers/device';
+import { memoryOfPipeline, memoryOfSd15 } from './memory.ts';
 import { benchOps } from './ops.ts';
 import { benchPeers } from './peers.ts';
 import { benchWebgpuPeers } from './peers/webgpu/parent.ts';
@@ -113,6 +114,33 @@ program
     );
     finish(options, result.adapter, 'webgpu-peers', result);
     if (result.failures.length > 0) process.exitCode = 1;
+  });
+
+program
+  .command('memory')
+  .description(
+    'peak memory and time of each memory feature, on emoji-64 and at SD 1.5 size with random weights',
+  )
+  .option('-d, --device <name>', 'cpu | webgpu | cuda | auto', 'cpu')
+  .option('--json <file>', 'write everything as JSON')
+  .option('--threads <n>', 'CPU threads')
+  .option('--latents <n>', "edge of SD 1.5's latents; 64 is the real size, 0 leaves it out", '16')
+  .option('--dtype <dtype>', 'float32 | float16 | bfloat16, of SD 1.5', 'float16')
+  .action(async (options: Options & { latents: string; dtype: DType }) => {
+    const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+    const { rows, fingerprint } = await withDevice(options, async (device) => ({
+      rows: [
+        ...(await memoryOfPipeline(device, join(root, 'models/emoji-64'))),
+        ...(Number(options.latents) > 0
+          ? await memoryOfSd15(device, Number(options.latents), options.dtype)
+          : []),
+      ],
+      fingerprint: device.caps.fingerprint,
+    }));
+    process.stdout.write(
+      `${table(rows.map((r) => ({ work: r.work, setting: r.setting, 'peak MiB': round(r.peakMiB), 'with cache': round(r.reservedMiB), ms: round(r.ms) })))}\n`,
+    );
+    finish(options, fingerprint, 'memory', rows);
   });
 
 common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes"))

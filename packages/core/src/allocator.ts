@@ -4,11 +4,12 @@
 import type { Backend, Buffer } from './backend.ts';
 import { OutOfMemoryError } from './errors.ts';
 
-/** Bytes: held by tensors, held for reuse, and the highest live value since the last reset. */
+/** Bytes: held by tensors, held for reuse, and the highest live value, and live plus cached, since the last reset. */
 export interface MemoryStats {
   readonly live: number;
   readonly cached: number;
   readonly peak: number;
+  readonly peakReserved: number;
 }
 
 /** Sizes are rounded up to this, so that near-equal requests share a free list. */
@@ -21,17 +22,19 @@ export class Allocator {
   #live = 0;
   #cached = 0;
   #peak = 0;
+  #peakReserved = 0;
 
   constructor(backend: Backend) {
     this.#backend = backend;
   }
 
   get stats(): MemoryStats {
-    return { live: this.#live, cached: this.#cached, peak: this.#peak };
+    return { live: this.#live, cached: this.#cached, peak: this.#peak, peakReserved: this.#peakReserved };
   }
 
   resetPeak(): void {
     this.#peak = this.#live;
+    this.#peakReserved = this.#live + this.#cached;
   }
 
   /** Memory of at least `bytes`, contents undefined. */
@@ -43,6 +46,7 @@ export class Allocator {
     this.#sizes.set(buffer, size);
     this.#live += size;
     this.#peak = Math.max(this.#peak, this.#live);
+    this.#peakReserved = Math.max(this.#peakReserved, this.#live + this.#cached);
     return buffer;
   }
 
