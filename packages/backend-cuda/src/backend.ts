@@ -18,6 +18,7 @@ import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
+import { Segments } from './node/segments.ts';
 import { Staging } from './node/staging.ts';
 import { OwnKernels } from './own-kernels.ts';
 import type { Library, Prepared } from './provider.ts';
@@ -28,6 +29,8 @@ export interface OpenedDevice {
   readonly traits: Traits;
   readonly stream: number;
   readonly memory: DeviceMemory;
+  /** Cuts buffers from few large allocations; without, each is one of its own and core keeps freed ones. */
+  readonly segmented: boolean;
   /** Other sources of kernels than our own, in the order in which their choices stand. */
   readonly libraries: readonly Library[];
   /** Makes the context current on this thread. */
@@ -76,11 +79,28 @@ export class CudaBackend implements Backend {
   readonly #scratch: CudaBuffer[] = [];
   readonly #staging: Staging;
   #copyStream: number | undefined;
+  readonly #segments: Segments | undefined;
+  /** Bytes taken from the driver, where buffers are cut from segments. */
+  readonly reserved?: () => number;
+  readonly trim?: () => void;
   #disposed = false;
 
   constructor(opened: OpenedDevice) {
     this.#opened = opened;
     this.#driver = opened.cuda.driver;
+    if (opened.segmented) {
+      const { memory, stream } = opened;
+      const segments = new Segments(
+        (bytes) => memory.alloc(bytes, stream),
+        (address) => memory.free(address, stream),
+      );
+      this.#segments = segments;
+      this.reserved = () => segments.reserved;
+      this.trim = () => {
+        segments.trim();
+        memory.trim();
+      };
+    }
     this.#staging = new Staging(this.#driver);
     this.#own = new OwnKernels({ driver: this.#driver, compiler: opened.compiler, traits: opened.traits });
     const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
@@ -88,7 +108,7 @@ export class CudaBackend implements Backend {
       dtypes: new Set(dtypes),
       convFormat: 'channelsLast',
       suballocate: true,
-      poolBuffers: true,
+      poolBuffers: !opened.segmented,
       replay: false,
       pinned: true,
       syncRead: true,
@@ -107,7 +127,8 @@ export class CudaBackend implements Backend {
     this.#open();
     const { memory, stream } = this.#opened;
     const buffer = labelled(`${bytes} bytes`, (): CudaBuffer => {
-      if (where === 'device') return { bytes, address: memory.alloc(bytes, stream) };
+      if (where === 'device')
+        return { bytes, address: this.#segments?.alloc(bytes) ?? memory.alloc(bytes, stream) };
       const host = new Uint8Array(this.#driver.hostAlloc(bytes));
       return { bytes, address: this.#driver.hostAddress(host.buffer), host };
     });
@@ -117,7 +138,11 @@ export class CudaBackend implements Backend {
   free(buffer: Buffer): void {
     if (!this.#live.delete(buffer)) throw new DeviceError('cuda: buffer freed twice');
     const { address, host } = buffer as CudaBuffer;
-    if (!host) return this.#opened.memory.free(address, this.#opened.stream);
+    if (!host) {
+      if (this.#segments) this.#segments.free(address);
+      else this.#opened.memory.free(address, this.#opened.stream);
+      return;
+    }
     // The system takes host memory at once, so nothing may be copying from it.
     for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
     this.#driver.hostFree(host.buffer);
@@ -285,6 +310,7 @@ export class CudaBackend implements Backend {
     this.#opened.use();
     for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
     for (const buffer of [...this.#live]) this.free(buffer);
+    this.#segments?.trim();
     this.#staging.dispose();
     if (this.#copyStream !== undefined) this.#driver.streamDestroy(this.#copyStream);
     for (const library of this.#opened.libraries) library[Symbol.dispose]();

@@ -1,7 +1,7 @@
 // Bytes between host and device: through the staging ring, pinned memory, both queues; and memory that runs out.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { OutOfMemoryError, zeros } from '@darkroom/core';
+import { add, full, OutOfMemoryError, zeros } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import { cuda } from './index.ts';
 import { emulatorIsMissing } from './node/testing.ts';
@@ -59,6 +59,22 @@ describe.skipIf(emulatorIsMissing())('cuda transfers', () => {
     expect(await backend.read({ buffer: pinned, offset: 0, bytes: 400 })).toEqual(numbered(500, 2).subarray(100)); // prettier-ignore
     for (const buffer of [pinned, other, onDevice]) backend.free(buffer);
     expect(() => backend.free(pinned)).toThrow('freed twice');
+  });
+
+  test('buffers cut from segments: the same results, exact accounting, all given back', async () => {
+    using other = await cuda({ emulator: true, cache: false, segmented: true });
+    const tensors = [1, 1000, 300_000].map((n) => full([n], 2, { device: other }));
+    expect(other.memory()).toMatchObject({
+      live: 256 + 4096 + 1_200_128,
+      cached: (4 << 20) + (32 << 20) - 256 - 4096 - 1_200_128,
+    });
+    for (const t of tensors) {
+      using sum = add(t, 1);
+      expect([...(await sum.data())].every((v) => v === 3)).toBe(true);
+    }
+    for (const t of tensors) t.dispose();
+    other.emptyCache();
+    expect(other.memory()).toMatchObject({ live: 0, cached: 0 });
   });
 
   test('when memory runs out, what is cached goes first, then the error lists what lives', () => {

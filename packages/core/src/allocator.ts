@@ -1,5 +1,5 @@
-// The caching allocator over a backend: freed buffers of a size are kept for the next request of that size
-// (where the backend says allocation is costly), with exact accounting and one retry when memory runs out.
+// The caching allocator over a backend: freed buffers are kept for requests of about their size (where the backend says
+// that allocation is costly), with exact accounting and one retry when memory runs out.
 
 import type { Backend, Buffer } from './backend.ts';
 import { OutOfMemoryError } from './errors.ts';
@@ -12,15 +12,28 @@ export interface MemoryStats {
   readonly peakReserved: number;
 }
 
-/** Sizes are rounded up to this, so that near-equal requests share a free list. */
+/** Sizes are rounded up to this, so that near-equal requests share buffers. */
 const granule = 256;
+/** A kept buffer serves requests of at least this part of its size; the rest of it counts as cached. */
+const leastUse = 0.75;
+/** Bytes that may always be kept; beyond them, as much as tensors held at most. */
+const freelyKept = 32 << 20;
+
+/** A buffer of the backend's: `size` bytes, of which a tensor uses `used`. */
+interface Held {
+  readonly buffer: Buffer;
+  readonly size: number;
+  used: number;
+}
 
 export class Allocator {
   readonly #backend: Backend;
-  readonly #free = new Map<number, Buffer[]>();
-  readonly #sizes = new Map<Buffer, number>();
+  /** Buffers kept for reuse, by size and, in `#oldest`, by when they were freed. */
+  readonly #kept: Held[] = [];
+  readonly #oldest = new Set<Held>();
+  readonly #taken = new Map<Buffer, Held>();
   #live = 0;
-  #cached = 0;
+  #held = 0;
   #peak = 0;
   #peakReserved = 0;
 
@@ -29,36 +42,67 @@ export class Allocator {
   }
 
   get stats(): MemoryStats {
-    return { live: this.#live, cached: this.#cached, peak: this.#peak, peakReserved: this.#peakReserved };
+    const cached = this.#reserved() - this.#live;
+    return { live: this.#live, cached, peak: this.#peak, peakReserved: this.#peakReserved };
   }
 
   resetPeak(): void {
     this.#peak = this.#live;
-    this.#peakReserved = this.#live + this.#cached;
+    this.#peakReserved = this.#reserved();
+  }
+
+  /** Bytes taken from the system, by the backend's count where it keeps a pool. */
+  #reserved(): number {
+    return this.#backend.reserved?.() ?? this.#held;
   }
 
   /** Memory of at least `bytes`, contents undefined. */
   alloc(bytes: number): Buffer {
-    const size = Math.max(granule, Math.ceil(bytes / granule) * granule);
-    const kept = this.#free.get(size)?.pop();
-    if (kept) this.#cached -= size;
-    const buffer = kept ?? this.#allocate(size);
-    this.#sizes.set(buffer, size);
-    this.#live += size;
+    const used = Math.max(granule, Math.ceil(bytes / granule) * granule);
+    const held = this.#reuse(used) ?? this.#allocate(used);
+    held.used = used;
+    this.#taken.set(held.buffer, held);
+    this.#live += used;
     this.#peak = Math.max(this.#peak, this.#live);
-    this.#peakReserved = Math.max(this.#peakReserved, this.#live + this.#cached);
-    return buffer;
+    this.#peakReserved = Math.max(this.#peakReserved, this.#reserved());
+    return held.buffer;
   }
 
-  #allocate(size: number): Buffer {
+  /** The smallest kept buffer that fits without wasting much. */
+  #reuse(bytes: number): Held | undefined {
+    const at = this.#position(bytes);
+    const held = this.#kept[at];
+    if (!held || held.size * leastUse > bytes) return undefined;
+    this.#kept.splice(at, 1);
+    this.#oldest.delete(held);
+    return held;
+  }
+
+  /** Where in `#kept` the first buffer of at least `bytes` stands. */
+  #position(bytes: number): number {
+    let [low, high] = [0, this.#kept.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#kept[middle]!.size < bytes) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #allocate(size: number): Held {
+    const make = (): Held => {
+      const buffer = this.#backend.alloc(size);
+      this.#held += size;
+      return { buffer, size, used: size };
+    };
     try {
-      return this.#backend.alloc(size);
+      return make();
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
-      const dropped = this.#cached;
+      const dropped = this.stats.cached;
       this.dropCache();
       try {
-        return this.#backend.alloc(size);
+        return make();
       } catch (again) {
         if (!(again instanceof OutOfMemoryError)) throw again;
         throw new OutOfMemoryError(
@@ -69,28 +113,39 @@ export class Allocator {
   }
 
   #table(): string {
-    const largest = [...this.#sizes.values()].sort((a, b) => b - a).slice(0, 10);
-    return `live ${this.#live} bytes in ${this.#sizes.size} buffers, the largest: ${largest.join(', ')}`;
+    const largest = [...this.#taken.values()].map((held) => held.used).sort((a, b) => b - a).slice(0, 10); // prettier-ignore
+    return `live ${this.#live} bytes in ${this.#taken.size} buffers, the largest: ${largest.join(', ')}`;
   }
 
   free(buffer: Buffer): void {
-    const size = this.#sizes.get(buffer)!;
-    this.#sizes.delete(buffer);
-    this.#live -= size;
-    if (!this.#backend.caps.poolBuffers) {
-      this.#backend.free(buffer);
-      return;
+    const held = this.#taken.get(buffer)!;
+    this.#taken.delete(buffer);
+    this.#live -= held.used;
+    if (!this.#backend.caps.poolBuffers) return this.#giveBack(held);
+    this.#kept.splice(this.#position(held.size), 0, held);
+    this.#oldest.add(held);
+    const most = Math.max(freelyKept, this.#peak);
+    for (const old of this.#oldest) {
+      if (this.#held - this.#live <= most) break;
+      this.#drop(old);
     }
-    this.#cached += size;
-    const list = this.#free.get(size);
-    if (list) list.push(buffer);
-    else this.#free.set(size, [buffer]);
+  }
+
+  #drop(held: Held): void {
+    this.#oldest.delete(held);
+    this.#kept.splice(this.#kept.indexOf(held), 1);
+    this.#giveBack(held);
+  }
+  #giveBack(held: Held): void {
+    this.#held -= held.size;
+    this.#backend.free(held.buffer);
   }
 
   /** Returns every kept buffer to the backend. */
   dropCache(): void {
-    for (const list of this.#free.values()) for (const buffer of list) this.#backend.free(buffer);
-    this.#free.clear();
-    this.#cached = 0;
+    for (const held of this.#kept) this.#giveBack(held);
+    this.#kept.length = 0;
+    this.#oldest.clear();
+    this.#backend.trim?.();
   }
 }

@@ -78,6 +78,9 @@ export interface Backend {
 
   /** New memory, contents undefined. Throws OutOfMemoryError; core then drops its cache and tries once more. */
   alloc(bytes: number, where?: 'device' | 'pinned'): Buffer;
+  /** Where the backend keeps a pool of its own: bytes that it took from the system, and giving back what is unused. */
+  reserved?(): number;
+  trim?(): void;
   /** Gives memory back; it may be reused only by later work on the same queue. */
   free(buffer: Buffer): void;
   /** Host → device, ordered with the queue; `src` may be reused at once. */

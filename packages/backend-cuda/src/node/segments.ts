@@ -1,0 +1,154 @@
+// Device memory in segments: few large allocations, cut into blocks and joined again, as the driver's own calls would
+// cost more than most kernels. Blocks are reused in the order of the compute stream, so nothing is waited for.
+
+import { invariant } from '@darkroom/core';
+import { isOutOfMemory } from './addon.ts';
+import type { Address } from './native.ts';
+
+/** Blocks start at multiples of this: any vector load is aligned. */
+const alignment = 512;
+/** Requests below this come from segments of their own, so that they do not cut up the large ones. */
+const smallest = 1 << 20;
+const smallSegment = 4 << 20;
+const largeSegment = 32 << 20;
+/** Requests from this on get a segment of their size. */
+const huge = 16 << 20;
+const segmentUnit = 2 << 20;
+
+interface Block {
+  readonly address: Address;
+  bytes: number;
+  free: boolean;
+  readonly small: boolean;
+  /** Neighbours in the segment. */
+  before: Block | undefined;
+  after: Block | undefined;
+}
+
+export class Segments {
+  readonly #take: (bytes: number) => Address;
+  readonly #give: (address: Address) => void;
+  readonly #blocks = new Map<Address, Block>();
+  /** Free blocks by size: of small segments, of the others. */
+  readonly #free: readonly [Block[], Block[]] = [[], []];
+  #reserved = 0;
+
+  /** `take` allocates from the driver, throwing its error; `give` frees. */
+  constructor(take: (bytes: number) => Address, give: (address: Address) => void) {
+    this.#take = take;
+    this.#give = give;
+  }
+
+  /** Bytes taken from the driver. */
+  get reserved(): number {
+    return this.#reserved;
+  }
+
+  alloc(bytes: number): Address {
+    const size = Math.max(alignment, Math.ceil(bytes / alignment) * alignment);
+    const small = size < smallest;
+    const block = this.#best(size, small) ?? this.#segment(size, small);
+    this.#remove(block);
+    block.free = false;
+    if (block.bytes - size >= (small ? alignment : smallest)) this.#cut(block, size);
+    return block.address;
+  }
+
+  free(address: Address): void {
+    const block = this.#blocks.get(address);
+    invariant(block !== undefined && !block.free, 'an allocated block');
+    block.free = true;
+    const { after, before } = block;
+    if (after?.free) {
+      this.#remove(after);
+      this.#join(block, after);
+    }
+    if (before?.free) {
+      this.#remove(before);
+      this.#join(before, block);
+      this.#insert(before);
+    } else this.#insert(block);
+  }
+
+  /** Gives segments that hold nothing back to the driver. */
+  trim(): void {
+    for (const list of this.#free) {
+      for (const block of list.filter((b) => !b.before && !b.after)) {
+        this.#remove(block);
+        this.#blocks.delete(block.address);
+        this.#reserved -= block.bytes;
+        this.#give(block.address);
+      }
+    }
+  }
+
+  #segment(size: number, small: boolean): Block {
+    const bytes = small
+      ? smallSegment
+      : size < huge
+        ? largeSegment
+        : Math.ceil(size / segmentUnit) * segmentUnit;
+    let address: Address;
+    try {
+      address = this.#take(bytes);
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+      this.trim();
+      address = this.#take(bytes);
+    }
+    this.#reserved += bytes;
+    const block: Block = { address, bytes, free: true, small, before: undefined, after: undefined };
+    this.#blocks.set(address, block);
+    this.#insert(block);
+    return block;
+  }
+
+  #cut(block: Block, size: number): void {
+    const rest: Block = {
+      address: block.address + size,
+      bytes: block.bytes - size,
+      free: true,
+      small: block.small,
+      before: block,
+      after: block.after,
+    };
+    if (rest.after) rest.after.before = rest;
+    block.after = rest;
+    block.bytes = size;
+    this.#blocks.set(rest.address, rest);
+    this.#insert(rest);
+  }
+
+  /** `second`, which is after `first`, becomes part of it. */
+  #join(first: Block, second: Block): void {
+    first.bytes += second.bytes;
+    first.after = second.after;
+    if (second.after) second.after.before = first;
+    this.#blocks.delete(second.address);
+  }
+
+  /** The smallest free block that fits. */
+  #best(size: number, small: boolean): Block | undefined {
+    const list = this.#free[small ? 0 : 1];
+    return list[position(list, size)];
+  }
+  #insert(block: Block): void {
+    const list = this.#free[block.small ? 0 : 1];
+    list.splice(position(list, block.bytes), 0, block);
+  }
+  #remove(block: Block): void {
+    const list = this.#free[block.small ? 0 : 1];
+    list.splice(list.indexOf(block, position(list, block.bytes)), 1);
+  }
+}
+
+/** Where the first block of at least `size` stands in a list sorted by size. */
+function position(list: readonly Block[], size: number): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle]!.bytes < size) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

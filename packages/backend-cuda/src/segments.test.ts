@@ -1,0 +1,104 @@
+// Segments under random requests, against a list of what is taken.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Segments } from './node/segments.ts';
+
+class Driver {
+  readonly taken = new Map<number, number>();
+  readonly limit: number;
+  #next = 1 << 20;
+  constructor(limit = Infinity) {
+    this.limit = limit;
+  }
+  get bytes(): number {
+    return [...this.taken.values()].reduce((a, b) => a + b, 0);
+  }
+  readonly take = (bytes: number): number => {
+    if (this.bytes + bytes > this.limit)
+      throw Object.assign(new Error('out of memory'), { library: 'libcuda', code: 2 });
+    const address = this.#next;
+    this.#next += bytes + (1 << 20);
+    this.taken.set(address, bytes);
+    return address;
+  };
+  readonly give = (address: number): void => {
+    if (!this.taken.delete(address)) throw new Error('given twice');
+  };
+}
+
+const MiB = 1 << 20;
+
+test('blocks are aligned, inside segments, apart from each other; all comes back', () => {
+  const size = fc.oneof(
+    fc.integer({ min: 0, max: 5000 }),
+    fc.integer({ min: 0, max: 3 * MiB }),
+    fc.integer({ min: 0, max: 60 * MiB }),
+  );
+  const action = fc.oneof(size.map((bytes) => ({ bytes })), fc.nat().map((free) => ({ free })), fc.constant({ trim: 1 })); // prettier-ignore
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 150 }), (actions) => {
+      const driver = new Driver();
+      const segments = new Segments(driver.take, driver.give);
+      const live = new Map<number, number>();
+      for (const a of actions) {
+        if ('bytes' in a) {
+          const at = segments.alloc(a.bytes);
+          expect(at % 512).toBe(0);
+          const end = at + Math.max(1, a.bytes);
+          expect([...driver.taken].some(([s, n]) => at >= s && end <= s + n)).toBe(true);
+          for (const [other, bytes] of live)
+            expect(end <= other || at >= other + Math.max(1, bytes)).toBe(true);
+          live.set(at, a.bytes);
+        } else if ('free' in a && live.size > 0) {
+          const at = [...live.keys()][a.free % live.size]!;
+          live.delete(at);
+          segments.free(at);
+        } else if ('trim' in a) segments.trim();
+        expect(segments.reserved).toBe(driver.bytes);
+      }
+      for (const at of live.keys()) segments.free(at);
+      segments.trim();
+      expect(driver.taken.size).toBe(0);
+      expect(segments.reserved).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('neighbours join, so that what was cut serves large requests again', () => {
+  const driver = new Driver();
+  const segments = new Segments(driver.take, driver.give);
+  const parts = Array.from({ length: 8 }, () => segments.alloc(4 * MiB));
+  expect(driver.bytes).toBe(32 * MiB);
+  for (const i of [0, 2, 4, 6, 1, 3, 5, 7]) segments.free(parts[i]!);
+  const whole = segments.alloc(32 * MiB);
+  expect(driver.bytes).toBe(32 * MiB);
+  expect(() => segments.free(whole + 512)).toThrow('an allocated block');
+  segments.free(whole);
+});
+
+test('when the driver has no more, unused segments go back first', () => {
+  const driver = new Driver(100 * MiB);
+  const segments = new Segments(driver.take, driver.give);
+  segments.free(segments.alloc(60 * MiB));
+  const at = segments.alloc(80 * MiB);
+  expect(driver.bytes).toBe(80 * MiB);
+  expect(() => segments.alloc(40 * MiB)).toThrow('out of memory');
+  segments.free(at);
+});
+
+test('weights of a UNet one after the other, two at a time, reserve little more than the two largest', () => {
+  const driver = new Driver();
+  const segments = new Segments(driver.take, driver.give);
+  let held: number[] = [];
+  // Sizes of SD 1.5's leaves in float16, in an order that mixes them.
+  const leaves = [59, 29.5, 3.3, 14.7, 6.6, 26.2, 1.6, 7.4, 13.1, 0.4, 29.5, 59, 44.2, 22.1, 36.9, 9.8];
+  for (let i = 0; i < 400; i++) {
+    const bytes = Math.round(leaves[(i * 7) % leaves.length]! * MiB);
+    held.push(segments.alloc(bytes));
+    if (held.length > 2) segments.free(held.shift()!);
+  }
+  expect(driver.bytes).toBeLessThan(1.6 * (59 + 59 + 44.2) * MiB);
+  held = [];
+});
