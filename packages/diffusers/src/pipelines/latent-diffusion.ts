@@ -6,6 +6,7 @@ import {
   cast,
   compileAhead,
   concat,
+  DarkroomError,
   keep,
   scope,
   Scope,
@@ -247,6 +248,15 @@ export abstract class LatentDiffusionPipeline<
     return tensor(rows, { shape: [call.images, size], device, dtype });
   }
 
+  async #whoMadeNaN(latents: Tensor): Promise<DarkroomError> {
+    const already = (await latents.data()).some(Number.isNaN);
+    const { dtype } = already ? this.unet : this.vae;
+    return new DarkroomError(
+      `the picture has NaN, which ${already ? 'the denoising loop (unet)' : 'the decoder (vae)'} made ` +
+        `(weights ${dtype}, activations ${this.computeDtype}); debug.checkFinite = true finds the module`,
+    );
+  }
+
   async #finish(
     latents: Tensor,
     options: O,
@@ -260,17 +270,20 @@ export abstract class LatentDiffusionPipeline<
     const images: Image[] = [];
     for (let i = 0; i < parts; i++) {
       const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
-      images.push(...(await readImages(scope(() => this.pixels(latents.slice(0, from, to))))));
+      const read = await readImages(scope(() => this.pixels(latents.slice(0, from, to))));
+      if (!read) throw await this.#whoMadeNaN(latents);
+      images.push(...read);
     }
     return { images, seeds };
   }
 }
 
-/** [n, 3, h, w] in [0, 1] → pictures; frees it. */
-async function readImages(pixels: Tensor): Promise<Image[]> {
+/** [n, 3, h, w] in [0, 1] → pictures, undefined when there is NaN in them; frees it. */
+async function readImages(pixels: Tensor): Promise<Image[] | undefined> {
   try {
     const [n, c, h, w] = pixels.shape as [number, number, number, number];
     const data = (await pixels.data()) as Float32Array;
+    if (data.some(Number.isNaN)) return undefined;
     const size = c * h * w;
     return Array.from({ length: n }, (_, i) =>
       Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),

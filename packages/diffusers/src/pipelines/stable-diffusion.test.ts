@@ -4,8 +4,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { parseGraph, randomNormal, runGraph, serializeGraph, toFormat, trace } from '@darkroom/core';
-import type { Device } from '@darkroom/core';
+import {
+  debug,
+  keep,
+  parseGraph,
+  randomNormal,
+  runGraph,
+  serializeGraph,
+  tensor,
+  toFormat,
+  trace,
+} from '@darkroom/core';
+import type { AnyModule, Device } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
 import { emoji, temporaryFolder } from '../node/testing.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
@@ -311,5 +321,33 @@ describe('bad arguments give one clear error, before anything runs', () => {
     log.warn = warn;
     expect(images.length).toBe(2);
     expect(warnings.join()).toContain('prompt is longer than 77 tokens');
+  });
+});
+
+describe('numbers that overflowed', () => {
+  /** A pipeline one of whose modules has a NaN in its bias. */
+  async function broken(component: 'unet' | 'vae', path: string): Promise<StableDiffusionPipeline> {
+    const other = await StableDiffusionPipeline.fromPretrained(emoji, { device });
+    other.setProgressBarConfig({ disable: true });
+    const modules = new Map((other[component] as unknown as AnyModule).namedModules());
+    const layer = modules.get(path)!;
+    const [, bias] = [...layer.ownParameters()].find(([key]) => key === 'bias')!;
+    layer.setParameter('bias', keep(tensor(new Float32Array(bias.elements).fill(NaN), { device })));
+    return other;
+  }
+  const call = { seed: 1, numInferenceSteps: 1 } as const;
+
+  test.each([
+    ['unet', 'mid_block.resnets.1.conv2', 'the denoising loop (unet)'],
+    ['vae', 'decoder.mid_block.resnets.0.conv1', 'the decoder (vae)'],
+  ] as const)('are refused as a picture; %s is named, and in debug mode %s', async (component, path, who) => {
+    using other = await broken(component, path);
+    await expect(other('a fox', call)).rejects.toThrow(`the picture has NaN, which ${who} made`);
+    debug.checkFinite = true;
+    try {
+      await expect(other('a fox', call)).rejects.toThrow(`[${component}.${path}] conv2d: element 0`);
+    } finally {
+      debug.checkFinite = false;
+    }
   });
 });
