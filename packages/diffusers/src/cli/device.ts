@@ -6,21 +6,26 @@ import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { ArgumentError, DeviceError } from '@darkroom/core';
-import type { Device } from '@darkroom/core';
+import type { Device, DeviceOptions } from '@darkroom/core';
 
 export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
+export interface OpenOptions extends DeviceOptions {
+  /** Of the CPU. */
+  readonly threads?: number;
+}
+
 /** Opens a device. @throws ArgumentError for a name that is not one of deviceNames. */
-export async function openDevice(name: string, options: { threads?: number } = {}): Promise<Device> {
+export async function openDevice(name: string, options: OpenOptions = {}): Promise<Device> {
   switch (name) {
     case 'auto':
-      return (await unlessMissing(() => webgpu({ software: 'never' }))) ?? cpu(options);
+      return (await unlessMissing(() => webgpu({ ...options, software: 'never' }))) ?? cpu(options);
     case 'cpu':
       return cpu(options);
     case 'webgpu':
-      return webgpu();
+      return webgpu(options);
     case 'cuda':
-      return cuda();
+      return cuda(options);
     default:
       throw new ArgumentError(`device: must be one of ${deviceNames.join(', ')}, got '${name}'`);
   }
