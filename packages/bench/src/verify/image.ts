@@ -6,7 +6,7 @@ import type { AnyModule, Tensor, TuneMode } from '@darkroom/core';
 import type { AttentionStrategy } from '@darkroom/diffusers';
 import { buildPipeline, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
-import { samplingFor, tuned } from './modules.ts';
+import { samplingFor, tuned, tuneMode } from './modules.ts';
 import { sample, spreadOf } from './sampling.ts';
 import type { StageContext } from './stage.ts';
 
@@ -56,7 +56,7 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
 export function timeImage(setting: ImageSetting) {
   return async ({ options, open, record, left }: StageContext): Promise<void> => {
-    const device = await open(setting.autotune);
+    const device = await open(setting.autotune === 'full' ? tuneMode(options.tiny) : setting.autotune);
     usePrecision(device, setting.mode);
     const size = sizes[options.tiny ? 'tiny' : 'full'];
     const pipe = await buildPipeline(size, device, setting.mode, options.model);

@@ -1,7 +1,7 @@
 // The parts of Stable Diffusion by themselves: a UNet step with guidance, VAE decode, text encoder. Device time between
 // events; eager. Results are checked to be finite, because a fast NaN is no result.
 
-import { scope } from '@darkroom/core';
+import { compileAhead, scope } from '@darkroom/core';
 import type { Device, Tensor, TuneMode } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
@@ -20,7 +20,7 @@ interface Part {
   readonly dispose: () => void;
 }
 
-/** Batch 2 for guidance; the VAE decodes one picture. */
+/** With its kernels compiled. Batch 2 for guidance; the VAE decodes one picture. */
 export async function openPart(name: PartName, device: Device, mode: Mode, tiny: boolean): Promise<Part> {
   usePrecision(device, mode);
   const size = sizes[tiny ? 'tiny' : 'full'];
@@ -43,6 +43,7 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
       if ('text_model' in model) return model.call(ids).lastHiddenState;
       return model.call(x!, 500, context!).sample;
     });
+  await compileAhead(device, () => void run());
   return {
     run,
     dispose: () => {
@@ -51,6 +52,9 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
     },
   };
 }
+
+/** An emulated device takes a second to compile each candidate: there only `rates` tries the autotuner. */
+export const tuneMode = (tiny: boolean): TuneMode => (tiny ? 'cached' : 'full');
 
 /** Measures what the first run of `work` noted for the autotuner. */
 export async function tuned(
@@ -70,7 +74,7 @@ export function samplingFor(tiny: boolean, seconds: number): SamplingOptions {
 /** A stage: the autotuner's knowledge for a mode's parts, kept for the stages that follow. */
 export function tunePart(mode: ModeName, part: PartName) {
   return async ({ options, open, record }: StageContext): Promise<void> => {
-    const device = await open('full');
+    const device = await open(tuneMode(options.tiny));
     const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
     const decisions: unknown[] = [];
     device.tuner.onDecision = (decision) => void decisions.push(decision);
@@ -81,9 +85,9 @@ export function tunePart(mode: ModeName, part: PartName) {
 }
 
 /** A stage: device time of one part. */
-export function timePart(mode: ModeName, part: PartName, autotune: TuneMode = 'cached') {
+export function timePart(mode: ModeName, part: PartName) {
   return async ({ options, open, record }: StageContext): Promise<void> => {
-    const device = await open(autotune);
+    const device = await open('cached');
     const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
     const first = run();
     const values = await first.data();

@@ -53,10 +53,11 @@ export async function kernelSuite({ options, record, open }: StageContext): Prom
 /** The same prompt and seed on the device and on the CPU, float32. */
 export async function picture({ options, record, open }: StageContext): Promise<void> {
   const steps = options.tiny ? 1 : 8;
+  const side = options.tiny ? { width: 16, height: 16 } : {};
   const draw = async (device: Device): Promise<Uint8ClampedArray> => {
     const pipe = await StableDiffusionPipeline.fromPretrained(options.model, { device });
     pipe.setProgressBarConfig({ disable: true });
-    const { images } = await pipe('a fox', { seed: 7, numInferenceSteps: steps, guidanceScale: 4 });
+    const { images } = await pipe('a fox', { ...side, seed: 7, numInferenceSteps: steps, guidanceScale: 4 });
     pipe.dispose();
     return images[0]!.data;
   };
