@@ -2,6 +2,7 @@
 // missing the tests are skipped with the reason; with a torch of any kind every op's output shape is checked too.
 
 import { spawnSync } from 'node:child_process';
+import type { SpawnSyncReturns } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +10,8 @@ import { describe, expect, test } from 'vitest';
 
 const folder = join(fileURLToPath(new URL('.', import.meta.url)), '../torch');
 const list = join(folder, 'sd15-ops.json');
-const python = (...args: string[]): ReturnType<typeof spawnSync<string>> =>
-  spawnSync('python3', args, { encoding: 'utf8', cwd: folder }) as ReturnType<typeof spawnSync<string>>;
+const python = (...args: string[]): SpawnSyncReturns<string> =>
+  spawnSync('python3', args, { encoding: 'utf8', cwd: folder });
 
 const missing = python('--version').error;
 if (missing)

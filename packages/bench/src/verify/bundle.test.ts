@@ -2,6 +2,7 @@
 // emulator stands in for the GPU, at tiny sizes, so this shows that every stage works and says nothing about speed.
 
 import { spawnSync } from 'node:child_process';
+import type { SpawnSyncReturns } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +37,7 @@ describe.skipIf(missing)('bundle:gpu', () => {
   }, 120_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  const run = (...args: string[]): ReturnType<typeof spawnSync<string>> =>
+  const run = (...args: string[]): SpawnSyncReturns<string> =>
     spawnSync('bash', [join(bundle, 'verify.sh'), join(folder, 'results'), ...args], {
       encoding: 'utf8',
       cwd: folder,
@@ -47,7 +48,7 @@ describe.skipIf(missing)('bundle:gpu', () => {
         DARKROOM_LIBCUDA: join(native, 'libcuda_emulator.so'),
         DARKROOM_LIBNVRTC: join(native, 'libnvrtc_emulator.so'),
       },
-    }) as ReturnType<typeof spawnSync<string>>;
+    });
   const report = (): Report =>
     JSON.parse(readFileSync(join(folder, 'results/verify.json'), 'utf8')) as Report;
 

@@ -12,7 +12,7 @@ import { plan } from './plan.ts';
 import type { StageResult, VerifyReport } from './records.ts';
 import { runPlan } from './run-plan.ts';
 import { runStage } from './run-stage.ts';
-import type { Stage, VerifyOptions } from './stage.ts';
+import type { VerifyOptions } from './stage.ts';
 import { summary } from './summary.ts';
 
 interface Options {
