@@ -87,6 +87,7 @@ async function verifyAll(goldens: string, options: Options): Promise<void> {
     runPlan({
       stages,
       budgetSeconds: options.budget,
+      program: process.argv[1]!,
       childArguments: (stage, seconds) => [
         ...process.argv.slice(2),
         ...['--stage', stage.name, '--stage-seconds', String(seconds), '--scratch', scratch],

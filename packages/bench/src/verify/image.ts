@@ -55,7 +55,7 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
 
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
 export function timeImage(setting: ImageSetting) {
-  return async ({ options, open, record, left }: StageContext): Promise<void> => {
+  return async ({ options, open, record, left, tuneStore }: StageContext): Promise<void> => {
     const device = await open(setting.autotune === 'full' ? tuneMode(options.tiny) : setting.autotune);
     usePrecision(device, setting.mode);
     const size = sizes[options.tiny ? 'tiny' : 'full'];
@@ -85,10 +85,10 @@ export function timeImage(setting: ImageSetting) {
       return ms;
     };
     // One step runs every kernel: compiled, and noted where the autotuner shall measure.
-    const tuning = await tuned(device, async () => void (await draw(1)));
+    const { keys, seconds } = await tuned(device, tuneStore, async () => void (await draw(1)));
     device.resetPeakMemory();
     steps.length = 0;
-    const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(10, left() / 3)));
+    const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(15, left() / 3)));
     record({
       kind: 'timing',
       work: 'image',
@@ -96,7 +96,7 @@ export function timeImage(setting: ImageSetting) {
       clock: 'wall',
       ms,
       peakBytes: device.memory().peak,
-      tuned: tuning,
+      tuned: { keys, seconds },
       stepMs: spreadOf(steps),
     });
     pipe.dispose();

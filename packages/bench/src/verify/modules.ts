@@ -2,11 +2,11 @@
 // events; eager. Results are checked to be finite, because a fast NaN is no result.
 
 import { compileAhead, scope } from '@darkroom/core';
-import type { Device, Tensor, TuneMode } from '@darkroom/core';
+import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
-import type { WorkName } from './records.ts';
+import type { TimingRecord, WorkName } from './records.ts';
 import { sample } from './sampling.ts';
 import type { SamplingOptions } from './sampling.ts';
 import type { StageContext } from './stage.ts';
@@ -56,30 +56,43 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
 /** An emulated device takes a second to compile each candidate: there only `rates` tries the autotuner. */
 export const tuneMode = (tiny: boolean): TuneMode => (tiny ? 'cached' : 'full');
 
-/** Measures what the first run of `work` noted for the autotuner. */
+/**
+ * Runs `work`, then measures what it noted for the autotuner. Every winner is kept at once: a stage that is ended while
+ * it tunes leaves the next ones what it found.
+ */
 export async function tuned(
   device: Device,
+  store: TuneStore,
   work: () => Promise<void>,
-): Promise<{ readonly keys: number; readonly seconds: number }> {
+): Promise<TimingRecord['tuned'] & { readonly decisions: readonly TuneDecision[] }> {
   await work();
   const start = performance.now();
+  const { fingerprint } = device.caps;
+  const winners = { ...(await store.load(fingerprint)) };
+  const decisions: TuneDecision[] = [];
+  let saved = Promise.resolve();
+  device.tuner.onDecision = (decision) => {
+    decisions.push(decision);
+    winners[decision.key] = { id: decision.winner };
+    saved = saved.then(() => store.save(fingerprint, winners));
+  };
   const keys = await device.tune();
-  return { keys, seconds: (performance.now() - start) / 1000 };
+  await saved;
+  return { keys, seconds: (performance.now() - start) / 1000, decisions };
 }
 
+/** At least one run: a slow device's single run says more than a stage that was ended. */
 export function samplingFor(tiny: boolean, seconds: number): SamplingOptions {
-  return tiny ? { seconds: 0, least: 1, most: 1 } : { seconds, least: 3, most: 50 };
+  return tiny ? { seconds: 0, least: 1, most: 1 } : { seconds, least: 1, most: 50 };
 }
 
 /** A stage: the autotuner's knowledge for a mode's parts, kept for the stages that follow. */
 export function tunePart(mode: ModeName, part: PartName) {
-  return async ({ options, open, record }: StageContext): Promise<void> => {
+  return async ({ options, open, record, tuneStore }: StageContext): Promise<void> => {
     const device = await open(tuneMode(options.tiny));
     const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
-    const decisions: unknown[] = [];
-    device.tuner.onDecision = (decision) => void decisions.push(decision);
-    const result = await tuned(device, async () => run().dispose());
-    record({ kind: 'fact', name: `tuned ${part} ${mode}`, value: { ...result, decisions } });
+    const value = await tuned(device, tuneStore, async () => run().dispose());
+    record({ kind: 'fact', name: `tuned ${part} ${mode}`, value });
     dispose();
   };
 }

@@ -8,6 +8,7 @@ import { machine } from './machine.ts';
 import { modes } from './models.ts';
 import type { ModeName } from './models.ts';
 import { partNames, timePart, tunePart } from './modules.ts';
+import type { PartName } from './modules.ts';
 import { rates } from './rates.ts';
 import type { Stage, StageContext } from './stage.ts';
 import { conformance, kernelSuite, picture } from './suites.ts';
@@ -26,9 +27,11 @@ const timing = (name: string, seconds: number, run: Stage['run']): Stage => ({
   run,
 });
 
+const tuneSeconds: Readonly<Record<PartName, number>> = { unet: 80, vae: 50, text: 20 };
+
 /** Every part and the whole picture in one mode, tuned first. */
 const modeStages = (mode: ModeName): Stage[] => [
-  ...partNames.map((part) => timing(`tune ${part} ${mode}`, 40, tunePart(mode, part))),
+  ...partNames.map((part) => timing(`tune ${part} ${mode}`, tuneSeconds[part], tunePart(mode, part))),
   ...partNames.map((part) => timing(`${part} ${mode}`, 30, timePart(mode, part))),
 ];
 

@@ -7,7 +7,7 @@ import { samplingFor, tuned } from './modules.ts';
 import { sample } from './sampling.ts';
 import type { StageContext } from './stage.ts';
 
-export async function rates({ options, open, record }: StageContext): Promise<void> {
+export async function rates({ options, open, record, tuneStore }: StageContext): Promise<void> {
   const device = await open('full');
   const sampling = samplingFor(options.tiny, 1.5);
   const n = options.tiny ? 64 : 8192;
@@ -15,7 +15,7 @@ export async function rates({ options, open, record }: StageContext): Promise<vo
     usePrecision(device, mode);
     const [a, b] = [randomTensor([n, n], device, mode.dtype), randomTensor([n, n], device, mode.dtype)];
     const run = (): void => matmul(a, b).dispose();
-    await tuned(device, async () => run());
+    await tuned(device, tuneStore, async () => run());
     const ms = await sample(() => device.backend.time(run), sampling);
     const perSecond = (2e3 * n ** 3) / ms.median;
     record({ kind: 'rate', name: 'matmul', mode: mode.name, shape: [n, n, n], perSecond, ms });

@@ -8,10 +8,12 @@ import type { StageMessage } from './run-stage.ts';
 import type { Stage } from './stage.ts';
 
 export interface PlanOptions {
-  readonly stages: readonly Stage[];
+  readonly stages: readonly Pick<Stage, 'name' | 'seconds'>[];
   readonly budgetSeconds: number;
-  /** Arguments of this program that make a child run one stage. */
-  readonly childArguments: (stage: Stage, seconds: number) => readonly string[];
+  /** This program, whose children run the stages. */
+  readonly program: string;
+  /** Arguments of the program that make a child run one stage. */
+  readonly childArguments: (stage: Pick<Stage, 'name'>, seconds: number) => readonly string[];
   /** After every stage, with all results so far. */
   readonly onResult: (results: readonly StageResult[]) => void;
 }
@@ -22,7 +24,7 @@ const leastSeconds = 5;
 const stderrLimit = 600;
 
 export async function runPlan(options: PlanOptions): Promise<readonly StageResult[]> {
-  const { stages, budgetSeconds, childArguments, onResult } = options;
+  const { stages, budgetSeconds, program, childArguments, onResult } = options;
   const end = performance.now() + 1000 * budgetSeconds;
   const results: StageResult[] = [];
   for (const stage of stages) {
@@ -32,7 +34,7 @@ export async function runPlan(options: PlanOptions): Promise<readonly StageResul
       const message = `${Math.max(0, left).toFixed(0)} s of ${budgetSeconds} s were left, it takes up to ${stage.seconds} s`;
       results.push({ name: stage.name, status: 'not run', message, seconds: 0, records: [] });
     } else {
-      const result = await runChild(stage, seconds, childArguments(stage, seconds));
+      const result = await runChild(stage.name, seconds, program, childArguments(stage, seconds));
       const gpu = gpuState();
       results.push(gpu ? { ...result, gpu } : result);
     }
@@ -41,13 +43,18 @@ export async function runPlan(options: PlanOptions): Promise<readonly StageResul
   return results;
 }
 
-function runChild(stage: Stage, seconds: number, args: readonly string[]): Promise<StageResult> {
+function runChild(
+  name: string,
+  seconds: number,
+  program: string,
+  args: readonly string[],
+): Promise<StageResult> {
   return new Promise((resolve) => {
     const start = performance.now();
     const records: StageRecord[] = [];
     let failure: string | undefined;
     let stderr = '';
-    const child = fork(process.argv[1]!, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const child = fork(program, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     const timer = setTimeout(() => {
       failure = `not done after ${seconds.toFixed(0)} s`;
       child.kill('SIGKILL');
@@ -66,7 +73,7 @@ function runChild(stage: Stage, seconds: number, args: readonly string[]): Promi
       const failed = checks.reduce((n, c) => n + c.failures.length, 0);
       if (failed > 0) failure ??= `${failed} cases failed, first: ${checks.flatMap((c) => c.failures)[0]}`;
       const took = (performance.now() - start) / 1000;
-      const base = { name: stage.name, seconds: took, records };
+      const base = { name, seconds: took, records };
       resolve(
         failure === undefined
           ? { ...base, status: 'passed' }

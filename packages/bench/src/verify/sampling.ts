@@ -3,15 +3,17 @@
 import type { Spread } from './records.ts';
 
 export interface SamplingOptions {
-  /** For the runs after warming up; at least `least` are made whatever they take. */
+  /** For everything, warming up included; a run that was begun is finished. */
   readonly seconds: number;
+  /** Runs that are made whatever they take. */
   readonly least: number;
   readonly most: number;
 }
 
-/** Warm-up ends when three runs agree this well. */
+/** Warm-up ends when three runs agree this well, after ten, or when a quarter of the time is spent. */
 const settled = 0.01;
 const longestWarmUp = 10;
+const warmUpShare = 0.25;
 
 /** `once` does the work and gives its milliseconds. */
 export async function sample(once: () => Promise<number>, options: SamplingOptions): Promise<Spread> {
@@ -19,17 +21,14 @@ export async function sample(once: () => Promise<number>, options: SamplingOptio
   const start = performance.now();
   const spent = (): number => (performance.now() - start) / 1000;
   const warm: number[] = [];
-  while (
-    warm.length < Math.min(least, longestWarmUp) ||
-    (warm.length < longestWarmUp && spent() < seconds / 2)
-  ) {
-    warm.push(await once());
+  const isWarm = (): boolean => {
     const last = warm.slice(-3);
-    if (last.length === 3 && Math.max(...last) <= (1 + settled) * Math.min(...last)) break;
-  }
+    return last.length === 3 && Math.max(...last) <= (1 + settled) * Math.min(...last);
+  };
+  do warm.push(await once());
+  while (!isWarm() && warm.length < longestWarmUp && spent() < warmUpShare * seconds);
   const samples: number[] = [];
-  const deadline = spent() + seconds;
-  while (samples.length < least || (samples.length < most && spent() < deadline)) samples.push(await once());
+  while (samples.length < least || (samples.length < most && spent() < seconds)) samples.push(await once());
   return spreadOf(samples);
 }
 

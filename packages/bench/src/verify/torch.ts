@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import type { TorchReport } from './records.ts';
 import type { StageContext } from './stage.ts';
 
-/** Left of the stage's time for python to end by itself. */
-const spare = 5;
+/** Of the stage's seconds: for torch to load and the last part to end by itself, and for ending it. */
+const slack = 20;
+const spare = 3;
 
 export function torchReplay(name: string, modes: readonly string[]) {
   return async ({ options, record, left }: StageContext): Promise<void> => {
     const partial = join(options.scratch, `${name.replaceAll(' ', '-')}.json`);
-    const seconds = Math.max(0, left() - 2 * spare);
+    const seconds = Math.max(0, left() - slack);
     const args = ['replay.py', 'sd15-ops.json', '--modes', modes.join(','), '--json', partial];
     const { code, stdout, stderr } = await python(
       options.torch,
