@@ -1,11 +1,11 @@
 // The child's side: one stage in this process. Records go to the parent at once, or are printed when there is none.
 
 import { join } from 'node:path';
-import { fileTuneStore } from '@darkroom/backend-cpu';
 import type { Device } from '@darkroom/core';
 import { openDevice } from '@darkroom/diffusers/device';
 import type { StageRecord } from './records.ts';
 import type { Stage, VerifyOptions } from './stage.ts';
+import { tuneStoreIn } from './tune-store.ts';
 
 /** What a child sends: records while it runs, and why it failed. Its exit says that it is done. */
 export type StageMessage = { readonly record: StageRecord } | { readonly failure: string };
@@ -16,7 +16,7 @@ const failureLimit = 1000;
 export async function runStage(stage: Stage, options: VerifyOptions, seconds: number): Promise<void> {
   const end = performance.now() + 1000 * seconds;
   const opened: Device[] = [];
-  const tuneStore = await fileTuneStore(join(options.scratch, 'tuned'));
+  const tuneStore = await tuneStoreIn(join(options.scratch, 'tuned'));
   try {
     await stage.run({
       options,
