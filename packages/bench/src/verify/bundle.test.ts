@@ -41,9 +41,11 @@ describe.skipIf(missing)('bundle:gpu', () => {
     spawnSync('bash', [join(bundle, 'verify.sh'), join(folder, 'results'), ...args], {
       encoding: 'utf8',
       cwd: folder,
+      // Of this environment only what a bare machine has too: NODE_PATH and the like would lend it our packages.
       env: {
-        ...process.env,
         PATH: `${join(process.execPath, '..')}:${process.env['PATH']}`,
+        HOME: folder,
+        ...(process.env['CXX'] && { CXX: process.env['CXX'] }),
         DARKROOM_CUDA: 'emulator',
         DARKROOM_LIBCUDA: join(native, 'libcuda_emulator.so'),
         DARKROOM_LIBNVRTC: join(native, 'libnvrtc_emulator.so'),

@@ -1,7 +1,6 @@
 // All stages of verify, the most important first: when the budget ends, what is left is listed as not run. Shares are
 // limits, not expectations; together they may exceed the budget.
 
-import { benchOps } from '../ops.ts';
 import { bestOf, features, timeImage } from './image.ts';
 import { timeKernels } from './kernels.ts';
 import { machine } from './machine.ts';
@@ -9,8 +8,9 @@ import { modes } from './models.ts';
 import type { ModeName } from './models.ts';
 import { partNames, timePart, tunePart } from './modules.ts';
 import type { PartName } from './modules.ts';
+import { ops } from './ops.ts';
 import { rates } from './rates.ts';
-import type { Stage, StageContext } from './stage.ts';
+import type { Stage } from './stage.ts';
 import { conformance, kernelSuite, picture } from './suites.ts';
 import { torchReplay } from './torch.ts';
 
@@ -34,15 +34,6 @@ const modeStages = (mode: ModeName): Stage[] => [
   ...partNames.map((part) => timing(`tune ${part} ${mode}`, tuneSeconds[part], tunePart(mode, part))),
   ...partNames.map((part) => timing(`${part} ${mode}`, 30, timePart(mode, part))),
 ];
-
-async function ops({ options, open, record }: StageContext): Promise<void> {
-  const device = await open('cached');
-  const rows = await benchOps(device, options.tiny ? 'linear 2x1280' : undefined, {
-    seconds: 0.05,
-    rounds: 1,
-  });
-  record({ kind: 'fact', name: 'ops', value: rows });
-}
 
 export const plan: readonly Stage[] = [
   check('machine', 30, machine),

@@ -9,7 +9,7 @@ import type { ModeName } from './models.ts';
 import { partNames } from './modules.ts';
 import type { PartName } from './modules.ts';
 import type {
-  KernelsRecord, RateRecord, StageRecord, TimingRecord, TorchReport, TorchRow, VerifyReport,
+  FactRecord, KernelsRecord, RateRecord, StageRecord, TimingRecord, TorchReport, TorchRow, VerifyReport,
 } from './records.ts'; // prettier-ignore
 
 type Row = Record<string, string | number>;
@@ -65,6 +65,7 @@ export function summary(report: VerifyReport, torchFolder: string): string {
     ...sections.filter(([, rows]) => rows.length > 0).map(([title, rows]) => `${title}\n${table(rows)}\n`),
     ...torchLines(found),
     `${env.device}, Node ${env.node}, commit ${env.commit}, ${env.date}${report.size === 'tiny' ? '; tiny sizes: no measurement' : ''}`,
+    libraryLine(of('fact')),
     gpuLine(report),
   ]
     .filter((line) => line !== '')
@@ -208,6 +209,15 @@ function torchLines(found: Found): string[] {
       ...trouble.map((line) => `torch: ${line.slice(0, 140)}`),
     ];
   });
+}
+
+/** Where CUDA's libraries were found. */
+function libraryLine(facts: readonly FactRecord[]): string {
+  const libraries = facts.find((f) => f.name === 'libraries')?.value as
+    Record<string, { found: boolean; path?: string }> | undefined;
+  return Object.entries(libraries ?? {})
+    .map(([name, { path = 'not found' }]) => `${name}: ${path}`)
+    .join(', ');
 }
 
 /** Clocks, power and temperature before the first stage and after the last. */
