@@ -1,6 +1,8 @@
 // One folder for a bare x86-64 Linux machine with an NVIDIA GPU, CUDA's libraries and no network: a compressed Node, the
-// verify command in one file, the addon, the reference cases and verify.sh. Usage: pnpm bundle:gpu [GOLDENS]
-// GOLDENS: another folder of reference cases than fixtures/goldens.
+// verify command in one file, the addon, a small model, the reference cases, torch's replay and verify.sh.
+// Usage: pnpm bundle:gpu [GOLDENS] [--out DIR] [--without-node]
+// GOLDENS: another folder of reference cases than fixtures/goldens. --without-node: for a machine that has Node, and for
+// tests, since compressing takes longer than all the rest; verify.sh then runs the node on PATH.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -16,10 +18,15 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const out = join(root, 'dist-gpu');
-const goldens = resolve(process.argv[2] ?? join(root, 'fixtures', 'goldens'));
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { out: { type: 'string' }, 'without-node': { type: 'boolean' } },
+});
+const out = resolve(options.out ?? join(root, 'dist-gpu'));
+const goldens = resolve(positionals[0] ?? join(root, 'fixtures', 'goldens'));
 const limit = 60 * 2 ** 20;
 
 function must(command, args) {
@@ -34,7 +41,7 @@ if (!existsSync(join(goldens, 'manifest.json'))) throw new Error(`${goldens} has
 const revision = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' });
 const commit = revision.status === 0 ? revision.stdout.trim() : 'unknown';
 rmSync(out, { recursive: true, force: true });
-mkdirSync(out);
+mkdirSync(out, { recursive: true });
 
 // The addon links the C++ library dynamically and opens CUDA's libraries at run time.
 const cuda = join(root, 'packages', 'backend-cuda');
@@ -51,7 +58,7 @@ await build({
   resolve: { conditions: ['@darkroom/source', 'node'] },
   ssr: { noExternal: true, external: ['webgpu'], resolve: { conditions: ['@darkroom/source', 'node'] } },
   build: {
-    ssr: join(root, 'packages', 'bench', 'src', 'verify-main.ts'),
+    ssr: join(root, 'packages', 'bench', 'src', 'verify', 'main.ts'),
     outDir: join(out, 'app'),
     target: 'node20',
     minify: false,
@@ -60,27 +67,45 @@ await build({
 });
 writeFileSync(join(out, 'app', 'package.json'), '{ "type": "module" }\n');
 cpSync(goldens, join(out, 'goldens'), { recursive: true });
+cpSync(join(root, 'models', 'emoji-64'), join(out, 'model'), { recursive: true });
+const torch = join(root, 'packages', 'bench', 'torch');
+cpSync(torch, join(out, 'torch'), { recursive: true, filter: (path) => !path.includes('__pycache__') });
 
 // Node, without symbols; python3 unpacks it there, since xz may be missing.
-cpSync(process.execPath, join(out, 'node'));
-must('strip', [join(out, 'node')]);
-must('xz', ['-9', '-T0', join(out, 'node')]);
+if (!options['without-node']) {
+  cpSync(process.execPath, join(out, 'node'));
+  must('strip', [join(out, 'node')]);
+  must('xz', ['-9', '-T0', join(out, 'node')]);
+}
 
 writeFileSync(
   join(out, 'verify.sh'),
   `#!/usr/bin/env bash
-# Verifies Darkroom's CUDA backend on this machine and times it: verify.sh [folder for results]
+# Verifies Darkroom's CUDA backend on this machine and times it: verify.sh [FOLDER FOR RESULTS] [options of verify]
+# Options: --quick (no timings), --only TEXT (stages whose name contains it), --budget SECONDS, --tiny.
 set -euo pipefail
-cd "$(dirname "$0")"
-results="\${1:-.}"
+results=.
+if [ $# -gt 0 ] && [ "\${1#-}" = "$1" ]; then
+  results="$1"
+  shift
+fi
 mkdir -p "$results"
-if [ ! -x "\${TMPDIR:-/tmp}/darkroom-node" ]; then
-  python3 -c "import lzma, shutil, sys; shutil.copyfileobj(lzma.open('node.xz'), open(sys.argv[1], 'wb'))" "\${TMPDIR:-/tmp}/darkroom-node.part"
-  chmod +x "\${TMPDIR:-/tmp}/darkroom-node.part"
-  mv "\${TMPDIR:-/tmp}/darkroom-node.part" "\${TMPDIR:-/tmp}/darkroom-node"
+results="$(cd "$results" && pwd)"
+cd "$(dirname "$0")"
+scratch="\${TMPDIR:-/tmp}"
+node=node
+if [ -f node.xz ]; then
+  node="$scratch/darkroom-node-${process.version}"
+  if [ ! -x "$node" ]; then
+    python3 -c "import lzma, shutil, sys; shutil.copyfileobj(lzma.open('node.xz'), open(sys.argv[1], 'wb'))" "$node.part"
+    chmod +x "$node.part"
+    mv "$node.part" "$node"
+  fi
 fi
 export DARKROOM_CUDA_ADDON="$PWD/darkroom_cuda.node" DARKROOM_COMMIT=${commit}
-exec "\${TMPDIR:-/tmp}/darkroom-node" app/verify.js goldens --device cuda --json "$results/verify.json" "\${@:2}"
+# Every stage is a process of its own; what one compiled serves the next.
+export DARKROOM_CACHE="\${DARKROOM_CACHE:-$scratch/darkroom-cache}"
+exec "$node" app/verify.js goldens --model model --torch torch --json "$results/verify.json" "$@"
 `,
 );
 chmodSync(join(out, 'verify.sh'), 0o755);

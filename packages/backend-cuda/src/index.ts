@@ -2,6 +2,7 @@
 
 export { diagnose, openCuda } from './node/addon.ts';
 export type { Cuda, Diagnosis, LibraryReport } from './node/addon.ts';
+export { CudnnDescriptor } from './node/cudnn.ts';
 export type { LibraryName, SearchOptions } from './node/libraries.ts';
 export { cuda } from './open.ts';
 export type { CudaOptions } from './open.ts';

@@ -17,7 +17,7 @@ import type { WorkId } from './peers/webgpu/work.ts';
 import { benchPipeline } from './pipeline.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
-import { verifyCommand } from './verify-command.ts';
+import { verifyCommand } from './verify/command.ts';
 
 interface Options {
   readonly json?: string;

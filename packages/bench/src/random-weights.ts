@@ -15,32 +15,30 @@ export function randomWeights(model: AnyModule, device: Device, dtype: DType = '
     Float32Array.from({ length: blockElements }, () => (Math.random() - 0.5) * 0.06),
     dtype,
   );
-  const bytesPerElement = block.byteLength / blockElements;
   for (const [, module] of model.namedModules()) {
     for (const [key, parameter] of [...module.ownParameters()]) {
       const weight = keep(zeros(parameter.shape, { device, dtype }));
-      const source = parameter.rank > 1 ? small : block;
-      const total = elementCount(parameter.shape) * bytesPerElement;
-      const { buffer } = weight.storage('random weights');
-      for (let at = 0; at < total; at += source.byteLength) {
-        const bytes = Math.min(source.byteLength, total - at);
-        device.backend.write({ buffer, offset: at, bytes }, source.subarray(0, bytes));
-      }
+      fill(weight, parameter.rank > 1 ? small : block, device);
       module.setParameter(key, weight);
     }
   }
 }
 
-/** Standard normal-like values for activations. */
+/** Standard normal-like values for activations; large tensors repeat a block. */
 export function randomTensor(shape: readonly number[], device: Device, dtype: DType = 'float32'): Tensor {
   const out = zeros(shape, { device, dtype });
   const values = Float32Array.from(
-    { length: elementCount(shape) },
+    { length: Math.min(elementCount(shape), blockElements) },
     () => Math.random() + Math.random() + Math.random() - 1.5,
   );
-  device.backend.write(
-    { buffer: out.storage('random').buffer, offset: 0, bytes: out.bytes },
-    encode(values, dtype),
-  );
+  fill(out, encode(values, dtype), device);
   return out;
+}
+
+function fill(tensor: Tensor, block: Uint8Array, device: Device): void {
+  const { buffer } = tensor.storage('random');
+  for (let offset = 0; offset < tensor.bytes; offset += block.byteLength) {
+    const bytes = Math.min(block.byteLength, tensor.bytes - offset);
+    device.backend.write({ buffer, offset, bytes }, block.subarray(0, bytes));
+  }
 }

@@ -5,28 +5,32 @@ import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { ArgumentError, DeviceError } from '@darkroom/core';
-import type { Device } from '@darkroom/core';
+import type { Device, DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 
 export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
+export interface OpenOptions extends DeviceOptions {
+  /** Of the CPU. */
+  readonly threads?: number;
+}
+
 /** Opens a device. @throws ArgumentError for a name that is not one of deviceNames. */
-export async function openDevice(name: string, given: { threads?: number } = {}): Promise<Device> {
-  const tuneStore = fileTuneStore(cacheFolder('tune'));
-  const options = { ...given, tuneStore };
+export async function openDevice(name: string, given: OpenOptions = {}): Promise<Device> {
+  const options = { tuneStore: fileTuneStore(cacheFolder('tune')), ...given };
   switch (name) {
     case 'auto':
       return (
-        (await unlessMissing(() => cuda({ emulator: false }))) ??
-        (await unlessMissing(() => webgpu({ software: 'never', tuneStore }))) ??
+        (await unlessMissing(() => cuda({ ...options, emulator: false }))) ??
+        (await unlessMissing(() => webgpu({ ...options, software: 'never' }))) ??
         cpu(options)
       );
     case 'cpu':
       return cpu(options);
     case 'webgpu':
-      return webgpu({ tuneStore });
+      return webgpu(options);
     case 'cuda':
-      return cuda();
+      return cuda(options);
     default:
       throw new ArgumentError(`device: must be one of ${deviceNames.join(', ')}, got '${name}'`);
   }

@@ -54,6 +54,9 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   const tensors = new TensorFiles(files);
   const models = new Map<string, Promise<AnyModule>>();
   const counts = { passed: 0, failed: 0, unsupported: 0 };
+  // The reference computed in float32; a device's default may round convolutions to tf32.
+  const { matmul, conv2d } = device.precision;
+  Object.assign(device.precision, { matmul: 'float32', conv2d: 'float32' });
   try {
     for (const test of cases) {
       if (filter && !test.id.includes(filter)) continue;
@@ -65,6 +68,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
     }
     return counts;
   } finally {
+    Object.assign(device.precision, { matmul, conv2d });
     for (const model of models.values())
       await model.then(
         (m) => m.dispose(),

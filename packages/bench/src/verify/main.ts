@@ -1,5 +1,5 @@
 // The verify command alone: the entry of the GPU bundle, free of what only other benchmarks need.
 
-import { verifyCommand } from './verify-command.ts';
+import { verifyCommand } from './command.ts';
 
 await verifyCommand().parseAsync();

@@ -1,0 +1,138 @@
+// The verify command: runs the plan on a device, keeps one JSON up to date, and prints the tables last. For machines that
+// are at hand for minutes only: whatever fails is reported and the rest goes on.
+
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { environment, writeJson } from '../report.ts';
+import { gpuState } from './gpu.ts';
+import { plan } from './plan.ts';
+import type { StageResult, VerifyReport } from './records.ts';
+import { runPlan } from './run-plan.ts';
+import { runStage } from './run-stage.ts';
+import type { VerifyOptions } from './stage.ts';
+import { summary } from './summary.ts';
+
+interface Options {
+  readonly device: string;
+  readonly model: string;
+  readonly torch: string;
+  readonly runs: number;
+  readonly budget: number;
+  readonly quick?: boolean;
+  readonly tiny?: boolean;
+  readonly json?: string;
+  readonly only?: string;
+  readonly stage?: string;
+  readonly stageSeconds: number;
+  readonly scratch?: string;
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError(`must be a number above 0, got '${text}'`);
+  return value;
+}
+
+export function verifyCommand(): Command {
+  return new Command('verify')
+    .description(
+      "a device's correctness, then its speed at Stable Diffusion 1.5's size, beside torch where it is",
+    )
+    .argument('<goldens>', 'folder with manifest.json')
+    .option('-d, --device <name>', 'cpu | webgpu | cuda', 'cuda')
+    .option('--model <dir>', 'a small real model', join(here, '../../../../models/emoji-64'))
+    .option('--torch <dir>', 'folder of replay.py', join(here, '../../torch'))
+    .option('--runs <n>', 'random cases of each kind of op', positive, 20)
+    .option('--budget <s>', 'seconds for all stages', positive, 500)
+    .option('--quick', 'no timings')
+    .option('--tiny', 'every stage at a tiny size: tries this command, measures nothing')
+    .option('--only <text>', 'only stages whose name contains this')
+    .option('--json <file>', 'kept up to date after every stage')
+    .addOption(new Option('--stage <name>', 'one stage in this process').hideHelp())
+    .addOption(new Option('--stage-seconds <s>').argParser(positive).default(600).hideHelp())
+    .addOption(new Option('--scratch <dir>').hideHelp())
+    .action(async (goldens: string, options: Options) => {
+      if (options.stage === undefined) return verifyAll(goldens, options);
+      const stage = plan.find((s) => s.name === options.stage);
+      if (!stage)
+        throw new Error(
+          `verify: no stage '${options.stage}'; there are ${plan.map((s) => s.name).join(', ')}`,
+        );
+      await withScratch(options.scratch, (scratch) =>
+        runStage(stage, stageOptions(goldens, options, scratch), options.stageSeconds),
+      );
+    });
+}
+
+async function verifyAll(goldens: string, options: Options): Promise<void> {
+  const say = (text: string): void => void process.stdout.write(`${text}\n`);
+  const stages = plan.filter(
+    (s) => !(options.quick && s.timing) && (options.only === undefined || s.name.includes(options.only)),
+  );
+  const gpuBefore = gpuState();
+  const reportOf = (results: readonly StageResult[]): VerifyReport => ({
+    kind: 'verify',
+    environment: environment(deviceOf(results) ?? options.device),
+    size: options.tiny ? 'tiny' : 'full',
+    budgetSeconds: options.budget,
+    ...(gpuBefore && { gpuBefore }),
+    stages: results,
+  });
+  const results = await withScratch(undefined, (scratch) =>
+    runPlan({
+      stages,
+      budgetSeconds: options.budget,
+      program: process.argv[1]!,
+      childArguments: (stage, seconds) => [
+        ...process.argv.slice(2),
+        ...['--stage', stage.name, '--stage-seconds', String(seconds), '--scratch', scratch],
+      ],
+      onResult: (all) => {
+        const { name, status, seconds, message = '' } = all.at(-1)!;
+        say(
+          `${status.padEnd(8)} ${name.padEnd(36)} ${seconds.toFixed(1).padStart(6)} s  ${message.slice(0, 160)}`,
+        );
+        if (options.json) keep(options.json, reportOf(all));
+      },
+    }),
+  );
+  say(`\n${summary(reportOf(results), options.torch)}`);
+  if (results.some((r) => r.status === 'failed') || !results.some((r) => r.status === 'passed'))
+    process.exitCode = 1;
+}
+
+const stageOptions = (goldens: string, options: Options, scratch: string): VerifyOptions => ({
+  ...options,
+  goldens,
+  scratch,
+  tiny: options.tiny ?? false,
+  quick: options.quick ?? false,
+});
+
+/** Written whole, because the machine may go at any moment. */
+function keep(path: string, report: VerifyReport): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeJson(`${path}.part`, report);
+  renameSync(`${path}.part`, path);
+}
+
+async function withScratch<T>(given: string | undefined, body: (folder: string) => Promise<T>): Promise<T> {
+  const folder = given ?? mkdtempSync(join(tmpdir(), 'darkroom-verify-'));
+  try {
+    return await body(folder);
+  } finally {
+    if (given === undefined) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function deviceOf(results: readonly StageResult[]): string | undefined {
+  for (const record of results.flatMap((r) => r.records))
+    if (record.kind === 'fact' && record.name === 'device')
+      return (record.value as { fingerprint: string }).fingerprint;
+  return undefined;
+}

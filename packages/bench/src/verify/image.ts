@@ -1,0 +1,104 @@
+// The whole pipeline, from a prompt to RGB bytes, by the wall clock; and the seed's table: what each feature brings when
+// it is switched on after the others. Tracing joins that table when it exists.
+
+import { matmul, scope, softmax } from '@darkroom/core';
+import type { AnyModule, Tensor, TuneMode } from '@darkroom/core';
+import type { AttentionStrategy } from '@darkroom/diffusers';
+import { buildPipeline, modes, sizes, usePrecision } from './models.ts';
+import type { Mode, ModeName } from './models.ts';
+import { samplingFor, tuned, tuneMode } from './modules.ts';
+import { sample, spreadOf } from './sampling.ts';
+import type { StageContext } from './stage.ts';
+
+/** All scores in memory: what attention was before memory-efficient kernels. */
+export const plainAttention: AttentionStrategy = {
+  name: 'plain',
+  run: (q, k, v, { scale }): Tensor =>
+    scope(() => {
+      const scores = matmul(q, k.permute(0, 1, 3, 2), { scale });
+      return matmul(softmax(scores, 3), v);
+    }),
+};
+
+function useAttention(model: AnyModule, strategy: AttentionStrategy): void {
+  for (const [, module] of model.namedModules())
+    if ('strategy' in module) (module as { strategy: AttentionStrategy }).strategy = strategy;
+}
+
+export interface ImageSetting {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly autotune: TuneMode;
+  readonly attention: 'plain' | 'fused';
+}
+
+const plain = { autotune: 'off', attention: 'plain' } as const;
+const contiguous = (mode: Mode): Mode => ({ ...mode, format: 'contiguous' });
+
+/** Row by row of the seed's first table, tf32 from the section below it; each keeps what the rows before it switched on. */
+export const features: readonly ImageSetting[] = [
+  { name: 'none', mode: contiguous(modes.float32), ...plain },
+  { name: '+ autotuner', mode: contiguous(modes.float32), ...plain, autotune: 'full' },
+  { name: '+ tf32', mode: contiguous(modes.tf32), ...plain, autotune: 'full' },
+  { name: '+ float16', mode: contiguous(modes.float16), ...plain, autotune: 'full' },
+  { name: '+ channels-last', mode: modes.float16, ...plain, autotune: 'full' },
+  { name: '+ memory-efficient attention', mode: modes.float16, autotune: 'full', attention: 'fused' },
+];
+
+/** The best setting of a mode. */
+export const bestOf = (mode: ModeName): ImageSetting => ({
+  name: mode,
+  mode: modes[mode],
+  autotune: 'cached',
+  attention: 'fused',
+});
+
+/** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
+export function timeImage(setting: ImageSetting) {
+  return async ({ options, open, record, left, tuneStore }: StageContext): Promise<void> => {
+    const device = await open(setting.autotune === 'full' ? tuneMode(options.tiny) : setting.autotune);
+    usePrecision(device, setting.mode);
+    const size = sizes[options.tiny ? 'tiny' : 'full'];
+    const pipe = await buildPipeline(size, device, setting.mode, options.model);
+    if (setting.attention === 'plain')
+      for (const model of [pipe.unet, pipe.vae]) useAttention(model as unknown as AnyModule, plainAttention);
+    const side = size.latent * pipe.vaeScale;
+    const steps: number[] = [];
+    const draw = async (numInferenceSteps: number): Promise<number> => {
+      const start = performance.now();
+      let last = 0;
+      const { images } = await pipe('a photo of an astronaut riding a horse on mars', {
+        numInferenceSteps,
+        guidanceScale: 7.5,
+        width: side,
+        height: side,
+        seed: 1,
+        callbackOnStepEnd: () => {
+          const now = performance.now();
+          if (last > 0) steps.push(now - last);
+          last = now;
+        },
+      });
+      const ms = performance.now() - start;
+      if (images[0]!.width !== side)
+        throw new Error(`image ${setting.name}: ${images[0]!.width} pixels wide, not ${side}`);
+      return ms;
+    };
+    // One step runs every kernel: compiled, and noted where the autotuner shall measure.
+    const { keys, seconds } = await tuned(device, tuneStore, async () => void (await draw(1)));
+    device.resetPeakMemory();
+    steps.length = 0;
+    const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(15, left() / 3)));
+    record({
+      kind: 'timing',
+      work: 'image',
+      mode: setting.name,
+      clock: 'wall',
+      ms,
+      peakBytes: device.memory().peak,
+      tuned: { keys, seconds },
+      stepMs: spreadOf(steps),
+    });
+    pipe.dispose();
+  };
+}

@@ -1,0 +1,121 @@
+// The parts of Stable Diffusion by themselves: a UNet step with guidance, VAE decode, text encoder. Device time between
+// events; eager. Results are checked to be finite, because a fast NaN is no result.
+
+import { compileAhead, scope } from '@darkroom/core';
+import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
+import { randomTensor } from '../random-weights.ts';
+import { build, modes, sizes, usePrecision } from './models.ts';
+import type { Mode, ModeName } from './models.ts';
+import type { TimingRecord, WorkName } from './records.ts';
+import { sample } from './sampling.ts';
+import type { SamplingOptions } from './sampling.ts';
+import type { StageContext } from './stage.ts';
+
+export type PartName = Exclude<WorkName, 'image'>;
+export const partNames: readonly PartName[] = ['unet', 'vae', 'text'];
+
+interface Part {
+  /** One forward; the caller disposes the result. */
+  readonly run: () => Tensor;
+  readonly dispose: () => void;
+}
+
+/** With its kernels compiled. Batch 2 for guidance; the VAE decodes one picture. */
+export async function openPart(name: PartName, device: Device, mode: Mode, tiny: boolean): Promise<Part> {
+  usePrecision(device, mode);
+  const size = sizes[tiny ? 'tiny' : 'full'];
+  const side = size.latent;
+  const model = await build(name, size, device, mode);
+  const inputs =
+    name === 'unet'
+      ? [
+          randomTensor([2, 4, side, side], device, mode.dtype),
+          randomTensor([2, 77, size.contextSize], device, mode.dtype),
+        ]
+      : name === 'vae'
+        ? [randomTensor([1, 4, side, side], device, mode.dtype)]
+        : [];
+  const ids = [0, 1].map((row) => Array.from({ length: 77 }, (_, i) => (i * 13 + row) % 1900));
+  const [x, context] = inputs;
+  const run = (): Tensor =>
+    scope(() => {
+      if ('decode' in model) return model.decode(x!);
+      if ('text_model' in model) return model.call(ids).lastHiddenState;
+      return model.call(x!, 500, context!).sample;
+    });
+  await compileAhead(device, () => void run());
+  return {
+    run,
+    dispose: () => {
+      model.dispose();
+      for (const input of inputs) input.dispose();
+    },
+  };
+}
+
+/** An emulated device takes a second to compile each candidate: there only `rates` tries the autotuner. */
+export const tuneMode = (tiny: boolean): TuneMode => (tiny ? 'cached' : 'full');
+
+/**
+ * Runs `work`, then measures what it noted for the autotuner. Every winner is kept at once: a stage that is ended while
+ * it tunes leaves the next ones what it found.
+ */
+export async function tuned(
+  device: Device,
+  store: TuneStore,
+  work: () => Promise<void>,
+): Promise<TimingRecord['tuned'] & { readonly decisions: readonly TuneDecision[] }> {
+  await work();
+  const start = performance.now();
+  const { fingerprint } = device.caps;
+  const winners = { ...(await store.load(fingerprint)) };
+  const decisions: TuneDecision[] = [];
+  device.tuner.onDecision = (decision) => {
+    decisions.push(decision);
+    winners[decision.key] = { id: decision.winner };
+    void store.save(fingerprint, winners).catch(() => {}); // the last save of all tells what is wrong
+  };
+  const keys = await device.tune();
+  return { keys, seconds: (performance.now() - start) / 1000, decisions };
+}
+
+/** At least one run: a slow device's single run says more than a stage that was ended. */
+export function samplingFor(tiny: boolean, seconds: number): SamplingOptions {
+  return tiny ? { seconds: 0, least: 1, most: 1 } : { seconds, least: 1, most: 50 };
+}
+
+/** A stage: the autotuner's knowledge for a mode's parts, kept for the stages that follow. */
+export function tunePart(mode: ModeName, part: PartName) {
+  return async ({ options, open, record, tuneStore }: StageContext): Promise<void> => {
+    const device = await open(tuneMode(options.tiny));
+    const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
+    const value = await tuned(device, tuneStore, async () => run().dispose());
+    record({ kind: 'fact', name: `tuned ${part} ${mode}`, value });
+    dispose();
+  };
+}
+
+/** A stage: device time of one part. */
+export function timePart(mode: ModeName, part: PartName) {
+  return async ({ options, open, record }: StageContext): Promise<void> => {
+    const device = await open('cached');
+    const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
+    const first = run();
+    const values = await first.data();
+    first.dispose();
+    if (!(values as Float32Array).every(Number.isFinite))
+      throw new Error(`${part} ${mode}: the output is not finite`);
+    device.resetPeakMemory();
+    const ms = await sample(() => device.backend.time(() => run().dispose()), samplingFor(options.tiny, 4));
+    record({
+      kind: 'timing',
+      work: part,
+      mode,
+      clock: 'device',
+      ms,
+      peakBytes: device.memory().peak,
+      tuned: { keys: 0, seconds: 0 },
+    });
+    dispose();
+  };
+}

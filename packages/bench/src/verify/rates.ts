@@ -1,0 +1,39 @@
+// What this device's own largest product and copy reach in this run: the rates that floors are computed from.
+
+import { contiguous, copy, matmul } from '@darkroom/core';
+import { randomTensor } from '../random-weights.ts';
+import { modes, usePrecision } from './models.ts';
+import { samplingFor, tuned } from './modules.ts';
+import { sample } from './sampling.ts';
+import type { StageContext } from './stage.ts';
+
+export async function rates({ options, open, record, tuneStore }: StageContext): Promise<void> {
+  const device = await open('full');
+  const sampling = samplingFor(options.tiny, 1.5);
+  const n = options.tiny ? 64 : 8192;
+  for (const mode of Object.values(modes)) {
+    usePrecision(device, mode);
+    const [a, b] = [randomTensor([n, n], device, mode.dtype), randomTensor([n, n], device, mode.dtype)];
+    const run = (): void => matmul(a, b).dispose();
+    await tuned(device, tuneStore, async () => run());
+    const ms = await sample(() => device.backend.time(run), sampling);
+    const perSecond = (2e3 * n ** 3) / ms.median;
+    record({ kind: 'rate', name: 'matmul', mode: mode.name, shape: [n, n, n], perSecond, ms });
+    a.dispose();
+    b.dispose();
+  }
+  // 1 GiB, many times what caches hold.
+  const elements = options.tiny ? 1 << 10 : 1 << 28;
+  const from = randomTensor([elements], device);
+  const to = contiguous(copy(from));
+  const slice = (x: typeof from) => ({ buffer: x.storage('copy').buffer, offset: 0, bytes: x.bytes });
+  const ways = {
+    driver: () => device.backend.copy(slice(to), slice(from)),
+    kernel: () => copy(from).dispose(),
+  };
+  for (const [mode, run] of Object.entries(ways)) {
+    const ms = await sample(() => device.backend.time(run), sampling);
+    const perSecond = (2e3 * from.bytes) / ms.median;
+    record({ kind: 'rate', name: 'copy', mode, shape: [elements], perSecond, ms });
+  }
+}

@@ -1,0 +1,45 @@
+// A stage of verify: one thing to check or to time, in a process of its own, so that a crash, a hang or a poisoned device
+// context costs that stage only.
+
+import type { Device, TuneMode, TuneStore } from '@darkroom/core';
+import type { StageRecord } from './records.ts';
+
+export interface VerifyOptions {
+  /** Device under test: cpu | webgpu | cuda. */
+  readonly device: string;
+  /** Folder of reference cases. */
+  readonly goldens: string;
+  /** Folder of a small real model, for a picture. */
+  readonly model: string;
+  /** Folder of replay.py and the op list. */
+  readonly torch: string;
+  /** Random cases of each kind of op. */
+  readonly runs: number;
+  /** Everything at sizes that an emulated device runs in seconds. */
+  readonly tiny: boolean;
+  /** Checks only, no timings. */
+  readonly quick: boolean;
+  /** Folder where what tuning found passes from stage to stage. */
+  readonly scratch: string;
+}
+
+export interface StageContext {
+  readonly options: VerifyOptions;
+  /** Sent on at once: what was recorded stays when the stage fails later. */
+  readonly record: (record: StageRecord) => void;
+  /** What tuning found, shared by all stages. */
+  readonly tuneStore: TuneStore;
+  /** Opens the device under test with what was tuned so far; closed when the stage ends. */
+  readonly open: (autotune: TuneMode) => Promise<Device>;
+  /** Seconds left of the stage's share. */
+  readonly left: () => number;
+}
+
+export interface Stage {
+  readonly name: string;
+  /** Its share of the budget: it is ended after so many seconds. */
+  readonly seconds: number;
+  /** Left out by --quick. */
+  readonly timing: boolean;
+  readonly run: (context: StageContext) => Promise<void>;
+}

@@ -1,0 +1,99 @@
+// The correctness stages: the device's libraries, reference cases, random kernel cases beside the CPU's reference, and one
+// picture of a real model beside the CPU's. Numbers of a device count only when these pass.
+
+import fc from 'fast-check';
+import { checkKernelCase, kernelArbitraries, pictureTolerance, testCases } from '@darkroom/core/testing';
+import { cpu } from '@darkroom/backend-cpu';
+import type { Device } from '@darkroom/core';
+import { openModel, StableDiffusionPipeline } from '@darkroom/diffusers';
+import { runConformance } from '@darkroom/diffusers/conformance';
+import { checkChoices } from '../choices.ts';
+import type { StageContext } from './stage.ts';
+
+/** Messages of failed cases are kept up to here; the count is exact. */
+const messageLimit = 400;
+/** Where an emulated device gets a part of the cases: one folder of ids, and so many kernel cases. */
+const tinyFilter = 'op/linear';
+const tinyKernels = 4;
+
+export async function conformance({ options, record, open }: StageContext): Promise<void> {
+  const device = await open('off');
+  const files = await openModel(options.goldens, { localFilesOnly: true });
+  const failures: string[] = [];
+  const report = await runConformance({
+    device,
+    files,
+    ...(options.tiny ? { filter: tinyFilter } : {}),
+    onFailure: (id, why) => void failures.push(`${id}: ${why.slice(0, messageLimit)}`),
+  });
+  const { passed, unsupported } = report;
+  record({ kind: 'check', name: 'conformance', passed, unsupported, failures });
+  if (passed === 0) throw new Error(`conformance: no case of ${options.goldens} passed`);
+}
+
+export async function kernelSuite({ options, record, open }: StageContext): Promise<void> {
+  const device = await open('off');
+  const oracle = await cpu({ kernels: 'reference', threads: 1 });
+  const random = Object.values(kernelArbitraries(fc)).flatMap((arbitrary) =>
+    fc.sample(arbitrary, { numRuns: options.runs, seed: 7 }),
+  );
+  const cases = [...testCases, ...random].slice(0, options.tiny ? tinyKernels : undefined);
+  const failures: string[] = [];
+  for (const c of cases) {
+    try {
+      await checkKernelCase(c, device, oracle);
+    } catch (error) {
+      failures.push((error as Error).message.slice(0, messageLimit));
+    }
+  }
+  oracle[Symbol.dispose]();
+  const passed = cases.length - failures.length;
+  record({ kind: 'check', name: 'kernels', passed, unsupported: 0, failures });
+}
+
+/** Every way that the device has to run a product, not only the first: CUDA's libraries are among them. */
+export async function choices({ options, record, open }: StageContext): Promise<void> {
+  const device = await open('off');
+  // The fast kernels, which their own suite compares with the reference: that would take minutes here.
+  using oracle = await cpu();
+  const { passed, failures } = await checkChoices(device, oracle, options.tiny ? ['float16'] : undefined, options.tiny ? 2 : undefined); // prettier-ignore
+  record({ kind: 'fact', name: 'choices', value: passed });
+  const count = Object.values(passed).reduce((sum, n) => sum + n, 0);
+  record({ kind: 'check', name: 'choices', passed: count, unsupported: 0, failures });
+}
+
+/** The same prompt and seed on the device and on the CPU, float32. */
+export async function picture({ options, record, open }: StageContext): Promise<void> {
+  const steps = options.tiny ? 1 : 8;
+  const side = options.tiny ? { width: 16, height: 16 } : {};
+  const draw = async (device: Device): Promise<Uint8ClampedArray> => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(options.model, { device });
+    pipe.setProgressBarConfig({ disable: true });
+    const { images } = await pipe('a fox', { ...side, seed: 7, numInferenceSteps: steps, guidanceScale: 4 });
+    pipe.dispose();
+    return images[0]!.data;
+  };
+  const host = await cpu();
+  const want = await draw(host);
+  host[Symbol.dispose]();
+  const device = await open('off');
+  device.precision.conv2d = 'float32'; // as the CPU computes
+  const got = await draw(device);
+  let largest = 0;
+  let total = 0;
+  for (let i = 0; i < want.length; i++) {
+    const difference = Math.abs(want[i]! - got[i]!);
+    largest = Math.max(largest, difference);
+    total += difference;
+  }
+  const mean = total / want.length;
+  record({ kind: 'fact', name: 'picture', value: { steps, largest, mean, allowed: pictureTolerance } });
+  const fits = largest <= pictureTolerance.largest && mean <= pictureTolerance.mean;
+  const failures = fits
+    ? []
+    : [
+        `the picture of ${options.model} differs from the CPU's by ${largest} at most and ${mean.toFixed(4)} in the mean; ` +
+          `allowed are ${pictureTolerance.largest} and ${pictureTolerance.mean}`,
+      ];
+  record({ kind: 'check', name: 'picture', passed: 1 - failures.length, unsupported: 0, failures });
+}
