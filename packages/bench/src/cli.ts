@@ -3,9 +3,10 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import type { Device, DType } from '@darkroom/core';
+import type { Device } from '@darkroom/core';
 import { openDevice } from '@darkroom/diffusers/device';
-import { memoryOfPipeline, memoryOfSd15 } from './memory.ts';
+import { memoryOfEmoji, memoryOfParts, memoryOfSd15Calls } from './memory.ts';
+import type { MemoryRow } from './memory.ts';
 import { benchOps } from './ops.ts';
 import { benchPeers } from './peers.ts';
 import { benchWebgpuPeers } from './peers/webgpu/parent.ts';
@@ -15,8 +16,11 @@ import type { CandidateName } from './peers/webgpu/protocol.ts';
 import { workIds, works } from './peers/webgpu/work.ts';
 import type { WorkId } from './peers/webgpu/work.ts';
 import { benchPipeline } from './pipeline.ts';
+import { plannedDevice } from './planned-device.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
+import { modes } from './verify/models.ts';
+import type { ModeName } from './verify/models.ts';
 import { verifyCommand } from './verify/command.ts';
 
 interface Options {
@@ -121,22 +125,27 @@ program
   .description(
     'peak memory and time of each memory feature, on emoji-64 and at SD 1.5 size with random weights',
   )
-  .option('-d, --device <name>', 'cpu | webgpu | cuda | auto', 'cpu')
+  .option(
+    '-d, --device <name>',
+    "cpu | webgpu | cuda | auto | planned: nothing computed, CUDA's segments",
+    'cpu',
+  )
   .option('--json <file>', 'write everything as JSON')
   .option('--threads <n>', 'CPU threads')
-  .option('--latents <n>', "edge of SD 1.5's latents; 64 is the real size, 0 leaves it out", '16')
-  .option('--dtype <dtype>', 'float32 | float16 | bfloat16, of SD 1.5', 'float16')
-  .action(async (options: Options & { latents: string; dtype: DType }) => {
-    const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
-    const { rows, fingerprint } = await withDevice(options, async (device) => ({
-      rows: [
-        ...(await memoryOfPipeline(device, join(root, 'models/emoji-64'))),
-        ...(Number(options.latents) > 0
-          ? await memoryOfSd15(device, Number(options.latents), options.dtype)
-          : []),
-      ],
-      fingerprint: device.caps.fingerprint,
-    }));
+  .option('--latents <n>', "edge of SD 1.5's latents; 64 adds whole calls, 0 leaves SD 1.5 out", '16')
+  .addOption(new Option('--mode <mode>', 'of SD 1.5').choices(Object.keys(modes)).default('float16'))
+  .action(async (options: Options & { latents: string; mode: ModeName }) => {
+    const emoji = join(dirname(fileURLToPath(import.meta.url)), '../../..', 'models/emoji-64');
+    const latents = Number(options.latents);
+    const mode = modes[options.mode];
+    const planned = options.device === 'planned';
+    const body = async (device: Device): Promise<{ rows: MemoryRow[]; fingerprint: string }> => {
+      const rows = planned ? [] : await memoryOfEmoji(device, emoji);
+      if (latents > 0) rows.push(...(await memoryOfParts(device, latents, mode.dtype)));
+      if (latents === 64) rows.push(...(await memoryOfSd15Calls(device, emoji, mode)));
+      return { rows, fingerprint: device.caps.fingerprint };
+    };
+    const { rows, fingerprint } = await (planned ? body(plannedDevice()) : withDevice(options, body));
     process.stdout.write(
       `${table(rows.map((r) => ({ work: r.work, setting: r.setting, 'peak MiB': round(r.peakMiB), 'with cache': round(r.reservedMiB), ms: round(r.ms) })))}\n`,
     );

@@ -4,8 +4,11 @@
 import { scope } from '@darkroom/core';
 import type { AnyModule, Device, DType } from '@darkroom/core';
 import { AutoencoderKL, fusedAttention, ModelOffload, plainAttention, SequentialOffload, StableDiffusionPipeline, UNet2DConditionModel } from '@darkroom/diffusers'; // prettier-ignore
+import type { StableDiffusionOptions } from '@darkroom/diffusers';
 import { randomTensor, randomWeights } from './random-weights.ts';
 import { sd15UNet } from './sd15.ts';
+import { buildPipeline, sizes } from './verify/models.ts';
+import type { Mode } from './verify/models.ts';
 
 export interface MemoryRow {
   readonly work: string;
@@ -50,18 +53,54 @@ const settings: readonly Setting[] = [
 const steps = 4;
 
 /** Four pictures of emoji-64 in one batch, with guidance. */
-export async function memoryOfPipeline(device: Device, model: string): Promise<MemoryRow[]> {
+export async function memoryOfEmoji(device: Device, model: string): Promise<MemoryRow[]> {
+  const call = { seed: 1, numInferenceSteps: steps, numImagesPerPrompt: 4, guidanceScale: 4 };
+  const load = (weights: 'host' | 'device'): Promise<Pipe> =>
+    StableDiffusionPipeline.fromPretrained(model, { device, weights });
+  return memoryOfCalls('emoji-64, 4 pictures', settings, load, call);
+}
+
+const sd15Settings: readonly Setting[] = [
+  { name: 'plain', set: () => {} },
+  { name: 'score matrix in memory', set: scores },
+  { name: 'scores, attention slicing max', set: (p) => (scores(p), p.enableAttentionSlicing('max')) },
+  { name: 'model offload', host: true, set: (p) => p.enableModelCpuOffload() },
+  { name: 'sequential offload', host: true, set: (p) => p.enableSequentialCpuOffload() },
+  {
+    name: 'sequential offload, VAE tiling',
+    host: true,
+    set: (p) => {
+      p.enableSequentialCpuOffload();
+      p.enableVaeTiling({ tileSize: 256 });
+    },
+  },
+];
+
+/** One picture of SD 1.5's real size, text to pixels, with guidance: for devices that are quick, or only plan. */
+export async function memoryOfSd15Calls(device: Device, model: string, mode: Mode): Promise<MemoryRow[]> {
+  const call = { seed: 1, numInferenceSteps: 2, guidanceScale: 7.5 };
+  const load = async (weights: 'host' | 'device'): Promise<Pipe> => {
+    const pipe = await buildPipeline(sizes.full, device, mode, model);
+    if (weights === 'host') await pipe.toHost();
+    return pipe;
+  };
+  return memoryOfCalls(`SD 1.5, 512x512, ${mode.name}`, sd15Settings, load, call);
+}
+
+async function memoryOfCalls(
+  work: string,
+  list: readonly Setting[],
+  load: (weights: 'host' | 'device') => Promise<Pipe>,
+  call: StableDiffusionOptions & { numInferenceSteps: number },
+): Promise<MemoryRow[]> {
   const rows: MemoryRow[] = [];
-  for (const { name, host, set } of settings) {
-    const weights = host ? 'host' : 'device';
-    using pipe = await StableDiffusionPipeline.fromPretrained(model, { device, weights });
+  for (const { name, host, set } of list) {
+    using pipe = await load(host ? 'host' : 'device');
     pipe.setProgressBarConfig({ disable: true });
     await set(pipe);
-    const call = { seed: 1, numInferenceSteps: steps, numImagesPerPrompt: 4, guidanceScale: 4 };
     await pipe('a fox', { ...call, numInferenceSteps: 1 }); // kernels are made, offload learns its order
-    rows.push(
-      await measure(device, `emoji-64, 4 pictures`, name, steps, () => pipe('a fox', call).then(() => {})),
-    );
+    const draw = (): Promise<void> => pipe('a fox', call).then(() => {});
+    rows.push(await measure(pipe.device, work, name, call.numInferenceSteps, draw));
   }
   return rows;
 }
@@ -83,21 +122,8 @@ async function measure(
   return { work, setting, peakMiB: peak / 2 ** 20, reservedMiB: peakReserved / 2 ** 20, ms };
 }
 
-const sd15Vae = {
-  block_out_channels: [128, 256, 512, 512],
-  down_block_types: Array(4).fill('DownEncoderBlock2D') as string[],
-  up_block_types: Array(4).fill('UpDecoderBlock2D') as string[],
-  in_channels: 3,
-  out_channels: 3,
-  latent_channels: 4,
-  layers_per_block: 2,
-  norm_num_groups: 32,
-  act_fn: 'silu',
-  sample_size: 512,
-};
-
 /** Latents of `size` × `size`; 64 is the real size, which only a GPU does in a reasonable time. */
-export async function memoryOfSd15(device: Device, size: number, dtype: DType): Promise<MemoryRow[]> {
+export async function memoryOfParts(device: Device, size: number, dtype: DType): Promise<MemoryRow[]> {
   return [...(await unetRows(device, size, dtype)), ...(await vaeRows(device, size, dtype))];
 }
 
@@ -140,7 +166,7 @@ async function unetRows(device: Device, size: number, dtype: DType): Promise<Mem
 }
 
 async function vaeRows(device: Device, size: number, dtype: DType): Promise<MemoryRow[]> {
-  using vae = AutoencoderKL.fromConfig(sd15Vae, 'SD 1.5');
+  using vae = AutoencoderKL.fromConfig(sizes.full.vae, 'SD 1.5');
   randomWeights(vae as AnyModule, device, dtype);
   const rows: MemoryRow[] = [];
   const run = async (setting: string, batch: number): Promise<void> => {

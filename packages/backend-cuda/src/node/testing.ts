@@ -9,6 +9,8 @@ import type { Traits } from '@darkroom/gpu-kernels';
 import { traitsOf } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
 
+export { Segments } from './segments.ts';
+
 /** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
 export function isRequired(name: string): boolean {
   return (process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes(name);

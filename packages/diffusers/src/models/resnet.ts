@@ -48,7 +48,9 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
         time && this.time_emb_proj?.call(this.#options.skipTimeActivation ? time : silu(time));
       const t = projected?.view([...projected.shape, 1, 1]);
       const early = timeScaleShift === 'default' ? t : undefined;
-      const h = this.conv1.call(this.norm1.call(x, 'silu'), { residual: early });
+      const normed = this.norm1.call(x, 'silu');
+      const h = this.conv1.call(normed, { residual: early });
+      normed.dispose(); // the widest tensors meet here: this decides how much memory a decode takes
       if (!t || early) return this.norm2.call(h, 'silu');
       const [scale, shift] = t.chunk(2, 1) as [Tensor, Tensor];
       return map(siluOfScaleShift, [this.norm2.call(h), scale, shift], { dtype: h.dtype });

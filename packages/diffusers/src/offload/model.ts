@@ -57,7 +57,10 @@ export class ModelOffload implements OffloadPolicy {
 
   #use(group: WeightGroup): void {
     if (this.#current === group) return;
-    this.#current?.release();
+    if (this.#current) {
+      this.#current.release();
+      group.modules[0]!.device!.emptyCache(); // of sizes that the next component does not have
+    }
     this.#current = undefined;
     group.load();
     this.#current = group;
