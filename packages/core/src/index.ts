@@ -25,11 +25,13 @@ export {
 export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 export { compileAhead } from './graph/compile-ahead.ts';
-export type { Graph, GraphNode, ValueId } from './graph/graph.ts';
+export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
+export { optimize, passes } from './graph/passes/index.ts';
+export type { Pass } from './graph/passes/index.ts';
 export { printGraph } from './graph/print.ts';
 export { runGraph } from './graph/run.ts';
-export { trace } from './graph/record.ts';
-export type { Traced } from './graph/record.ts';
+export { recordGraph } from './graph/record.ts';
+export type { Recording } from './graph/record.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';
 export { memorySource } from './io/source.ts';
 export type { ByteSource } from './io/source.ts';

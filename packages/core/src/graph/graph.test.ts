@@ -11,7 +11,7 @@ import { assign, concat } from '../ops/copy.ts';
 import { add } from '../ops/pointwise.ts';
 import { Tensor } from '../tensor.ts';
 import { printGraph } from './print.ts';
-import { trace } from './record.ts';
+import { recordGraph } from './record.ts';
 import { runGraph } from './run.ts';
 import { parseGraph, serializeGraph } from './serialize.ts';
 
@@ -36,7 +36,7 @@ class Block extends Module<[x: Tensor], Tensor> {
 
 test('a block traces without a device or weights, and prints', () => {
   const block = new Block();
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ x }) => block.call(x!),
     { x: Tensor.abstract('float32', [2, 8, 4, 4]) },
     block.stateDict(),
@@ -63,7 +63,7 @@ test('in channels last a transformer block has no copy', () => {
   const block = new Block();
   const x = Tensor.abstract('float32', [2, 4, 4, 8]).permute(0, 3, 1, 2);
   expect(x.memoryFormat).toBe('channelsLast');
-  const { graph } = trace(({ x: input }) => block.call(input!), { x }, block.stateDict());
+  const { graph } = recordGraph(({ x: input }) => block.call(input!), { x }, block.stateDict());
   expect(graph.nodes.filter((n) => n.op.kind === 'copy')).toEqual([]);
   expect(graph.nodes.at(-1)!.module).toBe('');
   expect(graph.nodes.find((n) => n.op.kind === 'conv2d')!.module).toBe('conv');
@@ -71,7 +71,7 @@ test('in channels last a transformer block has no copy', () => {
 
 test('writing through a slice gives a new value that earlier views see', () => {
   const base = Tensor.abstract('float32', [2, 4]);
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ b, x }) => {
       const whole = add(b!, 0);
       const half = whole.slice(1, 2, 4);
@@ -89,7 +89,7 @@ test('a captured tensor is a constant, with a warning', () => {
   const device = new Device(nullBackend());
   const warn = vi.spyOn(log, 'warn').mockImplementation(() => {});
   const stray = Tensor.abstract('float32', [3], device);
-  const { graph, constants } = trace(({ x }) => add(x!, stray), { x: Tensor.abstract('float32', [3]) });
+  const { graph, constants } = recordGraph(({ x }) => add(x!, stray), { x: Tensor.abstract('float32', [3]) });
   expect(graph.constants.map((c) => c.name)).toEqual(['constant.0']);
   expect(constants.get('constant.0')).toBe(stray);
   expect(warn.mock.calls[0]![0]).toContain('captured as constant.0');
@@ -98,7 +98,7 @@ test('a captured tensor is a constant, with a warning', () => {
 
 test('replay checks names, dtypes and shapes', () => {
   const device = new Device(nullBackend());
-  const { graph } = trace(({ x }) => add(x!, 1), { x: Tensor.abstract('float32', [3]) });
+  const { graph } = recordGraph(({ x }) => add(x!, 1), { x: Tensor.abstract('float32', [3]) });
   expect(() => runGraph(graph, {}, { device })).toThrow("input 'x' is missing");
   const wrong = Tensor.abstract('float32', [4]);
   expect(() => runGraph(graph, { x: wrong }, { device })).toThrow(
@@ -110,7 +110,7 @@ function sample(): string {
   const block = new Block();
   const input = { x: Tensor.abstract('float32', [1, 8, 2, 2]) };
   return serializeGraph(
-    trace(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph,
+    recordGraph(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph,
   );
 }
 

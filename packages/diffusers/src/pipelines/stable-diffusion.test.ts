@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { parseGraph, randomNormal, runGraph, serializeGraph, toFormat, trace } from '@darkroom/core';
+import { parseGraph, randomNormal, recordGraph, runGraph, serializeGraph, toFormat } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
 import { emoji, temporaryFolder } from '../node/testing.ts';
@@ -248,7 +248,7 @@ test('a traced UNet gives the bits of the eager one, in both formats, and surviv
     const sample = toFormat(noise, format);
     const text = randomNormal([2, 77, 128], { device, seed: 2 });
     const params = unet.stateDict();
-    const { graph, constants } = trace(
+    const { graph, constants } = recordGraph(
       (x) => unet.call(x['sample']!, 321, x['text']!).sample,
       { sample, text },
       params,
