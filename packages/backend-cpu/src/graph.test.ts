@@ -1,6 +1,6 @@
-// Passes on the CPU: optimised graphs give the bits of the recorded ones.
+// Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
 
-import { optimize, passes, runGraph, Scope } from '@darkroom/core';
+import { optimize, passes, planGraph, Replay, runGraph, Scope } from '@darkroom/core';
 import type { Device, Graph, Pass } from '@darkroom/core';
 import { buildGraph, firstMismatch, graphArbitrary } from '@darkroom/core/testing';
 import type { RandomGraph } from '@darkroom/core/testing';
@@ -58,4 +58,47 @@ test.each([...new Set(passes)].filter((p) => p.effect === 'rounding').map((p) =>
 
 test('all passes in their order change no bit of float32 here', () => {
   expect(checkSameBits(passes, false)).toBeGreaterThan(numRuns / 2);
+});
+
+/** Two runs on one plan, the second on other inputs: nothing of a run may be left in the next. */
+function replayed(
+  graph: Graph,
+  given: RandomGraph,
+  suballocate: boolean,
+): Record<string, ArrayLike<number>>[] {
+  const { params, constants } = given;
+  const plan = planGraph(graph, { params, constants, device }, suballocate);
+  const weights = new Map([...params, ...constants]);
+  using replay = new Replay(plan, device);
+  replay.bind(weights);
+  return [other(given), given].map(({ inputs }) => {
+    for (const { name } of plan.inputs) replay.set(name, inputs[name]!);
+    replay.run();
+    return Object.fromEntries(
+      plan.outputs.map((port) => [port.name, replay.output(port, weights).dataSync()]),
+    );
+  });
+}
+
+const other = (given: RandomGraph): RandomGraph => ({
+  ...given,
+  inputs: { ...given.inputs, x: given.inputs['y']!, y: given.inputs['x']! },
+});
+
+test.each([true, false])('a plan gives the bits of running op by op (suballocate %s)', (suballocate) => {
+  const before = device.memory().live;
+  fc.assert(
+    fc.property(graphArbitrary(fc, { casts: true }), (program) => {
+      using memory = new Scope();
+      memory.run(() => {
+        const given = buildGraph(program, device);
+        const graph = optimize(given.graph);
+        const got = replayed(graph, given, suballocate);
+        for (const [i, want] of [other(given), given].entries())
+          expect(got[i]).toEqual(outputs(graph, { ...want, graph }));
+      });
+    }),
+    { numRuns },
+  );
+  expect(device.memory().live).toBe(before);
 });

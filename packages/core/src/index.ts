@@ -3,7 +3,7 @@
 
 export type { MemoryStats } from './allocator.ts';
 export type {
-  ArgSpec, Backend, Buffer, Caps, Choice, Json, Kernel, Queue, Slice,
+  ArgSpec, Backend, Buffer, Caps, Choice, CompiledSteps, Json, Kernel, PreparedStep, Queue, Slice,
 } from './backend.ts'; // prettier-ignore
 export { tensor, tensorFromBytes, to, toAsync } from './create.ts';
 export type { ToOptions } from './create.ts';
@@ -28,6 +28,13 @@ export { compileAhead } from './graph/compile-ahead.ts';
 export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
 export { optimize, passes } from './graph/passes/index.ts';
 export type { Pass } from './graph/passes/index.ts';
+export { planGraph } from './graph/plan.ts';
+export type { Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
+export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';
+export type { Lifetime, MemoryPlan, Place } from './graph/plan-memory.ts';
+export { printPlan, printSummary, summarizePlan } from './graph/print-plan.ts';
+export type { PlanSummary } from './graph/print-plan.ts';
+export { Replay } from './graph/replay.ts';
 export { printGraph } from './graph/print.ts';
 export { runGraph } from './graph/run.ts';
 export { recordGraph } from './graph/record.ts';
