@@ -8,7 +8,11 @@ import { Conv2d, GroupNorm, Linear } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
 import { attention } from '../ops/attention.ts';
 import { assign, concat } from '../ops/copy.ts';
+import { full } from '../ops/fill.ts';
 import { add } from '../ops/pointwise.ts';
+import { mean } from '../ops/reduce.ts';
+import { resize } from '../ops/resize.ts';
+import { softmax } from '../ops/softmax.ts';
 import { Tensor } from '../tensor.ts';
 import { printGraph } from './print.ts';
 import { recordGraph } from './record.ts';
@@ -109,9 +113,12 @@ test('replay checks names, dtypes and shapes', () => {
 function sample(): string {
   const block = new Block();
   const input = { x: Tensor.abstract('float32', [1, 8, 2, 2]) };
-  return serializeGraph(
-    recordGraph(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph,
-  );
+  const body = ({ x }: Readonly<Record<string, Tensor>>): Tensor => {
+    const joined = concat([block.call(x!), block.call(x!)], 1);
+    const weights = softmax(add(joined.slice(1, 0, 8), full([1], 2, { device: undefined })));
+    return mean(resize(weights.view([1, 1, 8, 8]), [4, 4]), { axes: [1], keepDims: true });
+  };
+  return serializeGraph(recordGraph(body, input, block.stateDict()).graph);
 }
 
 test('a graph survives its file', () => {
@@ -148,4 +155,55 @@ test('a damaged file is refused with a FormatError, whatever was changed', () =>
     { numRuns: 1500 },
   );
   expect(() => parseGraph(text.slice(0, 100), 'f')).toThrow('f: is not JSON');
+});
+
+/** The sample with one op changed. */
+function edited(
+  kind: string,
+  edit: (node: { op: Record<string, unknown>; inputs: number[] }) => void,
+): string {
+  const json = JSON.parse(sample()) as { nodes: { op: Record<string, unknown>; inputs: number[] }[] };
+  edit(json.nodes.find((n) => n.op['kind'] === kind)!);
+  return JSON.stringify(json);
+}
+
+test.each<[string, string, Parameters<typeof edited>[1], string]>([
+  [
+    'a program of a stranger',
+    'map',
+    (n) => (n.op = { kind: 'custom', name: 'x', sources: {} }),
+    'custom ops are not read',
+  ],
+  [
+    'an input beyond',
+    'conv2d',
+    (n) => (n.op['epilogue'] = ['in', 7]),
+    'an expression of conv2d reads ["in",7]',
+  ],
+  ['a number an epilogue has not', 'conv2d', (n) => (n.op['epilogue'] = ['scalar', 0]), 'reads ["scalar",0]'],
+  [
+    'a coordinate beyond',
+    'map',
+    (n) => (n.op['expr'] = ['index', 3]),
+    'an expression of map reads ["index",3]',
+  ],
+  ['too many inputs', 'softmax', (n) => n.inputs.push(n.inputs[0]!), 'softmax takes 1 to 1 inputs, not 2'],
+  ['half a group', 'groupNorm', (n) => (n.op['groups'] = 0.5), "'groups' of groupNorm may not be 0.5"],
+  ['a step of nothing', 'conv2d', (n) => (n.op['stride'] = [0, 0]), "'stride' of conv2d may not be [0,0]"],
+  [
+    'an unknown attribute',
+    'resize',
+    (n) => (n.op['antialias'] = true),
+    "resize has an unknown attribute 'antialias'",
+  ],
+  ['a missing attribute', 'attention', (n) => delete n.op['scale'], "attention has no 'scale'"],
+  [
+    'strides that lie',
+    'permute',
+    (n) => Object.assign(n, { strides: [0, 0, 0, 0] }),
+    'with strides [0,0,0,0] but its inputs give',
+  ],
+  ['a prototype key', 'map', (n) => (n.op['kind'] = 'constructor'), "unknown op kind 'constructor'"],
+])('%s is refused', (_, kind, edit, message) => {
+  expect(() => parseGraph(edited(kind, edit), 'f')).toThrow(message);
 });
