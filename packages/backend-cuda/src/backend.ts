@@ -7,13 +7,16 @@ import type {
   Buffer,
   Caps,
   Choice,
+  CompiledSteps,
   DType,
   Kernel,
   KernelOp,
+  PreparedStep,
   Queue,
   Slice,
 } from '@darkroom/core';
 import type { Traits } from '@darkroom/gpu-kernels';
+import { CapturedSteps } from './capture.ts';
 import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
@@ -79,6 +82,7 @@ export class CudaBackend implements Backend {
   readonly #scratch: CudaBuffer[] = [];
   readonly #staging: Staging;
   #copyStream: number | undefined;
+  #scratchMoves = 0;
   readonly #segments: Segments | undefined;
   /** Bytes taken from the driver, where buffers are cut from segments. */
   readonly reserved?: () => number;
@@ -109,7 +113,7 @@ export class CudaBackend implements Backend {
       convFormat: 'channelsLast',
       suballocate: true,
       poolBuffers: !opened.segmented,
-      replay: false,
+      replay: true,
       pinned: true,
       syncRead: true,
       maxBufferBytes: opened.totalBytes,
@@ -243,6 +247,21 @@ export class CudaBackend implements Backend {
     }
   }
 
+  compile(steps: readonly PreparedStep[]): CompiledSteps {
+    const { stream } = this.#opened;
+    return new CapturedSteps({
+      driver: this.#driver,
+      stream,
+      enqueue: () => {
+        for (const { kernel, args, scalars } of steps) this.run(kernel, args, scalars);
+      },
+      scratch: () => {
+        this.#open();
+        return this.#scratchMoves;
+      },
+    });
+  }
+
   /** Where scratch buffer i is, with room for `bytes`; kernels of the one compute stream share it in turn. */
   #scratchOf(i: number, bytes: number): number {
     const kept = this.#scratch[i];
@@ -250,6 +269,7 @@ export class CudaBackend implements Backend {
     if (kept) this.free(kept);
     const buffer = this.alloc(bytes) as CudaBuffer;
     this.#scratch[i] = buffer;
+    this.#scratchMoves++;
     return buffer.address;
   }
 

@@ -3,7 +3,7 @@
 
 import { matmul } from '@darkroom/core';
 import type { Cost, Device, KernelOp, Spec, Tensor } from '@darkroom/core';
-import { definitionOf, trace } from '@darkroom/core';
+import { definitionOf, recordGraph } from '@darkroom/core';
 import { StableDiffusionPipeline } from '@darkroom/diffusers';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import { measure } from './measure.ts';
@@ -23,7 +23,7 @@ export interface PipelineResult {
 }
 
 /** FLOPs of a traced module: the sum of its ops' costs. */
-export function tracedFlops(graph: ReturnType<typeof trace>['graph']): number {
+export function tracedFlops(graph: ReturnType<typeof recordGraph>['graph']): number {
   const specs = new Map<number, Spec>();
   const spec = (v: {
     id: number;
@@ -86,7 +86,7 @@ export async function benchPipeline(device: Device, model: string, steps = 25): 
     sample: randomTensor([2, 4, 16, 16], device),
     text: randomTensor([2, 77, 128], device),
   };
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ sample, text }) => unet.call(sample!, 500, text!).sample,
     inputs,
     unet.stateDict(),

@@ -50,6 +50,19 @@ export interface Kernel {
   readonly label: string;
 }
 
+/** One call of `run`, ready to be made again and again. */
+export interface PreparedStep {
+  readonly kernel: Kernel;
+  readonly args: readonly Slice[];
+  readonly scalars: readonly number[];
+}
+
+/** Steps as one unit. `run` enqueues them all; never waits. */
+export interface CompiledSteps {
+  run(): void;
+  [Symbol.dispose](): void;
+}
+
 export interface Caps {
   readonly dtypes: ReadonlySet<DType>;
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
@@ -100,6 +113,12 @@ export interface Backend {
   ready?(): Promise<void>;
   /** Enqueues; never waits. `scalars` are opScalars(op). */
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
+
+  /**
+   * Makes one replay of steps whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent where
+   * running them one by one is as good.
+   */
+  compile?(steps: readonly PreparedStep[]): CompiledSteps;
 
   /** One compute and one copy queue are all that is asked for. */
   createQueue(role: 'compute' | 'copy'): Queue;

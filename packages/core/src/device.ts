@@ -3,7 +3,7 @@
 
 import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
-import type { Backend, Buffer, Caps, Kernel } from './backend.ts';
+import type { Backend, Buffer, Caps, Choice, Kernel } from './backend.ts';
 import { DeviceError } from './errors.ts';
 import type { MemoryFormat } from './layout.ts';
 import type { Precision, Spec } from './op.ts';
@@ -16,6 +16,7 @@ import type { TuneMode, TuneStore } from './tune/tuner.ts';
 export interface KernelEntry {
   readonly spec: Spec;
   readonly kernel: Kernel | undefined;
+  readonly choice: Choice | undefined;
   readonly needs: readonly (MemoryFormat | undefined)[] | undefined;
 }
 

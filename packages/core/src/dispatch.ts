@@ -1,7 +1,7 @@
 // The one seam every op passes: liveness and device checks, recording, kernel choice, layout copies, allocation,
 // profiling, error context. An op's own rules (shapes, decomposition) come in its OpDefinition.
 
-import type { ArgSpec, Slice } from './backend.ts';
+import type { ArgSpec, Choice, Kernel, Slice } from './backend.ts';
 import { debug } from './debug.ts';
 import type { Device, KernelEntry } from './device.ts';
 import { dtypes } from './dtype.ts';
@@ -74,22 +74,38 @@ export function dispatch<O extends KernelOp>(
 }
 
 /**
- * The part of dispatch that depends on shapes only: finds or prepares the kernel of `op`, and those of its decomposition
- * or of the copies it needs. For compiling ahead, under a recorder that calls this for every op.
+ * The part of dispatch that depends on shapes only: the choice for `op`, or the tensor that simpler ops, or the op after
+ * the copies it needs, gave instead; those pass the active recorder. For compiling ahead and for plans, which both call
+ * this from a recorder for every op. `out`: as in dispatch.
  */
-export function prepareAbstract<O extends KernelOp>(
+export function resolveAbstract<O extends KernelOp>(
   definition: OpDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
   device: Device,
-): void {
-  const key = kernelKey(op, inputs, undefined);
-  const entry = device.kernels.get(key) ?? prepare(definition, op, inputs, device, undefined, key);
-  if (!entry.kernel) decompose(definition, op, inputs, device, undefined);
-  else if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
-    relaid(definition, op, inputs, entry.needs, { device });
+  out?: Tensor,
+): Choice | Tensor {
+  const key = kernelKey(op, inputs, out);
+  const entry = device.kernels.get(key) ?? prepare(definition, op, inputs, device, out, key);
+  if (!entry.choice) return decompose(definition, op, inputs, device, out);
+  if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
+    return relaid(definition, op, inputs, entry.needs, { device, out });
   }
+  return entry.choice;
 }
+
+/** The kernel of a choice for arguments (inputs, then the output): what dispatch prepared, where it chose the same. */
+export function kernelFor(op: KernelOp, args: readonly Spec[], choice: Choice, device: Device): Kernel {
+  const known = device.kernels.get(kernelKey(op, args.slice(0, -1), undefined));
+  const out = args.at(-1)!;
+  const same =
+    known?.choice === choice &&
+    known.spec.dtype === out.dtype &&
+    factsOf(known.spec.layout).key === factsOf(out.layout).key;
+  return same && known.kernel ? known.kernel : device.backend.prepare(op, args.map(argSpec), choice);
+}
+
+const argSpec = ({ dtype, layout }: Spec): ArgSpec => ({ dtype, layout: { ...layout, offset: 0 } });
 
 function inferChecked<O extends KernelOp>(
   definition: OpDefinition<O>,
@@ -166,7 +182,7 @@ function sliceOf(x: Tensor, user: string): Slice {
   return { buffer, offset: x.layout.offset * size, bytes: factsOf(x.layout).span * size };
 }
 
-function kernelKey(op: KernelOp, inputs: readonly Tensor[], out: Tensor | undefined): string {
+function kernelKey(op: KernelOp, inputs: readonly Spec[], out: Spec | undefined): string {
   let key = opKey(op);
   for (const x of inputs) key += `;${x.dtype}|${factsOf(x.layout).key}`;
   return out ? `${key}>${out.dtype}|${factsOf(out.layout).key}` : key;
@@ -182,15 +198,13 @@ function prepare<O extends KernelOp>(
 ): KernelEntry {
   const spec = inferChecked(definition, op, inputs, out);
   if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
-  const args = [...inputs.map((x) => x.spec), out?.spec ?? spec].map(({ dtype, layout }): ArgSpec => ({
-    dtype,
-    layout: { ...layout, offset: 0 },
-  }));
+  const args = [...inputs.map((x) => x.spec), out?.spec ?? spec].map(argSpec);
   const choices = device.backend.choices(op, args);
   const choice = choices.length > 0 ? device.tuner.pick(op, args, choices) : undefined;
   const entry: KernelEntry = {
     spec,
     kernel: choice && device.backend.prepare(op, args, choice),
+    choice,
     needs: choice?.needs,
   };
   device.kernels.set(key, entry);

@@ -3,7 +3,7 @@
 
 export type { MemoryStats } from './allocator.ts';
 export type {
-  ArgSpec, Backend, Buffer, Caps, Choice, Json, Kernel, Queue, Slice,
+  ArgSpec, Backend, Buffer, Caps, Choice, CompiledSteps, Json, Kernel, PreparedStep, Queue, Slice,
 } from './backend.ts'; // prettier-ignore
 export { tensor, tensorFromBytes, to, toAsync } from './create.ts';
 export type { ToOptions } from './create.ts';
@@ -25,11 +25,20 @@ export {
 export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 export { compileAhead } from './graph/compile-ahead.ts';
-export type { Graph, GraphNode, ValueId } from './graph/graph.ts';
+export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
+export { optimize, passes } from './graph/passes/index.ts';
+export type { Pass } from './graph/passes/index.ts';
+export { planGraph } from './graph/plan.ts';
+export type { Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
+export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';
+export type { Lifetime, MemoryPlan, Place } from './graph/plan-memory.ts';
+export { printPlan, printSummary, summarizePlan } from './graph/print-plan.ts';
+export type { PlanSummary } from './graph/print-plan.ts';
+export { Replay } from './graph/replay.ts';
 export { printGraph } from './graph/print.ts';
 export { runGraph } from './graph/run.ts';
-export { trace } from './graph/record.ts';
-export type { Traced } from './graph/record.ts';
+export { recordGraph } from './graph/record.ts';
+export type { Recording } from './graph/record.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';
 export { memorySource } from './io/source.ts';
 export type { ByteSource } from './io/source.ts';

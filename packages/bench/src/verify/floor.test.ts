@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { Tensor, trace } from '@darkroom/core';
+import { Tensor, recordGraph } from '@darkroom/core';
 import { UNet2DConditionModel } from '@darkroom/diffusers';
 import { tracedFlops } from '../pipeline.ts';
 import { floorOf, fusedFloor, groupOfLabel, productFlops, readOpList } from './floor.ts';
@@ -17,7 +17,7 @@ test('a UNet step of ours has the FLOPs of the recorded one', () => {
     sample: Tensor.abstract('float32', [2, 4, 64, 64]),
     text: Tensor.abstract('float32', [2, 77, 768]),
   };
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ sample, text }) => unet.call(sample!, 500, text!).sample,
     inputs,
     unet.stateDict(),

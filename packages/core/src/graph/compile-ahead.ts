@@ -2,7 +2,7 @@
 // the device then compiles them all together, which a GPU driver does in parallel and off the main thread.
 
 import type { Device } from '../device.ts';
-import { prepareAbstract } from '../dispatch.ts';
+import { resolveAbstract } from '../dispatch.ts';
 import { withRecorder } from '../recorder.ts';
 import { Scope } from '../scope.ts';
 import { definitionOf } from '../ops/table.ts';
@@ -17,7 +17,7 @@ export async function compileAhead(device: Device, body: () => void): Promise<vo
   memory.run(() =>
     withRecorder(
       {
-        op: (op, inputs) => prepareAbstract(definitionOf(op), op, inputs, device),
+        op: (op, inputs) => void resolveAbstract(definitionOf(op), op, inputs, device),
         view: () => {},
       },
       body,

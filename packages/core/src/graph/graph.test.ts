@@ -8,10 +8,14 @@ import { Conv2d, GroupNorm, Linear } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
 import { attention } from '../ops/attention.ts';
 import { assign, concat } from '../ops/copy.ts';
+import { full } from '../ops/fill.ts';
 import { add } from '../ops/pointwise.ts';
+import { mean } from '../ops/reduce.ts';
+import { resize } from '../ops/resize.ts';
+import { softmax } from '../ops/softmax.ts';
 import { Tensor } from '../tensor.ts';
 import { printGraph } from './print.ts';
-import { trace } from './record.ts';
+import { recordGraph } from './record.ts';
 import { runGraph } from './run.ts';
 import { parseGraph, serializeGraph } from './serialize.ts';
 
@@ -36,7 +40,7 @@ class Block extends Module<[x: Tensor], Tensor> {
 
 test('a block traces without a device or weights, and prints', () => {
   const block = new Block();
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ x }) => block.call(x!),
     { x: Tensor.abstract('float32', [2, 8, 4, 4]) },
     block.stateDict(),
@@ -63,7 +67,7 @@ test('in channels last a transformer block has no copy', () => {
   const block = new Block();
   const x = Tensor.abstract('float32', [2, 4, 4, 8]).permute(0, 3, 1, 2);
   expect(x.memoryFormat).toBe('channelsLast');
-  const { graph } = trace(({ x: input }) => block.call(input!), { x }, block.stateDict());
+  const { graph } = recordGraph(({ x: input }) => block.call(input!), { x }, block.stateDict());
   expect(graph.nodes.filter((n) => n.op.kind === 'copy')).toEqual([]);
   expect(graph.nodes.at(-1)!.module).toBe('');
   expect(graph.nodes.find((n) => n.op.kind === 'conv2d')!.module).toBe('conv');
@@ -71,7 +75,7 @@ test('in channels last a transformer block has no copy', () => {
 
 test('writing through a slice gives a new value that earlier views see', () => {
   const base = Tensor.abstract('float32', [2, 4]);
-  const { graph } = trace(
+  const { graph } = recordGraph(
     ({ b, x }) => {
       const whole = add(b!, 0);
       const half = whole.slice(1, 2, 4);
@@ -89,7 +93,7 @@ test('a captured tensor is a constant, with a warning', () => {
   const device = new Device(nullBackend());
   const warn = vi.spyOn(log, 'warn').mockImplementation(() => {});
   const stray = Tensor.abstract('float32', [3], device);
-  const { graph, constants } = trace(({ x }) => add(x!, stray), { x: Tensor.abstract('float32', [3]) });
+  const { graph, constants } = recordGraph(({ x }) => add(x!, stray), { x: Tensor.abstract('float32', [3]) });
   expect(graph.constants.map((c) => c.name)).toEqual(['constant.0']);
   expect(constants.get('constant.0')).toBe(stray);
   expect(warn.mock.calls[0]![0]).toContain('captured as constant.0');
@@ -98,7 +102,7 @@ test('a captured tensor is a constant, with a warning', () => {
 
 test('replay checks names, dtypes and shapes', () => {
   const device = new Device(nullBackend());
-  const { graph } = trace(({ x }) => add(x!, 1), { x: Tensor.abstract('float32', [3]) });
+  const { graph } = recordGraph(({ x }) => add(x!, 1), { x: Tensor.abstract('float32', [3]) });
   expect(() => runGraph(graph, {}, { device })).toThrow("input 'x' is missing");
   const wrong = Tensor.abstract('float32', [4]);
   expect(() => runGraph(graph, { x: wrong }, { device })).toThrow(
@@ -109,9 +113,12 @@ test('replay checks names, dtypes and shapes', () => {
 function sample(): string {
   const block = new Block();
   const input = { x: Tensor.abstract('float32', [1, 8, 2, 2]) };
-  return serializeGraph(
-    trace(({ x }) => concat([block.call(x!), block.call(x!)], 1), input, block.stateDict()).graph,
-  );
+  const body = ({ x }: Readonly<Record<string, Tensor>>): Tensor => {
+    const joined = concat([block.call(x!), block.call(x!)], 1);
+    const weights = softmax(add(joined.slice(1, 0, 8), full([1], 2, { device: undefined })));
+    return mean(resize(weights.view([1, 1, 8, 8]), [4, 4]), { axes: [1], keepDims: true });
+  };
+  return serializeGraph(recordGraph(body, input, block.stateDict()).graph);
 }
 
 test('a graph survives its file', () => {
@@ -148,4 +155,55 @@ test('a damaged file is refused with a FormatError, whatever was changed', () =>
     { numRuns: 1500 },
   );
   expect(() => parseGraph(text.slice(0, 100), 'f')).toThrow('f: is not JSON');
+});
+
+/** The sample with one op changed. */
+function edited(
+  kind: string,
+  edit: (node: { op: Record<string, unknown>; inputs: number[] }) => void,
+): string {
+  const json = JSON.parse(sample()) as { nodes: { op: Record<string, unknown>; inputs: number[] }[] };
+  edit(json.nodes.find((n) => n.op['kind'] === kind)!);
+  return JSON.stringify(json);
+}
+
+test.each<[string, string, Parameters<typeof edited>[1], string]>([
+  [
+    'a program of a stranger',
+    'map',
+    (n) => (n.op = { kind: 'custom', name: 'x', sources: {} }),
+    'custom ops are not read',
+  ],
+  [
+    'an input beyond',
+    'conv2d',
+    (n) => (n.op['epilogue'] = ['in', 7]),
+    'an expression of conv2d reads ["in",7]',
+  ],
+  ['a number an epilogue has not', 'conv2d', (n) => (n.op['epilogue'] = ['scalar', 0]), 'reads ["scalar",0]'],
+  [
+    'a coordinate beyond',
+    'map',
+    (n) => (n.op['expr'] = ['index', 3]),
+    'an expression of map reads ["index",3]',
+  ],
+  ['too many inputs', 'softmax', (n) => n.inputs.push(n.inputs[0]!), 'softmax takes 1 to 1 inputs, not 2'],
+  ['half a group', 'groupNorm', (n) => (n.op['groups'] = 0.5), "'groups' of groupNorm may not be 0.5"],
+  ['a step of nothing', 'conv2d', (n) => (n.op['stride'] = [0, 0]), "'stride' of conv2d may not be [0,0]"],
+  [
+    'an unknown attribute',
+    'resize',
+    (n) => (n.op['antialias'] = true),
+    "resize has an unknown attribute 'antialias'",
+  ],
+  ['a missing attribute', 'attention', (n) => delete n.op['scale'], "attention has no 'scale'"],
+  [
+    'strides that lie',
+    'permute',
+    (n) => Object.assign(n, { strides: [0, 0, 0, 0] }),
+    'with strides [0,0,0,0] but its inputs give',
+  ],
+  ['a prototype key', 'map', (n) => (n.op['kind'] = 'constructor'), "unknown op kind 'constructor'"],
+])('%s is refused', (_, kind, edit, message) => {
+  expect(() => parseGraph(edited(kind, edit), 'f')).toThrow(message);
 });

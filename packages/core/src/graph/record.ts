@@ -1,4 +1,4 @@
-// trace(): runs a function on abstract inputs and records every op at the dispatch seam. No device, no memory:
+// recordGraph(): runs a function on abstract inputs and records every op at the dispatch seam. No device, no memory:
 // shape rules are pure. Views are recorded when something reads them; writing through `out` gives a new value.
 
 import { log } from '../debug.ts';
@@ -13,7 +13,7 @@ import { layoutOf } from '../layout.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 
 /** A recorded function, and the tensors its constants stand for. */
-export interface Traced {
+export interface Recording {
   readonly graph: Graph;
   readonly constants: ReadonlyMap<string, Tensor>;
 }
@@ -114,11 +114,11 @@ class GraphRecorder implements Recorder {
  * Records `body` on abstract tensors like `inputs`. `params` names tensors that stay references (a state dict);
  * any other tensor it meets is captured as a constant, with a warning.
  */
-export function trace(
+export function recordGraph(
   body: (inputs: Readonly<Record<string, Tensor>>) => Tensor | Readonly<Record<string, Tensor>>,
   inputs: Readonly<Record<string, Tensor>>,
   params: ReadonlyMap<string, Tensor> = new Map(),
-): Traced {
+): Recording {
   const recorder = new GraphRecorder(new Map([...params].map(([name, t]) => [t, name])));
   const memory = new Scope();
   try {

@@ -3,17 +3,17 @@
 
 import { isDType } from '../dtype.ts';
 import { DarkroomError, FormatError, formatShape } from '../errors.ts';
-import { validateExpr } from '../expr.ts';
-import { elementCount, layoutOf } from '../layout.ts';
-import type { KernelOp, Op } from '../op.ts';
+import { elementCount, isDense } from '../layout.ts';
+import type { KernelOp, Op, Spec } from '../op.ts';
 import { opSchemaVersion } from '../op.ts';
 import { definitionOf } from '../ops/table.ts';
 import { Tensor } from '../tensor.ts';
+import { maxRank, validateOp } from './attributes.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
+import { isView, sameSpec, specOf } from './passes/rewrite.ts';
 
 /** Above these a file is refused: no real model comes near. */
-const limits = { nodes: 200_000, rank: 8, elements: 2 ** 40, textBytes: 256 * 2 ** 20 };
-const viewKinds = new Set(['reshape', 'permute', 'expand', 'slice']);
+const limits = { nodes: 200_000, rank: maxRank, elements: 2 ** 40, textBytes: 256 * 2 ** 20 };
 
 export function serializeGraph(graph: Graph): string {
   return JSON.stringify(graph);
@@ -21,19 +21,30 @@ export function serializeGraph(graph: Graph): string {
 
 type Record_ = Readonly<Record<string, unknown>>;
 
+export const isRecord = (v: unknown): v is Record_ =>
+  typeof v === 'object' && v !== null && !Array.isArray(v);
+
+/** JSON of at most 256 MiB; throws FormatError. */
+export function parseJson(text: string, source: string): unknown {
+  if (text.length > limits.textBytes)
+    throw new FormatError(`${source}: is larger than ${limits.textBytes} bytes`);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FormatError(`${source}: is not JSON: ${(error as Error).message}`);
+  }
+}
+
 /** Parses and checks; throws FormatError naming `source` and the node. */
 export function parseGraph(text: string, source: string): Graph {
+  return checkGraph(parseJson(text, source), source);
+}
+
+/** As parseGraph, of JSON that was parsed already. */
+export function checkGraph(json: unknown, source: string): Graph {
   const fail = (message: string): never => {
     throw new FormatError(`${source}: ${message}`);
   };
-  if (text.length > limits.textBytes) fail(`is larger than ${limits.textBytes} bytes`);
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    return fail(`is not JSON: ${(error as Error).message}`);
-  }
-  const isRecord = (v: unknown): v is Record_ => typeof v === 'object' && v !== null && !Array.isArray(v);
   if (!isRecord(json)) return fail('is not a graph object');
   if (json['schema'] !== opSchemaVersion)
     fail(`has schema ${String(json['schema'])}, this version reads ${opSchemaVersion}`);
@@ -66,7 +77,9 @@ export function parseGraph(text: string, source: string): Graph {
   const named = (key: string): NamedValue[] =>
     list(key).map((v, i) => {
       if (typeof v['name'] !== 'string') fail(`${key}[${i}] has no name`);
-      return { name: v['name'] as string, ...define(v, `${key}[${i}]`) };
+      const value = { name: v['name'] as string, ...define(v, `${key}[${i}]`) };
+      if (key === 'inputs' && !isDense(specOf(value).layout)) fail(`${key}[${i}] is not dense`);
+      return value;
     });
   const [inputs, params, constants] = [named('inputs'), named('params'), named('constants')];
   const nodes = list('nodes').map((v, i): GraphNode => {
@@ -74,21 +87,19 @@ export function parseGraph(text: string, source: string): Graph {
     const ids = v['inputs'];
     if (!Array.isArray(ids) || !ids.every((id) => values.has(id as number)))
       return fail(`${what} reads a value that is not defined before it`);
-    const { op } = v;
-    if (!isRecord(op) || typeof op['kind'] !== 'string') return fail(`${what} has no op`);
-    for (const key of ['expr', 'epilogue', 'pre', 'post'])
-      if (key in op) validateExpr(op[key], `${source}: ${what}`);
+    if (!isRecord(v['op'])) return fail(`${what} has no op`);
     const args = (ids as number[]).map((id) => values.get(id)!);
     const info = define(v, what);
-    const inferred = inferNode(op as unknown as Op, args, `${source}: ${what}`);
-    if (formatShape(inferred.shape) !== formatShape(info.shape) || inferred.dtype !== info.dtype) {
-      fail(
-        `${what} (${op['kind']}) says ${info.dtype}${formatShape(info.shape)} but its inputs give ${inferred.dtype}${formatShape(inferred.shape)}`,
-      );
+    const op = validateOp(v['op'], ids.length, info.shape.length, `${source}: ${what}`);
+    const inferred = inferNode(op, args, `${source}: ${what}`);
+    if (!sameSpec(inferred, specOf(info))) {
+      const type = ({ dtype, layout }: Spec): string =>
+        `${dtype}${formatShape(layout.shape)} with strides ${formatShape(layout.strides)}`;
+      fail(`${what} (${op.kind}) says ${type(specOf(info))} but its inputs give ${type(inferred)}`);
     }
     return {
       ...info,
-      op: op as unknown as Op,
+      op,
       inputs: ids as number[],
       module: typeof v['module'] === 'string' ? v['module'] : '',
     };
@@ -100,26 +111,15 @@ export function parseGraph(text: string, source: string): Graph {
   return { schema: opSchemaVersion, inputs, params, constants, nodes, outputs };
 }
 
-/** Shape and dtype an op gives on abstract inputs; any failure is the file's. */
-function inferNode(
-  op: Op,
-  args: readonly ValueInfo[],
-  where: string,
-): { shape: readonly number[]; dtype: string } {
-  const specs = args.map((a) => ({
-    dtype: a.dtype,
-    layout: { shape: a.shape, strides: a.strides, offset: 0 },
-  }));
+/** What an op gives on abstract inputs; any failure is the file's. */
+function inferNode(op: Op, args: readonly ValueInfo[], where: string): Spec {
   try {
-    if (!viewKinds.has(op.kind)) {
-      const definition = definitionOf(op as KernelOp);
-      if (!definition) throw new FormatError(`unknown op kind '${op.kind}'`);
-      const out = definition.infer(op as KernelOp, specs);
-      return { shape: out.layout.shape, dtype: out.dtype };
+    if (isView(op)) {
+      if (args.length !== 1) throw new FormatError(`${op.kind} takes one input, not ${args.length}`);
+      const { dtype, layout } = specOf(args[0]!);
+      return applyView(op, new Tensor(dtype, layout, undefined)).spec;
     }
-    const x = new Tensor(specs[0]!.dtype, layoutOf(specs[0]!.layout.shape), undefined);
-    const out = applyView(op, x);
-    return { shape: out.shape, dtype: out.dtype };
+    return definitionOf(op as KernelOp).infer(op as KernelOp, args.map(specOf));
   } catch (error) {
     const reason =
       error instanceof DarkroomError ? error.message : `malformed attributes (${(error as Error).message})`;

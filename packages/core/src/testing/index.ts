@@ -4,6 +4,8 @@ export { checkKernelCase } from './kernel-case.ts';
 export type { KernelCase } from './kernel-case.ts';
 export { benchCases, testCases } from './cases.ts';
 export { choosing } from './choosing.ts';
+export { buildGraph, graphArbitrary } from './graphs.ts';
+export type { GraphProgram, RandomGraph } from './graphs.ts';
 export { buildInput } from './inputs.ts';
 export type { InputLayout, InputSpec } from './inputs.ts';
 export { kernelArbitraries, mapExpressions } from './properties.ts';

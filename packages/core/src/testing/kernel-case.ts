@@ -3,7 +3,7 @@
 import type { Device } from '../device.ts';
 import { dispatch } from '../dispatch.ts';
 import { runGraph } from '../graph/run.ts';
-import { trace } from '../graph/record.ts';
+import { recordGraph } from '../graph/record.ts';
 import type { KernelOp } from '../op.ts';
 import { definitionOf } from '../ops/table.ts';
 import { Scope } from '../scope.ts';
@@ -71,7 +71,7 @@ async function checkTraced(
   const dense = inputs.every((x) => x.memoryFormat !== 'strided');
   if (!dense) return;
   const named = Object.fromEntries(inputs.map((x, i) => [`x${i}`, x]));
-  const { graph } = trace(
+  const { graph } = recordGraph(
     (t) =>
       dispatch(
         definitionOf(test.op),

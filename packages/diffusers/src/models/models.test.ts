@@ -2,7 +2,7 @@
 // channels last copies nothing, and a config survives.
 
 import { describe, expect, test } from 'vitest';
-import { full, keep, Tensor, trace } from '@darkroom/core';
+import { full, keep, recordGraph, Tensor } from '@darkroom/core';
 import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
 import { CLIPTextModel, convertTextEncoderKeys } from './clip-text.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
@@ -63,10 +63,11 @@ describe('the SD 1.5 UNet traces without a device', () => {
     down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
     up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'],
   });
-  const run = (sample: Tensor): ReturnType<typeof trace>['graph'] => {
+  const run = (sample: Tensor): ReturnType<typeof recordGraph>['graph'] => {
     const t = Tensor.abstract('float32', [2]);
     const inputs = { sample, t, text: Tensor.abstract('float32', [2, 77, 768]) };
-    return trace((x) => unet.call(x['sample']!, x['t']!, x['text']!).sample, inputs, unet.stateDict()).graph;
+    return recordGraph((x) => unet.call(x['sample']!, x['t']!, x['text']!).sample, inputs, unet.stateDict())
+      .graph;
   };
 
   test('and in channels last no op of a transformer block is a copy', () => {

@@ -9,11 +9,11 @@ import {
   keep,
   parseGraph,
   randomNormal,
+  recordGraph,
   runGraph,
   serializeGraph,
   tensor,
   toFormat,
-  trace,
 } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
@@ -258,7 +258,7 @@ test('a traced UNet gives the bits of the eager one, in both formats, and surviv
     const sample = toFormat(noise, format);
     const text = randomNormal([2, 77, 128], { device, seed: 2 });
     const params = unet.stateDict();
-    const { graph, constants } = trace(
+    const { graph, constants } = recordGraph(
       (x) => unet.call(x['sample']!, 321, x['text']!).sample,
       { sample, text },
       params,

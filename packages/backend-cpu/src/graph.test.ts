@@ -1,0 +1,104 @@
+// Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
+
+import { optimize, passes, planGraph, Replay, runGraph, Scope } from '@darkroom/core';
+import type { Device, Graph, Pass } from '@darkroom/core';
+import { buildGraph, firstMismatch, graphArbitrary } from '@darkroom/core/testing';
+import type { RandomGraph } from '@darkroom/core/testing';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cpu } from './backend.ts';
+
+let device: Device;
+beforeAll(async () => {
+  device = await cpu({ threads: 1 });
+});
+afterAll(() => device[Symbol.dispose]());
+
+const numRuns = 400;
+
+function outputs(graph: Graph, given: RandomGraph): Record<string, ArrayLike<number>> {
+  const { inputs, params, constants } = given;
+  const out = runGraph(graph, inputs, { params, constants, device });
+  return Object.fromEntries(Object.entries(out).map(([name, t]) => [name, t.dataSync()]));
+}
+
+/** How often each pass did something over all programs drawn: a property of passes that never act says nothing. */
+function checkSameBits(list: readonly Pass[], casts: boolean): number {
+  let acted = 0;
+  fc.assert(
+    fc.property(graphArbitrary(fc, { casts }), (program) => {
+      using memory = new Scope();
+      memory.run(() => {
+        const given = buildGraph(program, device);
+        const changed = optimize(given.graph, list);
+        if (JSON.stringify(changed.nodes) !== JSON.stringify(given.graph.nodes)) acted++;
+        const [want, got] = [outputs(given.graph, given), outputs(changed, given)];
+        for (const name of Object.keys(want))
+          expect(firstMismatch(got[name]!, want[name]!, { atol: 0, rtol: 0 })).toBe(-1);
+      });
+    }),
+    { numRuns },
+  );
+  return acted;
+}
+
+test.each([...new Set(passes)].filter((p) => p.effect === 'exact').map((p) => [p.name, p] as const))(
+  '%s changes no bit, of narrow values neither',
+  (_, pass) => {
+    expect(checkSameBits([pass], true)).toBeGreaterThan(numRuns / 20);
+  },
+);
+
+test.each([...new Set(passes)].filter((p) => p.effect === 'rounding').map((p) => [p.name, p] as const))(
+  '%s changes no bit of float32 here',
+  (_, pass) => {
+    expect(checkSameBits([pass], false)).toBeGreaterThan(numRuns / 30);
+  },
+);
+
+test('all passes in their order change no bit of float32 here', () => {
+  expect(checkSameBits(passes, false)).toBeGreaterThan(numRuns / 2);
+});
+
+/** Two runs on one plan, the second on other inputs: nothing of a run may be left in the next. */
+function replayed(
+  graph: Graph,
+  given: RandomGraph,
+  suballocate: boolean,
+): Record<string, ArrayLike<number>>[] {
+  const { params, constants } = given;
+  const plan = planGraph(graph, { params, constants, device }, suballocate);
+  const weights = new Map([...params, ...constants]);
+  using replay = new Replay(plan, device);
+  replay.bind(weights);
+  return [other(given), given].map(({ inputs }) => {
+    for (const { name } of plan.inputs) replay.set(name, inputs[name]!);
+    replay.run();
+    return Object.fromEntries(
+      plan.outputs.map((port) => [port.name, replay.output(port, weights).dataSync()]),
+    );
+  });
+}
+
+const other = (given: RandomGraph): RandomGraph => ({
+  ...given,
+  inputs: { ...given.inputs, x: given.inputs['y']!, y: given.inputs['x']! },
+});
+
+test.each([true, false])('a plan gives the bits of running op by op (suballocate %s)', (suballocate) => {
+  const before = device.memory().live;
+  fc.assert(
+    fc.property(graphArbitrary(fc, { casts: true }), (program) => {
+      using memory = new Scope();
+      memory.run(() => {
+        const given = buildGraph(program, device);
+        const graph = optimize(given.graph);
+        const got = replayed(graph, given, suballocate);
+        for (const [i, want] of [other(given), given].entries())
+          expect(got[i]).toEqual(outputs(graph, { ...want, graph }));
+      });
+    }),
+    { numRuns },
+  );
+  expect(device.memory().live).toBe(before);
+});

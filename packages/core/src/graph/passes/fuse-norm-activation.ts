@@ -1,0 +1,32 @@
+// fuseNormActivation (rounding): silu into the group norm whose result it alone reads. The activation then sees the
+// normalised value before it is stored: in float32 the same but for how a kernel orders its last operations, in narrower
+// dtypes one rounding fewer.
+
+import { exprKey } from '../../expr.ts';
+import type { GroupNormOp } from '../../op.ts';
+import { activations } from '../../ops/pointwise.ts';
+import { asMap, replaced, rewriteNodes, usesOf, valuesOf } from './rewrite.ts';
+import type { Pass } from './rewrite.ts';
+
+const silu = exprKey(activations.silu(['in', 0]));
+
+export const fuseNormActivation: Pass = {
+  name: 'fuseNormActivation',
+  effect: 'rounding',
+  run(graph) {
+    const uses = usesOf(graph);
+    const values = valuesOf(graph);
+    return rewriteNodes(graph, (node, now) => {
+      const [id] = node.inputs;
+      const norm = id === undefined ? undefined : now.get(id);
+      const outer = asMap(node);
+      if (norm?.op.kind !== 'groupNorm' || norm.op.activation || uses.get(norm.id) !== 1 || !outer)
+        return { node };
+      if (exprKey(outer.expr) !== silu) return { node };
+      const op: GroupNormOp = { ...norm.op, activation: 'silu' };
+      const inputs = norm.inputs.map((i) => values.get(i)!);
+      const fused = replaced(node, op, inputs, norm.module);
+      return fused ? { node: fused, drop: [norm.id] } : { node };
+    });
+  },
+};

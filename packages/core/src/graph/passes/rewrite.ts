@@ -1,0 +1,102 @@
+// What the passes share: who reads a value, what a node would give after a change, and how pointwise nodes look as maps.
+// A rewrite that would change a dtype, shape or layout is not made: what reads the value must not notice.
+
+import type { Expr } from '../../expr.ts';
+import { children } from '../../expr.ts';
+import { elementCount } from '../../layout.ts';
+import type { KernelOp, MapOp, Op, Spec } from '../../op.ts';
+import { definitionOf } from '../../ops/table.ts';
+import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
+
+/** A step of optimisation. `effect` says what it may change in the numbers. */
+export interface Pass {
+  readonly name: string;
+  /** 'exact': bit for bit the same. 'rounding': values that were stored in between are not rounded to storage any more. */
+  readonly effect: 'exact' | 'rounding';
+  run(graph: Graph): Graph;
+}
+
+export const isView = (op: Op): boolean =>
+  op.kind === 'reshape' || op.kind === 'permute' || op.kind === 'expand' || op.kind === 'slice';
+
+export function specOf(v: ValueInfo): Spec {
+  return { dtype: v.dtype, layout: { shape: v.shape, strides: v.strides, offset: 0 } };
+}
+
+/** Every value of a graph by id. */
+export function valuesOf(graph: Graph): Map<ValueId, ValueInfo> {
+  const all = [...graph.inputs, ...graph.params, ...graph.constants, ...graph.nodes];
+  return new Map(all.map((v) => [v.id, v]));
+}
+
+/** How many times each value is read; being an output counts. */
+export function usesOf(graph: Graph): Map<ValueId, number> {
+  const uses = new Map<ValueId, number>();
+  const add = (id: ValueId): void => void uses.set(id, (uses.get(id) ?? 0) + 1);
+  for (const node of graph.nodes) node.inputs.forEach(add);
+  for (const { id } of graph.outputs) add(id);
+  return uses;
+}
+
+/** True iff `a` and `b` step through memory alike wherever a step is taken. */
+export function sameSpec(a: Spec, b: Spec): boolean {
+  const [x, y] = [a.layout, b.layout];
+  if (a.dtype !== b.dtype || x.shape.length !== y.shape.length) return false;
+  const empty = elementCount(x.shape) === 0;
+  return x.shape.every((d, i) => d === y.shape[i] && (empty || d === 1 || x.strides[i] === y.strides[i]));
+}
+
+/** `node` with another op and inputs; undefined when that would give a value of another dtype, shape or layout. */
+export function replaced(
+  node: GraphNode,
+  op: KernelOp,
+  inputs: readonly ValueInfo[],
+  module: string = node.module,
+): GraphNode | undefined {
+  if (!sameSpec(definitionOf(op).infer(op, inputs.map(specOf)), specOf(node))) return undefined;
+  return { ...node, op, inputs: inputs.map((v) => v.id), module };
+}
+
+/** The node as pointwise work: a map, or a copy of one whole tensor (a cast, a change of format). */
+export function asMap(node: GraphNode): MapOp | undefined {
+  const { op } = node;
+  if (op.kind === 'map') return op;
+  const whole =
+    op.kind === 'copy' &&
+    op.fill === undefined &&
+    op.starts.length === 1 &&
+    op.starts[0]!.every((s) => s === 0);
+  return whole ? { kind: 'map', expr: ['in', 0], dtype: op.dtype } : undefined;
+}
+
+/**
+ * Whether it holds a function that backends may have only in a slower, more exact kernel: joining one with others would
+ * move those others to that kernel too, and change their last bits.
+ */
+export function isRare(e: Expr): boolean {
+  if (typeof e === 'number') return false;
+  if (e[0] === 'log' || e[0] === 'sin' || e[0] === 'cos' || e[0] === 'pow' || e[0] === 'index') return true;
+  return children(e).some((kid) => isRare(kid));
+}
+
+/** Nodes of an expression tree, counting repeats: what a renderer without common subexpressions would write. */
+export function treeSize(e: Expr): number {
+  return children(e).reduce<number>((n, kid) => n + treeSize(kid), 1);
+}
+
+/** Rewrites nodes in order; `visit` sees the nodes before it as they are by then, and may drop some of those by id. */
+export function rewriteNodes(
+  graph: Graph,
+  visit: (
+    node: GraphNode,
+    at: ReadonlyMap<ValueId, GraphNode>,
+  ) => { node: GraphNode; drop?: Iterable<ValueId> },
+): Graph {
+  const now = new Map<ValueId, GraphNode>();
+  for (const before of graph.nodes) {
+    const { node, drop } = visit(before, now);
+    for (const id of drop ?? []) now.delete(id);
+    now.set(node.id, node);
+  }
+  return { ...graph, nodes: [...now.values()] };
+}

@@ -1,0 +1,137 @@
+// Plans on the NULL backend: which kernels run, where values lie, what a backend is asked to compile.
+
+import { expect, test, vi } from 'vitest';
+import { nullBackend } from '../backends/null.ts';
+import type { NullBackend } from '../backends/null.ts';
+import { Device } from '../device.ts';
+import { keep } from '../scope.ts';
+import { full } from '../ops/fill.ts';
+import { concat } from '../ops/copy.ts';
+import { linear } from '../ops/matmul.ts';
+import { groupNorm } from '../ops/norm.ts';
+import { add, mul, silu } from '../ops/pointwise.ts';
+import { Scope } from '../scope.ts';
+import type { Tensor } from '../tensor.ts';
+import { optimize } from './passes/index.ts';
+import { planGraph } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { printPlan, printSummary, summarizePlan } from './print-plan.ts';
+import { recordGraph } from './record.ts';
+import type { Recording } from './record.ts';
+import { Replay } from './replay.ts';
+
+type Inputs = Readonly<Record<string, Tensor>>;
+
+function body({ x, w }: Inputs): Tensor {
+  const y = silu(linear(x!, w!));
+  const normed = groupNorm(y.view([2, 8, 2, 2]), 4);
+  return add(concat([normed, normed], 1), 1);
+}
+
+function record(device: Device): Recording & { params: Map<string, Tensor>; x: Tensor } {
+  const params = new Map([['w', full([8, 8], 0, { device })]]);
+  const x = full([8, 8], 0, { device });
+  return {
+    ...recordGraph(({ x: input }) => body({ x: input!, w: params.get('w')! }), { x }, params),
+    params,
+    x,
+  };
+}
+
+const planOf = (r: Recording & { params: Map<string, Tensor> }, device: Device, fused = false): Plan =>
+  planGraph(fused ? optimize(r.graph) : r.graph, { device, params: r.params, constants: r.constants });
+
+/** Labels of what ran since `before`. */
+const ran = (backend: NullBackend, before: number): readonly string[] => backend.runs.slice(before);
+
+test('a plan prints its steps and places, and says what it saves', () => {
+  const device = new Device(nullBackend());
+  const recording = record(device);
+  const plan = planOf(recording, device, true);
+  expect(printPlan(plan)).toMatchInlineSnapshot(`
+    "f32[8,8]@0 = matmul/null(f32[8,8] i:x, f32[8,8] p:w)
+    f32[2,8,2,2]@512 = groupNorm/null(f32[2,8,2,2]@0)
+    f32[2,16,2,2]@0 = copy/null(f32[2,8,2,2]@512, f32[2,8,2,2]@512)
+    f32[2,16,2,2] output = map/null(f32[2,16,2,2]@0)"
+  `);
+  expect(printSummary(summarizePlan(plan, recording.graph, device.caps))).toMatchInlineSnapshot(
+    `"5 ops → 4 kernels; values 0.0 MiB → 0.0 MiB in 1 buffer"`,
+  );
+});
+
+/** On this backend norms decompose, and products want the second operand contiguous. */
+const picky = (): NullBackend =>
+  nullBackend({
+    choices: (op) =>
+      op.kind === 'groupNorm'
+        ? []
+        : [{ id: 'null', ...(op.kind === 'matmul' && { needs: [undefined, 'contiguous'] as const }) }],
+  });
+
+test.each([nullBackend, picky])(
+  'without passes it runs the kernels that eager runs, in order (%o)',
+  (make) => {
+    const backend = make();
+    const device = new Device(backend);
+    const recording = record(device);
+    const { params, x } = recording;
+    const start = backend.runs.length;
+    body({ x, w: params.get('w')! }).dispose();
+    const eager = ran(backend, start);
+    using replay = new Replay(planOf(recording, device), device);
+    replay.bind(params);
+    const before = backend.runs.length;
+    replay.run();
+    expect(ran(backend, before)).toEqual(eager);
+    expect(eager.length).toBe(make === picky ? 11 : 5);
+  },
+);
+
+test('a backend that compiles gets prepared steps once, and again when weights move', () => {
+  const run = vi.fn();
+  const dispose = vi.fn();
+  const compile = vi.fn(() => ({ run, [Symbol.dispose]: dispose }));
+  const backend = Object.assign(nullBackend(), { compile });
+  const device = new Device(backend);
+  const recording = record(device);
+  const plan = planOf(recording, device);
+  const replay = new Replay(plan, device);
+  replay.bind(recording.params);
+  const before = backend.runs.length;
+  replay.run();
+  replay.run();
+  expect([compile.mock.calls.length, run.mock.calls.length, backend.runs.length - before]).toEqual([1, 2, 0]);
+  replay.bind(recording.params);
+  expect([compile.mock.calls.length, dispose.mock.calls.length]).toEqual([2, 1]);
+  device.profile.enabled = true; // the profile is by kernel
+  replay.run();
+  expect(backend.runs.length - before).toBe(plan.steps.length);
+  replay[Symbol.dispose]();
+  expect(dispose).toHaveBeenCalledTimes(2);
+});
+
+test('a plan gives its memory back, also when it cannot have all of it', () => {
+  const backend = nullBackend({ maxBytes: 8000, poolBuffers: false });
+  const device = new Device(backend);
+  using memory = new Scope();
+  const recording = memory.run(() => record(device));
+  const before = backend.allocated;
+  const replay = new Replay(planOf(recording, device), device);
+  replay.bind(recording.params);
+  expect(backend.allocated).toBeGreaterThan(before);
+  replay[Symbol.dispose]();
+  expect(backend.allocated).toBe(before);
+  const hog = keep(full([1536], 0, { device }));
+  expect(() => new Replay(planOf(recording, device), device)).toThrow('null: ');
+  hog.dispose();
+  expect(backend.allocated).toBe(before);
+});
+
+test('missing weights and inputs are named', () => {
+  const device = new Device(nullBackend());
+  const recording = record(device);
+  using replay = new Replay(planOf(recording, device), device);
+  expect(() => replay.bind(new Map())).toThrow("replay: param 'w' is missing");
+  expect(() => replay.set('y', recording.x)).toThrow("replay: there is no input 'y'");
+  expect(() => replay.set('x', mul(recording.x, 2).view([64]))).toThrow('does not fit in [8,8]');
+});

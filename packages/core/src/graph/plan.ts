@@ -1,0 +1,177 @@
+// Plan: a graph for one device, as data. Views are gone, every step has its kernel's choice, every value its place.
+// Lowering runs the graph under a recorder that asks the device what dispatch would do, so a plan runs eager's kernels.
+
+import type { Choice } from '../backend.ts';
+import type { Device } from '../device.ts';
+import { resolveAbstract } from '../dispatch.ts';
+import type { DType } from '../dtype.ts';
+import { dtypes } from '../dtype.ts';
+import { invariant } from '../errors.ts';
+import { span } from '../layout.ts';
+import type { Layout } from '../layout.ts';
+import type { KernelOp } from '../op.ts';
+import { assign, copy } from '../ops/copy.ts';
+import { definitionOf } from '../ops/table.ts';
+import type { Recorder } from '../recorder.ts';
+import { withRecorder } from '../recorder.ts';
+import { Scope } from '../scope.ts';
+import { Tensor } from '../tensor.ts';
+import type { Graph, NamedValue } from './graph.ts';
+import { planMemory } from './plan-memory.ts';
+import type { Lifetime } from './plan-memory.ts';
+import { runGraph } from './run.ts';
+
+/** Part of a base: the layout's offset counts elements from the start of the base. */
+export interface PlanArg {
+  readonly base: number;
+  readonly dtype: DType;
+  readonly layout: Layout;
+}
+
+export interface PlanStep {
+  readonly op: KernelOp;
+  readonly choice: Choice;
+  /** Inputs, then the output. */
+  readonly args: readonly PlanArg[];
+}
+
+/** A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory. */
+export type PlanBase =
+  | { readonly kind: 'input' | 'param' | 'constant'; readonly name: string; readonly bytes: number }
+  | { readonly kind: 'output'; readonly bytes: number }
+  | { readonly kind: 'arena'; readonly bytes: number; readonly buffer: number; readonly offset: number };
+
+export interface PlanPort extends PlanArg {
+  readonly name: string;
+}
+
+export interface Plan {
+  readonly bases: readonly PlanBase[];
+  /** Bytes of the plan's own buffers: one arena, or several where a backend cannot divide buffers. */
+  readonly buffers: readonly number[];
+  readonly steps: readonly PlanStep[];
+  readonly inputs: readonly PlanPort[];
+  readonly outputs: readonly PlanPort[];
+  /** Bytes its values would take without sharing. */
+  readonly unsharedBytes: number;
+}
+
+/** Tensors by name. */
+export type Named = ReadonlyMap<string, Tensor>;
+
+class Lowering implements Recorder {
+  readonly steps: PlanStep[] = [];
+  readonly bases: ({ kind: 'input' | 'param' | 'constant'; name: string; bytes: number } | { kind: 'value'; bytes: number })[] = []; // prettier-ignore
+  readonly #device: Device;
+  readonly #baseOf = new Map<Tensor, number>();
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  bind(kind: 'input' | 'param' | 'constant', name: string, t: Tensor): void {
+    const bytes = (t.layout.offset + span(t.layout)) * dtypes[t.dtype].bytes;
+    this.#baseOf.set(t, this.bases.push({ kind, name, bytes }) - 1);
+  }
+
+  view(_: unknown, input: Tensor, output: Tensor): void {
+    const base = this.#baseOf.get(input);
+    invariant(base !== undefined, `lowering: ${input.toString()} comes from nowhere`);
+    this.#baseOf.set(output, base);
+  }
+
+  op(op: KernelOp, inputs: readonly Tensor[], output: Tensor): void {
+    const known = this.#baseOf.has(output);
+    const found = resolveAbstract(definitionOf(op), op, inputs, this.#device, known ? output : undefined);
+    if (found instanceof Tensor) {
+      if (found !== output) this.#become(output, found);
+      return;
+    }
+    if (!known) {
+      const bytes = span(output.layout) * dtypes[output.dtype].bytes;
+      this.#baseOf.set(output, this.bases.push({ kind: 'value', bytes }) - 1);
+    }
+    this.steps.push({ op, choice: found, args: [...inputs, output].map((t) => this.argOf(t)) });
+  }
+
+  /** `output` is what simpler ops gave in `found`; in the layout that the op promised. */
+  #become(output: Tensor, found: Tensor): void {
+    const [a, b] = [found.layout, output.layout];
+    if (a.offset === 0 && a.strides.every((s, i) => s === b.strides[i])) this.view(undefined, found, output);
+    else {
+      const bytes = span(b) * dtypes[output.dtype].bytes;
+      this.#baseOf.set(output, this.bases.push({ kind: 'value', bytes }) - 1);
+      assign(found, output);
+    }
+  }
+
+  argOf(t: Tensor): PlanArg {
+    const base = this.#baseOf.get(t);
+    invariant(base !== undefined, `lowering: ${t.toString()} comes from nowhere`);
+    return { base, dtype: t.dtype, layout: t.layout };
+  }
+}
+
+/**
+ * Plans `graph` for a device, on weights of the layouts that `params` and `constants` have; nothing is computed.
+ * `suballocate`: one arena instead of several buffers; default: as the device needs it.
+ */
+export function planGraph(
+  graph: Graph,
+  bindings: { readonly device: Device; readonly params: Named; readonly constants: Named },
+  suballocate: boolean = bindings.device.caps.suballocate,
+): Plan {
+  const { device, params, constants } = bindings;
+  const lowering = new Lowering(device);
+  using memory = new Scope();
+  return memory.run(() => {
+    const layout = ({ shape, strides }: NamedValue): Layout => ({ shape, strides, offset: 0 });
+    const inputs = Object.fromEntries(
+      graph.inputs.map((v) => [v.name, new Tensor(v.dtype, layout(v), undefined, device)]),
+    );
+    for (const v of graph.inputs) lowering.bind('input', v.name, inputs[v.name]!);
+    for (const v of graph.params) if (params.has(v.name)) lowering.bind('param', v.name, params.get(v.name)!);
+    for (const v of graph.constants)
+      if (constants.has(v.name)) lowering.bind('constant', v.name, constants.get(v.name)!);
+    const ports = graph.inputs.map((v) => ({ name: v.name, ...lowering.argOf(inputs[v.name]!) }));
+    const outputs = withRecorder(lowering, () =>
+      Object.entries(runGraph(graph, inputs, { params, constants, device })).map(([name, t]) => {
+        // Results start where their memory does: backends copy from aligned places.
+        const { base, dtype, layout: seen } = lowering.argOf(t.layout.offset === 0 ? t : copy(t));
+        return { name, base, dtype, layout: seen };
+      }),
+    );
+    return place(lowering, ports, outputs, suballocate);
+  });
+}
+
+/** Gives every value its place. */
+function place(lowering: Lowering, inputs: PlanPort[], outputs: PlanPort[], suballocate: boolean): Plan {
+  const { steps, bases } = lowering;
+  const ends = new Set(outputs.map((o) => o.base));
+  const lives = new Map<number, { bytes: number; first: number; last: number }>();
+  for (const [at, step] of steps.entries()) {
+    for (const { base } of step.args) {
+      const info = bases[base]!;
+      if (info.kind !== 'value' || ends.has(base)) continue;
+      const life = lives.get(base);
+      if (life) life.last = at;
+      else lives.set(base, { bytes: info.bytes, first: at, last: at });
+    }
+  }
+  const values: Lifetime[] = [...lives.values()];
+  const memory = planMemory(values, { suballocate });
+  const places = new Map([...lives.keys()].map((base, i) => [base, memory.places[i]!]));
+  return {
+    bases: bases.map((b, i): PlanBase => {
+      if (b.kind !== 'value') return b;
+      const at = places.get(i);
+      return at ? { kind: 'arena', bytes: b.bytes, ...at } : { kind: 'output', bytes: b.bytes };
+    }),
+    buffers: memory.buffers,
+    steps,
+    inputs,
+    outputs,
+    unsharedBytes: values.reduce((n, v) => n + v.bytes, 0),
+  };
+}

@@ -1,0 +1,141 @@
+// Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held as long as it
+// lives. One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
+
+import type { CompiledSteps, PreparedStep, Slice } from '../backend.ts';
+import type { Device } from '../device.ts';
+import { kernelFor } from '../dispatch.ts';
+import { dtypes, encode } from '../dtype.ts';
+import { ArgumentError, invariant } from '../errors.ts';
+import { elementCount, span } from '../layout.ts';
+import { opKey, opScalars } from '../op.ts';
+import { assign } from '../ops/copy.ts';
+import { keep } from '../scope.ts';
+import { Storage } from '../storage.ts';
+import { Tensor } from '../tensor.ts';
+import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan.ts';
+
+export class Replay {
+  readonly plan: Plan;
+  readonly #device: Device;
+  /** By base: what the plan owns; weights come and go. */
+  readonly #own = new Map<number, Storage>();
+  readonly #arena: readonly Storage[];
+  readonly #slots: ReadonlyMap<string, Tensor>;
+  readonly #kernels: readonly PreparedStep['kernel'][];
+  #steps: readonly PreparedStep[] = [];
+  #compiled: CompiledSteps | undefined;
+
+  /** Allocates the plan's memory and prepares its kernels; bind() must follow. */
+  constructor(plan: Plan, device: Device) {
+    this.plan = plan;
+    this.#device = device;
+    const allocated: Storage[] = [];
+    const storage = (bytes: number): Storage => {
+      const made = new Storage(device, bytes, device.allocate(bytes));
+      allocated.push(made);
+      return made;
+    };
+    try {
+      this.#arena = plan.buffers.map(storage);
+      for (const [i, base] of plan.bases.entries())
+        if (base.kind === 'input' || base.kind === 'output') this.#own.set(i, storage(base.bytes));
+      this.#kernels = kernelsOf(plan, device);
+    } catch (error) {
+      for (const s of allocated) s.release();
+      throw error;
+    }
+    const slot = ({ base, dtype, layout }: PlanPort): Tensor =>
+      keep(new Tensor(dtype, layout, this.#own.get(base)!.retain()));
+    this.#slots = new Map(plan.inputs.map((port) => [port.name, slot(port)]));
+  }
+
+  /** Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind. */
+  bind(weights: Named): void {
+    this.#compiled?.[Symbol.dispose]();
+    this.#compiled = undefined;
+    const buffers = this.plan.bases.map((base, i) => {
+      if (base.kind === 'arena') {
+        return { buffer: this.#arena[base.buffer]!.buffer, offset: base.offset };
+      }
+      const own = this.#own.get(i);
+      if (own) return { buffer: own.buffer, offset: 0 };
+      invariant('name' in base, `replay: base ${i} has no memory`);
+      const weight = weights.get(base.name);
+      if (!weight) throw new ArgumentError(`replay: ${base.kind} '${base.name}' is missing`);
+      return { buffer: weight.storage('replay').buffer, offset: 0 };
+    });
+    this.#steps = this.plan.steps.map(({ op, args }, i) => ({
+      kernel: this.#kernels[i]!,
+      args: args.map((arg): Slice => {
+        const at = buffers[arg.base]!;
+        return { buffer: at.buffer, offset: at.offset + offsetBytes(arg), bytes: spanBytes(arg) };
+      }),
+      scalars: opScalars(op),
+    }));
+    this.#compiled = this.#device.backend.compile?.(this.#steps);
+  }
+
+  /** Puts a value into an input's slot: a tensor of the slot's shape and dtype, or its single number. */
+  set(name: string, value: Tensor | number): void {
+    const slot = this.#slots.get(name);
+    if (!slot) throw new ArgumentError(`replay: there is no input '${name}'`);
+    if (typeof value !== 'number') assign(value, slot);
+    else {
+      invariant(slot.elements === 1, `replay: input '${name}' takes ${slot.elements} numbers, not one`);
+      const bytes = encode([value], slot.dtype);
+      this.#device.backend.write({ ...wholeOf(slot.storage('replay')), bytes: bytes.length }, bytes);
+    }
+  }
+
+  /** Enqueues all steps on what the slots hold. */
+  run(): void {
+    const { backend, profile } = this.#device;
+    if (profile.enabled) {
+      for (const { kernel, args, scalars } of this.#steps) {
+        const start = performance.now();
+        backend.run(kernel, args, scalars);
+        profile.add(kernel.label, performance.now() - start);
+      }
+    } else if (this.#compiled) this.#compiled.run();
+    else for (const { kernel, args, scalars } of this.#steps) backend.run(kernel, args, scalars);
+  }
+
+  /** An output of the last run as a tensor of its own; outputs are weights or inputs where the graph says so. */
+  output(port: PlanPort, weights: Named): Tensor {
+    const base = this.plan.bases[port.base]!;
+    const source =
+      this.#own.get(port.base) ?? ('name' in base ? weights.get(base.name)?.storage('replay') : undefined);
+    invariant(source, `replay: output '${port.name}' has no memory`);
+    const bytes = spanBytes(port);
+    const storage = new Storage(this.#device, bytes, this.#device.allocate(bytes));
+    if (bytes > 0)
+      this.#device.backend.copy(wholeOf(storage), { ...wholeOf(source), offset: offsetBytes(port), bytes });
+    return new Tensor(port.dtype, { ...port.layout, offset: 0 }, storage);
+  }
+
+  /** Frees the plan's memory. */
+  [Symbol.dispose](): void {
+    this.#compiled?.[Symbol.dispose]();
+    for (const slot of this.#slots.values()) slot.dispose();
+    for (const storage of [...this.#own.values(), ...this.#arena]) storage.release();
+    this.#own.clear();
+    this.#steps = [];
+  }
+}
+
+const offsetBytes = ({ dtype, layout }: PlanArg): number => layout.offset * dtypes[dtype].bytes;
+const spanBytes = ({ dtype, layout }: PlanArg): number =>
+  elementCount(layout.shape) === 0 ? 0 : span(layout) * dtypes[dtype].bytes;
+const wholeOf = (s: Storage): Slice => ({ buffer: s.buffer, offset: 0, bytes: s.bytes });
+
+/** One kernel for all steps that are alike. */
+function kernelsOf(plan: Plan, device: Device): PreparedStep['kernel'][] {
+  const made = new Map<string, PreparedStep['kernel']>();
+  const specKey = ({ dtype, layout }: PlanArg): string => `${dtype} ${layout.shape}|${layout.strides}`;
+  return plan.steps.map(({ op, choice, args }: PlanStep) => {
+    const key = `${opKey(op)};${JSON.stringify(choice)};${args.map(specKey).join(';')}`;
+    let kernel = made.get(key);
+    if (!kernel) made.set(key, (kernel = kernelFor(op, args, choice, device)));
+    return kernel;
+  });
+}
