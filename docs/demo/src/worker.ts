@@ -32,6 +32,7 @@ async function answer(request: Exclude<Request, { type: 'stop' }>): Promise<void
 
 async function generate({ prompt, seed, steps, guidance }: Order): Promise<void> {
   if (!pipe || running) throw new Error(pipe ? 'a picture is already on its way' : 'no model is loaded');
+  const drawing = pipe;
   const stop = (running = new AbortController());
   const start = performance.now();
   let total = 0;
@@ -48,9 +49,9 @@ async function generate({ prompt, seed, steps, guidance }: Order): Promise<void>
       numInferenceSteps: steps,
       guidanceScale: guidance,
       signal: stop.signal,
-      callbackOnStepEnd: async (p, step, _timestep, { latents }) => {
+      callbackOnStepEnd: async (_, step, _timestep, { latents }) => {
         // The last one is about to come as the final picture.
-        if (step + 1 < total) show(await preview(p, latents));
+        if (step + 1 < total) show(await preview(drawing, latents));
       },
     });
     const picture = toPicture(images[0]!);
