@@ -13,7 +13,6 @@ import type {
   KernelOp,
   Queue,
   Slice,
-  TuneStore,
 } from '@darkroom/core';
 import { factoryOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
