@@ -6,7 +6,7 @@ import { formatShape } from '../errors.ts';
 import { isRecording } from '../recorder.ts';
 import { debug } from '../debug.ts';
 import { full } from '../ops/fill.ts';
-import { Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue } from './graph.ts';
 import { optimize } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';

@@ -17,7 +17,7 @@ import { concat } from '../ops/copy.ts';
 import { map } from '../ops/map.ts';
 import { add, silu } from '../ops/pointwise.ts';
 import { keep } from '../scope.ts';
-import { Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import { recordGraph } from './record.ts';
 import { loadTraced, parseTraced, trace } from './traced.ts';
 import type { TracedModule } from './traced.ts';
@@ -198,7 +198,7 @@ describe('files', () => {
     await traced.add([zeros(3, 8), 1]);
     return traced.serialize();
   }
-  const about = (): { name: string; config: object; device: Device; stateDict: () => Map<string, Tensor> } => ({
+  const about = (): { name: string; config: Record<string, unknown>; device: Device; stateDict: () => Map<string, Tensor> } => ({
     name: 'net', config: net.config, device, stateDict: () => net.stateDict(),
   }); // prettier-ignore
 
