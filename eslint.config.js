@@ -12,7 +12,7 @@ export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', 'packages/*/lab/**', 'dist-gpu/**'] },
   ...tseslint.configs.recommended,
   {
-    files: ['packages/*/src/**/*.ts'],
+    files: ['packages/*/src/**/*.ts', 'packages/*/examples/**/*.ts'],
     languageOptions: {
       parserOptions: { tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' },
     },

@@ -39,6 +39,8 @@ export { printGraph } from './graph/print.ts';
 export { runGraph } from './graph/run.ts';
 export { recordGraph } from './graph/record.ts';
 export type { Recording } from './graph/record.ts';
+export { loadTraced, parseTraced, trace, TracedModule } from './graph/traced.ts';
+export type { LoadTracedOptions, Traceable, TraceOptions } from './graph/traced.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';
 export { memorySource } from './io/source.ts';
 export type { ByteSource } from './io/source.ts';

@@ -41,6 +41,8 @@ export { StableDiffusionImg2ImgPipeline } from './pipelines/stable-diffusion-img
 export type { StableDiffusionImg2ImgOptions } from './pipelines/stable-diffusion-img2img.ts';
 export { StableDiffusionInpaintPipeline } from './pipelines/stable-diffusion-inpaint.ts';
 export type { InpaintTensors, StableDiffusionInpaintOptions } from './pipelines/stable-diffusion-inpaint.ts';
+export { unetInputs } from './pipelines/unet-inputs.ts';
+export type { UNetCall } from './pipelines/unet-inputs.ts';
 export { StableDiffusionXLPipeline } from './pipelines/stable-diffusion-xl.ts';
 export type {
   StableDiffusionXLComponents, StableDiffusionXLOptions, XLTensors,

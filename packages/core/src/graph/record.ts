@@ -7,12 +7,12 @@ import type { CopyOp, KernelOp, Op, ViewOp } from '../op.ts';
 import { opSchemaVersion } from '../op.ts';
 import { withRecorder } from '../recorder.ts';
 import type { Recorder } from '../recorder.ts';
-import { Scope } from '../scope.ts';
+import { keep, Scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import { layoutOf } from '../layout.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 
-/** A recorded function, and the tensors its constants stand for. */
+/** A recorded function, and the tensors its constants stand for: handles of their own, for the caller to dispose. */
 export interface Recording {
   readonly graph: Graph;
   readonly constants: ReadonlyMap<string, Tensor>;
@@ -68,7 +68,8 @@ class GraphRecorder implements Recorder {
       const name = `constant.${this.constants.length}`;
       log.warn(`trace: ${t.toString()} is neither an input nor a parameter; captured as ${name}`);
       this.constants.push({ name, ...value });
-      this.captured.set(name, t);
+      // A handle of its own: a tensor made inside the traced function is freed when that returns.
+      this.captured.set(name, keep(t.alias()));
     }
     return value.id;
   }

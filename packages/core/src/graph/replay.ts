@@ -1,7 +1,7 @@
 // Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held as long as it
 // lives. One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
 
-import type { CompiledSteps, PreparedStep, Slice } from '../backend.ts';
+import type { Buffer, CompiledSteps, PreparedStep, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
 import { kernelFor } from '../dispatch.ts';
 import { dtypes, encode } from '../dtype.ts';
@@ -22,6 +22,8 @@ export class Replay {
   readonly #arena: readonly Storage[];
   readonly #slots: ReadonlyMap<string, Tensor>;
   readonly #kernels: readonly PreparedStep['kernel'][];
+  /** Where each base of the plan lies. */
+  #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
   #steps: readonly PreparedStep[] = [];
   #compiled: CompiledSteps | undefined;
 
@@ -53,7 +55,7 @@ export class Replay {
   bind(weights: Named): void {
     this.#compiled?.[Symbol.dispose]();
     this.#compiled = undefined;
-    const buffers = this.plan.bases.map((base, i) => {
+    this.#bases = this.plan.bases.map((base, i) => {
       if (base.kind === 'arena') {
         return { buffer: this.#arena[base.buffer]!.buffer, offset: base.offset };
       }
@@ -67,7 +69,7 @@ export class Replay {
     this.#steps = this.plan.steps.map(({ op, args }, i) => ({
       kernel: this.#kernels[i]!,
       args: args.map((arg): Slice => {
-        const at = buffers[arg.base]!;
+        const at = this.#bases[arg.base]!;
         return { buffer: at.buffer, offset: at.offset + offsetBytes(arg), bytes: spanBytes(arg) };
       }),
       scalars: opScalars(op),
@@ -100,16 +102,13 @@ export class Replay {
     else for (const { kernel, args, scalars } of this.#steps) backend.run(kernel, args, scalars);
   }
 
-  /** An output of the last run as a tensor of its own; outputs are weights or inputs where the graph says so. */
-  output(port: PlanPort, weights: Named): Tensor {
-    const base = this.plan.bases[port.base]!;
-    const source =
-      this.#own.get(port.base) ?? ('name' in base ? weights.get(base.name)?.storage('replay') : undefined);
-    invariant(source, `replay: output '${port.name}' has no memory`);
+  /** An output of the last run as a tensor of its own. */
+  output(port: PlanPort): Tensor {
+    const { buffer, offset } = this.#bases[port.base]!;
     const bytes = spanBytes(port);
     const storage = new Storage(this.#device, bytes, this.#device.allocate(bytes));
-    if (bytes > 0)
-      this.#device.backend.copy(wholeOf(storage), { ...wholeOf(source), offset: offsetBytes(port), bytes });
+    const source = { buffer, offset: offset + offsetBytes(port), bytes };
+    if (bytes > 0) this.#device.backend.copy(wholeOf(storage), source);
     return new Tensor(port.dtype, { ...port.layout, offset: 0 }, storage);
   }
 
@@ -119,6 +118,7 @@ export class Replay {
     for (const slot of this.#slots.values()) slot.dispose();
     for (const storage of [...this.#own.values(), ...this.#arena]) storage.release();
     this.#own.clear();
+    this.#bases = [];
     this.#steps = [];
   }
 }

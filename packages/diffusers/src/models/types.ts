@@ -13,6 +13,8 @@ interface ModelLike {
   readonly config: ConfigRecord;
   readonly device: Device | undefined;
   readonly dtype: DType;
+  /** Weights by name: what a trace refers to. */
+  stateDict?(): ReadonlyMap<string, Tensor>;
   to(options: ToOptions): Promise<unknown>;
   dispose(): void;
 }

@@ -1,0 +1,131 @@
+// One traced call of a module: its graph for given shapes, and on a device its plan, replayed at every call. Weights may
+// be replaced between calls (loaded, converted, offloaded): what became of them is looked at before each run.
+
+import type { Device } from '../device.ts';
+import { formatShape } from '../errors.ts';
+import { isRecording } from '../recorder.ts';
+import { debug } from '../debug.ts';
+import { full } from '../ops/fill.ts';
+import type { Tensor } from '../tensor.ts';
+import type { Graph, NamedValue } from './graph.ts';
+import { optimize } from './passes/index.ts';
+import type { Pass } from './passes/index.ts';
+import { planGraph } from './plan.ts';
+import type { Named, Plan } from './plan.ts';
+import { summarizePlan } from './print-plan.ts';
+import type { PlanSummary } from './print-plan.ts';
+import { Replay } from './replay.ts';
+import { runGraph } from './run.ts';
+import { describeCall, putBack } from './signature.ts';
+import type { Taken, Template } from './signature.ts';
+
+export class TracedCall {
+  readonly args: Template;
+  readonly result: Template;
+  /** As recorded, before passes. */
+  readonly recorded: Graph;
+  readonly graph: Graph;
+  readonly constants: Named;
+  readonly #shape: string;
+  readonly #inputs: ReadonlyMap<string, NamedValue>;
+  #replay: Replay | undefined;
+  #bound: readonly Tensor[] = [];
+  #layouts = '';
+
+  constructor(
+    call: {
+      readonly args: Template;
+      readonly result: Template;
+      readonly graph: Graph;
+      readonly constants: Named;
+    },
+    passes: readonly Pass[],
+  ) {
+    this.args = call.args;
+    this.result = call.result;
+    this.recorded = call.graph;
+    this.graph = optimize(call.graph, passes);
+    this.constants = call.constants;
+    this.#shape = JSON.stringify(call.args);
+    this.#inputs = new Map(call.graph.inputs.map((v) => [v.name, v]));
+  }
+
+  /** Whether this is the trace of such a call: same options, same dtypes and shapes; a number is any one element. */
+  fits(taken: Taken): boolean {
+    for (const [name, value] of taken.tensors) {
+      const input = this.#inputs.get(name);
+      if (!input) return false;
+      if (typeof value === 'number') {
+        if (input.shape.some((d) => d !== 1)) return false;
+      } else if (value.dtype !== input.dtype || formatShape(value.shape) !== formatShape(input.shape))
+        return false;
+    }
+    return JSON.stringify(taken.template) === this.#shape;
+  }
+
+  describe(): string {
+    return `(${describeCall(this.args, (name) => typeOf(this.#inputs.get(name)!))})`;
+  }
+
+  /** Plans for the weights as they are now, unless that is done. */
+  prepare(device: Device, weights: () => Named): Replay {
+    if (this.#replay && this.#bound.every((w) => !w.isDisposed)) return this.#replay;
+    const params = weights();
+    const used = this.graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
+    const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');
+    let replay = this.#replay;
+    this.#replay = undefined; // whatever fails below, what ran before is not run again
+    if (replay && layouts !== this.#layouts) {
+      replay[Symbol.dispose]();
+      replay = undefined;
+    }
+    replay ??= new Replay(planGraph(this.graph, { device, params, constants: this.constants }), device);
+    try {
+      replay.bind(new Map([...params, ...this.constants]));
+    } catch (error) {
+      replay[Symbol.dispose]();
+      throw error;
+    }
+    this.#replay = replay;
+    this.#layouts = layouts;
+    this.#bound = used;
+    return replay;
+  }
+
+  /** The result for given tensors; a new trace records the ops, debug.checkFinite runs them one by one. */
+  run(taken: Taken, device: Device | undefined, weights: () => Named): unknown {
+    if (isRecording() || debug.checkFinite || !device) return this.#interpret(taken, device, weights());
+    const replay = this.prepare(device, weights);
+    for (const [name, value] of taken.tensors) replay.set(name, value);
+    replay.run();
+    return putBack(this.result, new Map(replay.plan.outputs.map((port) => [port.name, replay.output(port)])));
+  }
+
+  #interpret(taken: Taken, device: Device | undefined, params: Named): unknown {
+    const inputs: Record<string, Tensor> = {};
+    for (const [name, value] of taken.tensors) {
+      const { shape, dtype } = this.#inputs.get(name)!;
+      inputs[name] = typeof value === 'number' ? full(shape, value, { device, dtype }) : value;
+    }
+    const bindings = { params, constants: this.constants, device: device! };
+    return putBack(this.result, new Map(Object.entries(runGraph(this.graph, inputs, bindings))));
+  }
+
+  /** The plan of the last run. */
+  get plan(): Plan | undefined {
+    return this.#replay?.plan;
+  }
+  summary(device: Device): PlanSummary | undefined {
+    return this.plan && summarizePlan(this.plan, this.recorded, device.caps);
+  }
+
+  /** Frees the plan's memory and the constants; not the weights. */
+  dispose(): void {
+    this.#replay?.[Symbol.dispose]();
+    this.#replay = undefined;
+    for (const constant of this.constants.values()) constant.dispose();
+  }
+}
+
+export const typeOf = (v: { readonly dtype: string; readonly shape: readonly number[] } | number): string =>
+  typeof v === 'number' ? String(v) : `${v.dtype}${formatShape(v.shape)}`;

@@ -1,0 +1,287 @@
+// trace(): a module recorded, optimised and planned, that is called as the module was. save() writes it as a file,
+// loadTraced() reads it in another process, on another backend, onto weights of the same names.
+
+import { tensorFromBytes } from '../create.ts';
+import type { ToOptions } from '../create.ts';
+import type { Device } from '../device.ts';
+import { encode } from '../dtype.ts';
+import type { DType } from '../dtype.ts';
+import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
+import { keep } from '../scope.ts';
+import { Tensor } from '../tensor.ts';
+import { passes as allPasses } from './passes/index.ts';
+import type { Pass } from './passes/index.ts';
+import type { Named, Plan } from './plan.ts';
+import { printSummary } from './print-plan.ts';
+import { recordGraph } from './record.ts';
+import { describeCall, putBack, takeCall, takeResult } from './signature.ts';
+import type { Template } from './signature.ts';
+import { parseTraces, serializeTraces } from './trace-file.ts';
+import type { SavedConstant } from './trace-file.ts';
+import { TracedCall, typeOf } from './traced-call.ts';
+
+/** What can be traced: a Module, or an object that calls one. */
+export interface Traceable<Args extends readonly unknown[], Out> {
+  call(...args: Args): Out;
+  /** Its weights by name. Without it every tensor it reads would be a constant, which is refused. */
+  stateDict?(): Named;
+  readonly name?: string;
+  readonly device?: Device | undefined;
+  readonly dtype?: DType;
+  readonly config?: Readonly<Record<string, unknown>>;
+  dispose?(): void;
+}
+
+export interface TraceOptions {
+  /** Default: all. [] replays exactly the kernels that the module runs. */
+  readonly passes?: readonly Pass[];
+}
+
+/** Where a traced module's weights are, and what becomes of them. */
+interface Weights {
+  current(): Named;
+  dispose(): void;
+}
+
+export class TracedModule<Args extends readonly unknown[], Out> {
+  readonly name: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly device: Device | undefined;
+  readonly dtype: DType;
+  readonly #weights: Weights;
+  readonly #source: Traceable<Args, Out> | undefined;
+  readonly #passes: readonly Pass[];
+  readonly #calls: TracedCall[] = [];
+
+  /** For trace() and loadTraced(). */
+  constructor(
+    about: {
+      name: string;
+      config: Readonly<Record<string, unknown>>;
+      device: Device | undefined;
+      dtype: DType;
+    },
+    weights: Weights,
+    source: Traceable<Args, Out> | undefined,
+    passes: readonly Pass[],
+  ) {
+    this.name = about.name;
+    this.config = about.config;
+    this.device = about.device;
+    this.dtype = about.dtype;
+    this.#weights = weights;
+    this.#source = source;
+    this.#passes = passes;
+  }
+
+  /** The result for arguments of a traced shape and dtype, in memory of its own. @throws ShapeError listing what was traced. */
+  call(...args: Args): Out {
+    const taken = takeCall(args);
+    const traced = this.#calls.find((c) => c.fits(taken));
+    if (!traced) {
+      const given = describeCall(taken.template, (name) => typeOf(taken.tensors.get(name)!));
+      throw new ShapeError(
+        `${this.name || 'traced module'}: was traced for ${this.#calls.map((c) => c.describe()).join(' and ')}, got (${given})`,
+      );
+    }
+    return traced.run(taken, this.device, () => this.#weights.current()) as Out;
+  }
+
+  /** Traces another call of the same module: other shapes, other options. @throws ArgumentError when it came from a file. */
+  async add(sample: Args): Promise<void> {
+    if (!this.#source)
+      throw new ArgumentError(`${this.name}: was loaded from a file; trace the module to add other shapes`);
+    const call = record(this.#source, sample, this.#passes);
+    this.#calls.push(call);
+    await this.#ready(call);
+  }
+
+  /** For loadTraced(): a call that was recorded elsewhere. */
+  async adopt(call: TracedCall): Promise<void> {
+    this.#calls.push(call);
+    await this.#ready(call);
+  }
+
+  /** Plans and compiles ahead of the first call, where there is a device to do it for. */
+  async #ready(call: TracedCall): Promise<void> {
+    if (!this.device) return;
+    call.prepare(this.device, () => this.#weights.current());
+    await this.device.backend.ready?.();
+  }
+
+  /** The weights, by name. */
+  stateDict(): Named {
+    return this.#weights.current();
+  }
+
+  /** The plan of each traced call that was prepared, in the order of tracing. */
+  get plans(): readonly Plan[] {
+    return this.#calls.map((c) => c.plan).filter((p) => p !== undefined);
+  }
+
+  /** What each trace saves, a line a call. */
+  summary(): string {
+    return this.#calls
+      .map((call) => {
+        const saved = this.device && call.summary(this.device);
+        return `${call.describe()}: ${saved ? printSummary(saved) : 'recorded, not planned: there is no device'}`;
+      })
+      .join('\n');
+  }
+
+  /** The file's text: graphs and constants, without weights. */
+  async serialize(): Promise<string> {
+    const traces = await Promise.all(
+      this.#calls.map(async ({ args, result, recorded: graph, constants }) => ({
+        args,
+        result,
+        graph,
+        constants: await savedConstants(constants),
+      })),
+    );
+    const { name, config, dtype } = this;
+    return serializeTraces({ name, config, dtype, traces });
+  }
+
+  /** Writes the file, whole or not at all; needs Node. */
+  async save(path: string): Promise<void> {
+    const { writeText } = await import('../node/text-files.ts');
+    await writeText(path, await this.serialize());
+  }
+
+  /** Refused: a plan is made for one device, dtype and format. */
+  async to(options: ToOptions): Promise<never> {
+    const asked = Object.keys(options).join(', ') || 'nothing';
+    throw new ArgumentError(
+      `${this.name || 'traced module'}: a traced module cannot be moved or converted (to() asked for ${asked}); ` +
+        'call to() on the module first, then trace it again',
+    );
+  }
+
+  /** Frees plans and weights: a traced module takes over the module, or the params, that it was made from. */
+  dispose(): void {
+    for (const call of this.#calls) call.dispose();
+    this.#calls.length = 0;
+    this.#weights.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * Records `module` called with arguments like `sample` (tensors of these shapes and dtypes; their values are not read),
+ * optimises the graph and plans it for the module's device. Tensors, and numbers that are arguments of their own, are inputs;
+ * everything else in the arguments is part of the trace. The result takes over the module: disposing it frees the weights.
+ */
+export async function trace<Args extends readonly unknown[], Out>(
+  module: Traceable<Args, Out>,
+  sample: NoInfer<Args>,
+  options: TraceOptions = {},
+): Promise<TracedModule<Args, Out>> {
+  const { name = '', config = {}, device, dtype = 'float32' } = module;
+  if (!module.stateDict)
+    throw new ArgumentError(`trace: ${name || 'the module'} has no stateDict() that names its weights`);
+  const weights = { current: () => module.stateDict!(), dispose: () => module.dispose?.() };
+  const traced = new TracedModule<Args, Out>(
+    { name, config, device, dtype },
+    weights,
+    module,
+    options.passes ?? allPasses,
+  );
+  await traced.add(sample);
+  return traced;
+}
+
+function record<Args extends readonly unknown[], Out>(
+  module: Traceable<Args, Out>,
+  sample: Args,
+  passes: readonly Pass[],
+): TracedCall {
+  const { template: args, tensors } = takeCall(sample);
+  const inputs = Object.fromEntries(
+    [...tensors].map(([name, t]) => [
+      name,
+      typeof t === 'number' ? Tensor.abstract('float32', [1], module.device) : t,
+    ]),
+  );
+  let result: Template = null;
+  const { graph, constants } = recordGraph(
+    (named) => {
+      const out = module.call(...(putBack(args, new Map(Object.entries(named))) as Args));
+      const taken = takeResult(out);
+      result = taken.template;
+      return Object.fromEntries(taken.tensors);
+    },
+    inputs,
+    module.stateDict!(),
+  );
+  return new TracedCall({ args, result, graph, constants }, passes);
+}
+
+async function savedConstants(constants: Named): Promise<Map<string, SavedConstant>> {
+  const saved = new Map<string, SavedConstant>();
+  for (const [name, t] of constants)
+    saved.set(name, { dtype: t.dtype, shape: t.shape, bytes: encode(await t.data(), t.dtype) });
+  return saved;
+}
+
+export interface LoadTracedOptions extends TraceOptions {
+  readonly device: Device;
+  /** Weights by name, on `device`; the traced module takes them over. */
+  readonly params: Named;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a file does not say what type its module's call had
+type AnyArgs = any[];
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+type AnyOut = any;
+
+/** Reads a file that save() wrote; needs Node. @throws FormatError for a damaged file or params that do not fit. */
+export async function loadTraced<Args extends readonly unknown[] = AnyArgs, Out = AnyOut>(
+  path: string,
+  options: LoadTracedOptions,
+): Promise<TracedModule<Args, Out>> {
+  const { readText } = await import('../node/text-files.ts');
+  return parseTraced<Args, Out>(await readText(path), path, options);
+}
+
+/** As loadTraced, from the file's text; `source` names it in messages. */
+export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out = AnyOut>(
+  text: string,
+  source: string,
+  options: LoadTracedOptions,
+): Promise<TracedModule<Args, Out>> {
+  const { device, params, passes = allPasses } = options;
+  const saved = parseTraces(text, source);
+  for (const [name, p] of params) {
+    if (p.deviceOrNone !== device)
+      throw new ArgumentError(
+        `${source}: param '${name}' is on ${p.deviceOrNone?.name ?? 'no device'}, not on ${device.name}`,
+      );
+  }
+  const weights = {
+    current: () => params,
+    dispose: () => {
+      for (const p of params.values()) p.dispose();
+    },
+  };
+  const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, passes);
+  try {
+    for (const { constants, ...call } of saved.traces)
+      await traced.adopt(new TracedCall({ ...call, constants: onDevice(constants, device) }, passes));
+  } catch (error) {
+    if (error instanceof DarkroomError) error.message = `${source}: ${error.message}`;
+    throw error;
+  }
+  return traced;
+}
+
+function onDevice(constants: ReadonlyMap<string, SavedConstant>, device: Device): Map<string, Tensor> {
+  return new Map(
+    [...constants].map(([name, { bytes, shape, dtype }]) => [
+      name,
+      keep(tensorFromBytes(bytes, shape, dtype, device)),
+    ]),
+  );
+}

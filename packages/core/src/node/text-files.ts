@@ -1,0 +1,21 @@
+// Text files, for what is saved and loaded by path in Node. A page passes the text itself.
+
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { FormatError } from '../errors.ts';
+
+/** @throws FormatError naming the path when there is no such file. */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new FormatError(
+      `${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`,
+    );
+  }
+}
+
+/** Writes the file whole or not at all. */
+export async function writeText(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.partial`, text);
+  await rename(`${path}.partial`, path);
+}

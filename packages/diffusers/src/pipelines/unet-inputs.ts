@@ -1,0 +1,57 @@
+// What a pipeline will call its UNet with, as shapes: the sample inputs of a trace.
+
+import { ArgumentError, Tensor } from '@darkroom/core';
+import type { UNetLike } from '../models/types.ts';
+import type { UNetOptions } from '../models/unet2d-condition.ts';
+import type { Pipeline } from './pipeline.ts';
+
+export interface UNetCall {
+  /** Pixels; default: what the model was trained on. */
+  readonly width?: number | undefined;
+  readonly height?: number | undefined;
+  /** Pictures of one call: prompts times images per prompt. Default 1. */
+  readonly images?: number;
+  /** Classifier-free guidance doubles the batch. Default true. */
+  readonly guided?: boolean;
+}
+
+/** Abstract tensors (no memory) in the shapes and dtypes that a call of `pipe` gives its UNet, and any timestep. */
+export function unetInputs(pipe: Pipeline, call: UNetCall = {}): Parameters<UNetLike['call']> {
+  const { images = 1, guided = true } = call;
+  const { config } = pipe.unet;
+  const has = (key: string): boolean => (config[key] ?? undefined) !== undefined;
+  /** A number of the config, or one of its list. */
+  const size = (key: string, fallback?: number, at = 0): number => {
+    const value = config[key] ?? fallback;
+    const first: unknown = Array.isArray(value) ? value[at] : value;
+    if (typeof first !== 'number')
+      throw new ArgumentError(`unetInputs: the UNet's config has no '${key}' to tell the shapes by`);
+    return first;
+  };
+  const latents = (given: number | undefined, name: string, at: number): number => {
+    const latent = given === undefined ? size('sample_size', 64, at) : given / pipe.vaeScale;
+    if (!Number.isInteger(latent) || latent < 1)
+      throw new ArgumentError(
+        `${name}: must be divisible by ${pipe.vaeScale} (the VAE's scale), got ${given}`,
+      );
+    return latent;
+  };
+  const n = images * (guided ? 2 : 1);
+  const tensor = (...shape: number[]): Tensor => Tensor.abstract(pipe.computeDtype, shape, pipe.device);
+  const sample = tensor(
+    n,
+    size('in_channels', 4),
+    latents(call.height, 'height', 0),
+    latents(call.width, 'width', 1),
+  );
+  const width = has('encoder_hid_dim') ? size('encoder_hid_dim') : size('cross_attention_dim', 1280);
+  const options: { -readonly [K in keyof UNetOptions]: UNetOptions[K] } = {};
+  if (config['addition_embed_type'] === 'text_time') {
+    const ids = 6;
+    const pooled = size('projection_class_embeddings_input_dim') - ids * size('addition_time_embed_dim');
+    const timeIds = Tensor.abstract('float32', [n, ids], pipe.device);
+    options.addedCond = { textEmbeds: tensor(n, pooled), timeIds };
+  }
+  if (has('time_cond_proj_dim')) options.timestepCond = tensor(images, size('time_cond_proj_dim'));
+  return [sample, 0, tensor(n, pipe.tokenizer.maxLength, width), options];
+}
