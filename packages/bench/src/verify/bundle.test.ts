@@ -80,12 +80,14 @@ describe.skipIf(missing)('bundle:gpu', () => {
     const modes = ['float16', 'tf32', 'float32'];
     for (const work of ['unet', 'vae', 'text', 'image'])
       for (const mode of modes) expect(timings).toContain(`${work} ${mode}`);
+    for (const mode of modes) expect(timings).toContain(`unet ${mode} traced`);
     const features = [
       'none',
       '+ autotuner',
       '+ tf32',
       '+ float16',
       '+ channels-last',
+      '+ traced UNet',
       '+ memory-efficient attention',
     ];
     expect(timings.filter((t) => t.startsWith('image')).slice(modes.length)).toEqual(

@@ -1,7 +1,8 @@
 // The whole pipeline, from a prompt to RGB bytes, by the wall clock; and the seed's table: what each feature brings when
-// it is switched on after the others. Tracing joins that table when it exists.
+// it is switched on after the others.
 
-import { matmul, scope, softmax } from '@darkroom/core';
+import { matmul, scope, softmax, trace } from '@darkroom/core';
+import { unetInputs } from '@darkroom/diffusers';
 import type { AnyModule, Tensor, TuneMode } from '@darkroom/core';
 import type { AttentionStrategy } from '@darkroom/diffusers';
 import { buildPipeline, modes, sizes, usePrecision } from './models.ts';
@@ -30,9 +31,10 @@ export interface ImageSetting {
   readonly mode: Mode;
   readonly autotune: TuneMode;
   readonly attention: 'plain' | 'fused';
+  readonly traced: boolean;
 }
 
-const plain = { autotune: 'off', attention: 'plain' } as const;
+const plain = { autotune: 'off', attention: 'plain', traced: false } as const;
 const contiguous = (mode: Mode): Mode => ({ ...mode, format: 'contiguous' });
 
 /** Row by row of the seed's first table, tf32 from the section below it; each keeps what the rows before it switched on. */
@@ -42,7 +44,14 @@ export const features: readonly ImageSetting[] = [
   { name: '+ tf32', mode: contiguous(modes.tf32), ...plain, autotune: 'full' },
   { name: '+ float16', mode: contiguous(modes.float16), ...plain, autotune: 'full' },
   { name: '+ channels-last', mode: modes.float16, ...plain, autotune: 'full' },
-  { name: '+ memory-efficient attention', mode: modes.float16, autotune: 'full', attention: 'fused' },
+  { name: '+ traced UNet', mode: modes.float16, ...plain, autotune: 'full', traced: true },
+  {
+    name: '+ memory-efficient attention',
+    mode: modes.float16,
+    autotune: 'full',
+    attention: 'fused',
+    traced: true,
+  },
 ];
 
 /** The best setting of a mode. */
@@ -51,6 +60,7 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
   mode: modes[mode],
   autotune: 'cached',
   attention: 'fused',
+  traced: true,
 });
 
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
@@ -86,6 +96,8 @@ export function timeImage(setting: ImageSetting) {
     };
     // One step runs every kernel: compiled, and noted where the autotuner shall measure.
     const { keys, seconds } = await tuned(device, tuneStore, async () => void (await draw(1)));
+    if (setting.traced) pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
+    if (setting.traced) await draw(2); // a graph is captured the second time
     device.resetPeakMemory();
     steps.length = 0;
     const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(15, left() / 3)));

@@ -1,7 +1,8 @@
 // The parts of Stable Diffusion by themselves: a UNet step with guidance, VAE decode, text encoder. Device time between
 // events; eager. Results are checked to be finite, because a fast NaN is no result.
 
-import { compileAhead, scope } from '@darkroom/core';
+import { compileAhead, scope, trace } from '@darkroom/core';
+import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
@@ -17,6 +18,8 @@ export const partNames: readonly PartName[] = ['unet', 'vae', 'text'];
 interface Part {
   /** One forward; the caller disposes the result. */
   readonly run: () => Tensor;
+  /** The UNet, traced on the same inputs. */
+  readonly trace?: () => Promise<{ readonly run: () => Tensor; readonly dispose: () => void }>;
   readonly dispose: () => void;
 }
 
@@ -44,8 +47,16 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
       return model.call(x!, 500, context!).sample;
     });
   await compileAhead(device, () => void run());
+  const traceUNet = async (unet: UNet2DConditionModel): ReturnType<NonNullable<Part['trace']>> => {
+    const traced = await trace(unet, [x!, 500, context!]);
+    return {
+      run: () => scope(() => traced.call(x!, 500, context!).sample),
+      dispose: () => traced.dispose(),
+    };
+  };
   return {
     run,
+    ...(name === 'unet' && { trace: () => traceUNet(model as UNet2DConditionModel) }),
     dispose: () => {
       model.dispose();
       for (const input of inputs) input.dispose();
@@ -95,27 +106,29 @@ export function tunePart(mode: ModeName, part: PartName) {
   };
 }
 
-/** A stage: device time of one part. */
+/** A stage: device time of one part; of the UNet traced too, where a step is one graph. */
 export function timePart(mode: ModeName, part: PartName) {
   return async ({ options, open, record }: StageContext): Promise<void> => {
     const device = await open('cached');
-    const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
-    const first = run();
-    const values = await first.data();
-    first.dispose();
-    if (!(values as Float32Array).every(Number.isFinite))
-      throw new Error(`${part} ${mode}: the output is not finite`);
-    device.resetPeakMemory();
-    const ms = await sample(() => device.backend.time(() => run().dispose()), samplingFor(options.tiny, 4));
-    record({
-      kind: 'timing',
-      work: part,
-      mode,
-      clock: 'device',
-      ms,
-      peakBytes: device.memory().peak,
-      tuned: { keys: 0, seconds: 0 },
-    });
-    dispose();
+    const opened = await openPart(part, device, modes[mode], options.tiny);
+    const time = async (name: string, run: () => Tensor): Promise<void> => {
+      const first = run();
+      const values = await first.data();
+      first.dispose();
+      if (!(values as Float32Array).every(Number.isFinite))
+        throw new Error(`${part} ${name}: the output is not finite`);
+      run().dispose(); // a graph is captured the second time
+      device.resetPeakMemory();
+      const ms = await sample(() => device.backend.time(() => run().dispose()), samplingFor(options.tiny, 4));
+      const peakBytes = device.memory().peak;
+      record({ kind: 'timing', work: part, mode: name, clock: 'device', ms, peakBytes, tuned: { keys: 0, seconds: 0 } }); // prettier-ignore
+    };
+    await time(mode, opened.run);
+    if (opened.trace) {
+      const traced = await opened.trace();
+      await time(`${mode} traced`, traced.run);
+      traced.dispose();
+    }
+    opened.dispose();
   };
 }

@@ -94,7 +94,7 @@ test('a full-size table has floors from the best rates, efficiency, and the rati
   );
   // No rate is known for tf32: no floor, and no torch to compare with.
   expect(cells('unet tf32')).toEqual(['unet tf32', '10.00', '10.00-10.00', '1024', '160.7']);
-  expect(cells('+ memory-efficient attention').at(-1)).toBe('6.00');
+  expect(cells('+ memory-efficient attention').at(-1)).toBe('7.00');
   const conv = cells('unet conv');
   expect([conv[1], conv[2], conv[3], conv.at(-1)]).toEqual(['98', '4.000', '0.50', '2.00']);
   expect(text).toContain('vae float32 graph: out of memory');

@@ -119,8 +119,8 @@ const timingOf = (found: Found, work: string, mode: string): TimingRecord | unde
 
 function workRows(found: Found, ops: OpList | undefined): Row[] {
   return modeNames.flatMap((mode) =>
-    partNames.flatMap((part) => {
-      const timing = timingOf(found, part, mode);
+    [...partNames.map((part) => [part, ''] as const), ['unet', ' traced'] as const].flatMap(([part, how]) => {
+      const timing = timingOf(found, part, `${mode}${how}`);
       if (!timing) return [];
       const { median, p5, p95 } = timing.ms;
       const rates = ratesOf(found, mode);
@@ -130,7 +130,7 @@ function workRows(found: Found, ops: OpList | undefined): Row[] {
       const graph = torchBest(found, part, mode, 'graph');
       return [
         {
-          work: `${part} ${mode}`,
+          work: `${part} ${mode}${how}`,
           median: fixed(median),
           'p5-p95': `${fixed(p5)}-${fixed(p95)}`,
           'peak MiB': Math.round(timing.peakBytes / 2 ** 20),
