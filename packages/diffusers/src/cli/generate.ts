@@ -4,9 +4,10 @@ import { existsSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { ArgumentError } from '@darkroom/core';
+import { ArgumentError, loadTraced, trace } from '@darkroom/core';
 import type { DType } from '@darkroom/core';
 import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { unetInputs } from '../pipelines/unet-inputs.ts';
 import { deviceNames, openDevice } from './device.ts';
 import { integer, number, seed } from './options.ts';
 
@@ -27,6 +28,8 @@ interface GenerateOptions {
   readonly height?: number;
   readonly scheduler?: string;
   readonly threads?: number;
+  /** true: trace before drawing; a path: load the trace from there. */
+  readonly trace?: true | string;
   readonly quiet?: boolean;
 }
 
@@ -69,6 +72,7 @@ export function generateCommand(): Command {
       'as DDIMScheduler or EulerDiscreteScheduler (default: what the model names)',
     )
     .option('--threads <n>', 'CPU threads', integer)
+    .option('--trace [file]', 'trace the UNet before drawing, or load what `darkroom trace` wrote')
     .option('-q, --quiet', 'no progress, no summary')
     .addHelpText(
       'after',
@@ -114,12 +118,21 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     });
     if (options.scheduler) pipe.useScheduler(options.scheduler);
     if (options.quiet) pipe.setProgressBarConfig({ disable: true });
+    const guidanceScale = options.guidance ?? (model ? 7.5 : 4);
+    if (options.trace !== undefined) {
+      const { width, height, count: images } = options;
+      const call = { width, height, images, guided: guidanceScale > 1 };
+      pipe.unet =
+        options.trace === true
+          ? await trace(pipe.unet, unetInputs(pipe, call))
+          : await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
+    }
     device.resetPeakMemory();
     const start = performance.now();
     let steps = 0;
     const { images, seeds } = await pipe(prompt, {
       numInferenceSteps: options.steps,
-      guidanceScale: options.guidance ?? (model ? 7.5 : 4),
+      guidanceScale,
       numImagesPerPrompt: options.count,
       signal: aborter.signal,
       callbackOnStepEnd: () => void steps++,
