@@ -138,6 +138,38 @@ describe('generate', () => {
   });
 });
 
+describe('trace', () => {
+  test('writes a file that generate draws the same picture with', () => {
+    const traced = darkroom('trace', '-o', 'unet.graph.json', '-d', 'cpu');
+    expect(traced.err).toMatch(
+      /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels; values [\d.]+ MiB → [\d.]+ MiB in 1 buffer\nwrote unet\.graph\.json\n$/,
+    );
+    expect([traced.status, traced.out]).toEqual([0, '']);
+    const common = ['generate', 'a fox', '-d', 'cpu', '-n', '2', '-s', '1', '-q', '-o'];
+    expect(darkroom(...common, 'eager.png')).toEqual({ status: 0, out: '', err: '' });
+    expect(darkroom(...common, 'traced.png', '--trace')).toEqual({ status: 0, out: '', err: '' });
+    expect(darkroom(...common, 'loaded.png', '--trace', 'unet.graph.json')).toEqual({
+      status: 0,
+      out: '',
+      err: '',
+    });
+    const picture = (name: string): Buffer => readFileSync(join(folder.path, name));
+    expect(picture('traced.png').equals(picture('eager.png'))).toBe(true);
+    expect(picture('loaded.png').equals(picture('eager.png'))).toBe(true);
+    const two = darkroom('generate', 'a fox', '-d', 'cpu', '-c', '2', '-q', '--trace', 'unet.graph.json');
+    expect([two.status, two.err]).toEqual([
+      1,
+      expect.stringContaining('unet: was traced for (float32[2,4,16,16]'),
+    ]);
+  });
+
+  test('a file that is no trace is one clear error', () => {
+    const model = join(root, 'models/emoji-64/model_index.json');
+    const { status, err } = darkroom('generate', 'a fox', '-d', 'cpu', '-q', '--trace', model);
+    expect([status, err]).toEqual([1, `darkroom: ${model}: is not a trace (no format 'darkroom.trace')\n`]);
+  });
+});
+
 test('devices lists the CPU and what is missing', () => {
   const { status, out } = darkroom('devices');
   expect(status).toBe(0);

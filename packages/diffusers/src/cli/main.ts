@@ -7,12 +7,14 @@ import { DarkroomError } from '@darkroom/core';
 import { conformanceCommand } from './conformance.ts';
 import { devicesCommand } from './devices.ts';
 import { generateCommand } from './generate.ts';
+import { traceCommand } from './trace.ts';
 
 const program = new Command('darkroom')
   .description('Stable Diffusion in TypeScript: pictures from text, on CPU today, on any GPU next.')
   .version('0.1.0')
   .exitOverride()
   .addCommand(generateCommand())
+  .addCommand(traceCommand())
   .addCommand(devicesCommand())
   .addCommand(conformanceCommand())
   .addHelpText(

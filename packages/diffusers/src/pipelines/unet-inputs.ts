@@ -36,7 +36,8 @@ export function unetInputs(pipe: Pipeline, call: UNetCall = {}): Parameters<UNet
       );
     return latent;
   };
-  const n = images * (guided ? 2 : 1);
+  // Distilled models take the guidance scale as an input instead.
+  const n = images * (guided && !has('time_cond_proj_dim') ? 2 : 1);
   const tensor = (...shape: number[]): Tensor => Tensor.abstract(pipe.computeDtype, shape, pipe.device);
   const sample = tensor(
     n,

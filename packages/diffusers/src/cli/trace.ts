@@ -1,0 +1,63 @@
+// darkroom trace: records a model's UNet for one size of picture, and writes it for `darkroom generate --trace`.
+
+import { Command } from 'commander';
+import { printPlan, trace } from '@darkroom/core';
+import type { DType } from '@darkroom/core';
+import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { unetInputs } from '../pipelines/unet-inputs.ts';
+import { deviceNames, openDevice } from './device.ts';
+import { embeddedModel } from './generate.ts';
+import { integer } from './options.ts';
+
+interface TraceCommandOptions {
+  readonly output: string;
+  readonly model?: string;
+  readonly device: string;
+  readonly dtype?: DType;
+  readonly variant?: string;
+  readonly count: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly guidance: boolean;
+  readonly plan?: boolean;
+}
+
+export function traceCommand(): Command {
+  return new Command('trace')
+    .description("record and optimise a model's UNet for one size of picture")
+    .option('-o, --output <file>', 'file to write', 'unet.graph.json')
+    .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
+    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
+    .option(
+      '--dtype <dtype>',
+      'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)',
+    )
+    .option('--variant <name>', "weight files to prefer, as 'fp16'")
+    .option('-c, --count <n>', 'images of one call', integer, 1)
+    .option('--width <px>', 'default: what the model was trained on', integer)
+    .option('--height <px>', 'default: what the model was trained on', integer)
+    .option('--no-guidance', 'for a guidance scale of 1: the batch is not doubled')
+    .option('--plan', 'print every step with its kernel and its place in memory')
+    .action(run);
+}
+
+async function run(options: TraceCommandOptions): Promise<void> {
+  const device = await openDevice(options.device);
+  try {
+    const { dtype, variant, width, height, count: images, guidance: guided } = options;
+    const pipe = await StableDiffusionPipeline.fromPretrained(options.model ?? embeddedModel(), {
+      device,
+      ...(dtype && { dtype }),
+      ...(variant && { variant }),
+    });
+    const traced = await trace(pipe.unet, unetInputs(pipe, { width, height, images, guided }));
+    if (options.plan) for (const plan of traced.plans) process.stdout.write(`${printPlan(plan)}\n`);
+    process.stderr.write(`${traced.summary()}\n`);
+    await traced.save(options.output);
+    process.stderr.write(`wrote ${options.output}\n`);
+    traced.dispose();
+    pipe.dispose();
+  } finally {
+    device[Symbol.dispose]();
+  }
+}
