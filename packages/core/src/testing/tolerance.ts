@@ -80,6 +80,18 @@ export const pictureNormTolerance = 1e-6;
  */
 export const narrowTraceTolerance = 5e-3;
 
+/**
+ * A float32 graph on a GPU after passes, of values about 1: its compiler may contract a product and a sum that a store
+ * separated before (1e-7), and a norm of nearly equal values magnifies that by up to 1/sqrt(1e-5) = 316.
+ */
+export const fusedOnGpuTolerance: Tolerance = { atol: 1e-4, rtol: 1e-4 };
+
+/**
+ * Relative L2 distance of a small float32 UNet on a GPU backend from the CPU: sums are ordered otherwise (1e-7 each) and a
+ * few dozen layers add that up. Measured: see trace-gpu.test.ts.
+ */
+export const tracedOnGpuTolerance = 1e-5;
+
 /** Index of the first value outside the tolerance, or -1. NaN and infinities must match exactly. */
 export function firstMismatch(got: ArrayLike<number>, want: ArrayLike<number>, t: Tolerance): number {
   for (let i = 0; i < want.length; i++) {

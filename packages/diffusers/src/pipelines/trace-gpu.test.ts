@@ -1,0 +1,98 @@
+// A trace made on the CPU on other backends: WebGPU and the CUDA emulator, where they are there.
+
+import { cpu } from '@darkroom/backend-cpu';
+import { cuda } from '@darkroom/backend-cuda';
+import { webgpu } from '@darkroom/backend-webgpu';
+import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
+import { DeviceError, parseTraced, randomNormal, Scope, trace } from '@darkroom/core';
+import type { Device, Tensor } from '@darkroom/core';
+import { relativeL2, tracedOnGpuTolerance } from '@darkroom/core/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
+import type { UNetOutput } from '../models/unet2d-condition.ts';
+import { emojiConfig, randomWeights } from '../node/testing.ts';
+
+type Call = [sample: Tensor, timestep: number, context: Tensor];
+
+async function emulatorIsMissing(): Promise<boolean> {
+  try {
+    (await cuda({ emulator: true }))[Symbol.dispose]();
+    return false;
+  } catch (error) {
+    const required = process.env['DARKROOM_REQUIRE']?.split(',').includes('cuda-emulator');
+    if (error instanceof DeviceError && !required) return true;
+    throw error;
+  }
+}
+
+/** A UNet with attention and skips whose step an emulator does in seconds. */
+const tiny = (device: Device): UNet2DConditionModel =>
+  randomWeights(
+    UNet2DConditionModel.fromConfig(
+      emojiConfig('unet', { block_out_channels: [16, 16, 32], cross_attention_dim: 24, layers_per_block: 1 }),
+    ),
+    device,
+    3,
+  );
+
+const inputs = (device: Device): Call => [
+  randomNormal([2, 4, 8, 8], { device, seed: 1 }),
+  321,
+  randomNormal([2, 7, 24], { device, seed: 2 }),
+];
+
+const places: readonly [string, boolean, () => Promise<Device>][] = [
+  ['webgpu', await adapterIsMissing(), webgpu],
+  ['cuda emulator', await emulatorIsMissing(), () => cuda({ emulator: true })],
+];
+
+describe.each(places)('%s', (_, missing, open) => {
+  let host: Device;
+  let gpu: Device;
+  beforeAll(async () => {
+    if (missing) return;
+    host = await cpu({ threads: 1 });
+    gpu = await open();
+  });
+  afterAll(() => {
+    host?.[Symbol.dispose]();
+    gpu?.[Symbol.dispose]();
+  });
+
+  test.skipIf(missing)(
+    'the file of the CPU gives what the CPU gives; again and again, and no memory stays behind',
+    async () => {
+      using memory = new Scope();
+      const here = tiny(host);
+      const traced = await trace(
+        here as { call(...args: Call): UNetOutput },
+        memory.run(() => inputs(host)),
+      );
+      const want = memory.run(() => traced.call(...inputs(host)).sample).dataSync();
+      const text = await traced.serialize();
+      const before = gpu.memory().live;
+      const params = tiny(gpu).stateDict();
+      const loaded = await parseTraced<Call, UNetOutput>(text, 'unet.graph.json', { device: gpu, params });
+      const call = memory.run(() => inputs(gpu));
+      for (let i = 0; i < 3; i++) {
+        const { sample } = loaded.call(...call);
+        expect(relativeL2(await sample.data(), want) <= tracedOnGpuTolerance).toBe(true);
+        sample.dispose();
+      }
+      loaded.dispose();
+      memory.dispose();
+      expect(gpu.memory().live).toBe(before);
+      traced.dispose();
+    },
+  );
+
+  test.skipIf(missing)('without passes a replay has the bits of eager', async () => {
+    using memory = new Scope();
+    const model = tiny(gpu);
+    const call = memory.run(() => inputs(gpu));
+    const traced = await trace(model as { call(...args: Call): UNetOutput }, call, { passes: [] });
+    const [eager, replayed] = memory.run(() => [model.call(...call).sample, traced.call(...call).sample]);
+    expect(await replayed!.data()).toEqual(await eager!.data());
+    traced.dispose();
+  });
+});
