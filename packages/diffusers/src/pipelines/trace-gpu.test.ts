@@ -2,9 +2,10 @@
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
+import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
-import { DeviceError, parseTraced, randomNormal, Scope, trace } from '@darkroom/core';
+import { parseTraced, randomNormal, Scope, trace } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
 import { relativeL2, tracedOnGpuTolerance } from '@darkroom/core/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,17 +14,6 @@ import type { UNetOutput } from '../models/unet2d-condition.ts';
 import { emojiConfig, randomWeights } from '../node/testing.ts';
 
 type Call = [sample: Tensor, timestep: number, context: Tensor];
-
-async function emulatorIsMissing(): Promise<boolean> {
-  try {
-    (await cuda({ emulator: true }))[Symbol.dispose]();
-    return false;
-  } catch (error) {
-    const required = process.env['DARKROOM_REQUIRE']?.split(',').includes('cuda-emulator');
-    if (error instanceof DeviceError && !required) return true;
-    throw error;
-  }
-}
 
 /** A UNet with attention and skips whose step an emulator does in seconds. */
 const tiny = (device: Device): UNet2DConditionModel =>
@@ -43,7 +33,7 @@ const inputs = (device: Device): Call => [
 
 const places: readonly [string, boolean, () => Promise<Device>][] = [
   ['webgpu', await adapterIsMissing(), webgpu],
-  ['cuda emulator', await emulatorIsMissing(), () => cuda({ emulator: true })],
+  ['cuda emulator', emulatorIsMissing(), () => cuda({ emulator: true, cache: false })],
 ];
 
 describe.each(places)('%s', (_, missing, open) => {
