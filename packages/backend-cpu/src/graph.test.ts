@@ -74,9 +74,7 @@ function replayed(
   return [other(given), given].map(({ inputs }) => {
     for (const { name } of plan.inputs) replay.set(name, inputs[name]!);
     replay.run();
-    return Object.fromEntries(
-      plan.outputs.map((port) => [port.name, replay.output(port).dataSync()]),
-    );
+    return Object.fromEntries(plan.outputs.map((port) => [port.name, replay.output(port).dataSync()]));
   });
 }
 
