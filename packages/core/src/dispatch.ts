@@ -50,6 +50,7 @@ export function dispatch<O extends KernelOp>(
   }
   releaseCollected();
   for (const x of inputs) x.storage(op.kind); // throws for abstract or disposed inputs
+  if (out) out.storage(op.kind).version++;
   const key = kernelKey(op, inputs, out);
   // A known key was inferred and checked before: shapes, dtypes and attributes are all part of it.
   const entry = device?.kernels.get(key) ?? prepare(definition, op, inputs, device, out, key);

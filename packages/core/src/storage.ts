@@ -7,6 +7,8 @@ export class Storage {
   readonly device: Device;
   readonly bytes: number;
   readonly buffer: Buffer;
+  /** How often ops wrote into it after it was filled: what was worked out from it is valid for one version. */
+  version = 0;
   #references = 1;
 
   constructor(device: Device, bytes: number, buffer: Buffer) {

@@ -20,6 +20,8 @@ import type { Graph, NamedValue } from './graph.ts';
 import { planMemory } from './plan-memory.ts';
 import type { Lifetime } from './plan-memory.ts';
 import { runGraph } from './run.ts';
+import { segmentSteps } from './segments.ts';
+import type { PlanSegment } from './segments.ts';
 
 /** Part of a base: the layout's offset counts elements from the start of the base. */
 export interface PlanArg {
@@ -50,6 +52,8 @@ export interface Plan {
   /** Bytes of the plan's own buffers: one arena, or several where a backend cannot divide buffers. */
   readonly buffers: readonly number[];
   readonly steps: readonly PlanStep[];
+  /** All steps, in order; the last segment runs at every call, others when an input they read changed. */
+  readonly segments: readonly PlanSegment[];
   readonly inputs: readonly PlanPort[];
   readonly outputs: readonly PlanPort[];
   /** Bytes its values would take without sharing. */
@@ -114,12 +118,13 @@ class Lowering implements Recorder {
 
 /**
  * Plans `graph` for a device, on weights of the layouts that `params` and `constants` have; nothing is computed.
- * `suballocate`: one arena instead of several buffers; default: as the device needs it.
+ * `suballocate`: one arena instead of several buffers; default: as the device needs it. `hoist`: what does not depend on
+ * the first input is not done at every call.
  */
 export function planGraph(
   graph: Graph,
   bindings: { readonly device: Device; readonly params: Named; readonly constants: Named },
-  suballocate: boolean = bindings.device.caps.suballocate,
+  options: { readonly suballocate?: boolean; readonly hoist?: boolean } = {},
 ): Plan {
   const { device, params, constants } = bindings;
   const lowering = new Lowering(device);
@@ -141,22 +146,40 @@ export function planGraph(
         return { name, base, dtype, layout: seen };
       }),
     );
-    return place(lowering, ports, outputs, suballocate);
+    const { suballocate = device.caps.suballocate, hoist = true } = options;
+    const byBase = new Map(ports.map((port) => [port.base, port.name]));
+    const { steps, segments } = segmentSteps(lowering.steps, byBase, hoist);
+    return {
+      ...place(lowering, steps, segments, outputs, suballocate),
+      steps,
+      segments,
+      inputs: ports,
+      outputs,
+    };
   });
 }
 
 /** Gives every value its place. */
-function place(lowering: Lowering, inputs: PlanPort[], outputs: PlanPort[], suballocate: boolean): Plan {
-  const { steps, bases } = lowering;
+function place(
+  { bases }: Lowering,
+  steps: readonly PlanStep[],
+  segments: readonly PlanSegment[],
+  outputs: readonly PlanPort[],
+  suballocate: boolean,
+): Pick<Plan, 'bases' | 'buffers' | 'unsharedBytes'> {
   const ends = new Set(outputs.map((o) => o.base));
-  const lives = new Map<number, { bytes: number; first: number; last: number }>();
-  for (const [at, step] of steps.entries()) {
-    for (const { base } of step.args) {
-      const info = bases[base]!;
-      if (info.kind !== 'value' || ends.has(base)) continue;
-      const life = lives.get(base);
-      if (life) life.last = at;
-      else lives.set(base, { bytes: info.bytes, first: at, last: at });
+  const lives = new Map<number, { bytes: number; first: number; last: number; segment: PlanSegment }>();
+  for (const segment of segments) {
+    for (let at = segment.from; at < segment.to; at++) {
+      for (const { base } of steps[at]!.args) {
+        const info = bases[base]!;
+        if (info.kind !== 'value' || ends.has(base)) continue;
+        const life = lives.get(base);
+        if (!life) lives.set(base, { bytes: info.bytes, first: at, last: at, segment });
+        else if (life.segment === segment) life.last = Math.max(life.last, at);
+        // Read by a later segment, which may run when this one does not: it lives from call to call.
+        else Object.assign(life, { first: 0, last: steps.length });
+      }
     }
   }
   const values: Lifetime[] = [...lives.values()];
@@ -169,9 +192,6 @@ function place(lowering: Lowering, inputs: PlanPort[], outputs: PlanPort[], suba
       return at ? { kind: 'arena', bytes: b.bytes, ...at } : { kind: 'output', bytes: b.bytes };
     }),
     buffers: memory.buffers,
-    steps,
-    inputs,
-    outputs,
     unsharedBytes: values.reduce((n, v) => n + v.bytes, 0),
   };
 }

@@ -7,6 +7,7 @@ import { kernelFor } from '../dispatch.ts';
 import { dtypes, encode } from '../dtype.ts';
 import { ArgumentError, invariant } from '../errors.ts';
 import { elementCount, span } from '../layout.ts';
+import type { Layout } from '../layout.ts';
 import { opKey, opScalars } from '../op.ts';
 import { assign } from '../ops/copy.ts';
 import { keep } from '../scope.ts';
@@ -24,8 +25,11 @@ export class Replay {
   readonly #kernels: readonly PreparedStep['kernel'][];
   /** Where each base of the plan lies. */
   #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
-  #steps: readonly PreparedStep[] = [];
-  #compiled: CompiledSteps | undefined;
+  #segments: readonly Segment[] = [];
+  /** What each input's slot holds now; empty: nothing that may be relied on. */
+  readonly #held = new Map<string, Held>();
+  /** Inputs whose slot got another value since the last run. */
+  readonly #changed = new Set<string>();
 
   /** Allocates the plan's memory and prepares its kernels; bind() must follow. */
   constructor(plan: Plan, device: Device) {
@@ -53,8 +57,7 @@ export class Replay {
 
   /** Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind. */
   bind(weights: Named): void {
-    this.#compiled?.[Symbol.dispose]();
-    this.#compiled = undefined;
+    this.#dropSegments();
     this.#bases = this.plan.bases.map((base, i) => {
       if (base.kind === 'arena') {
         return { buffer: this.#arena[base.buffer]!.buffer, offset: base.offset };
@@ -66,7 +69,7 @@ export class Replay {
       if (!weight) throw new ArgumentError(`replay: ${base.kind} '${base.name}' is missing`);
       return { buffer: weight.storage('replay').buffer, offset: 0 };
     });
-    this.#steps = this.plan.steps.map(({ op, args }, i) => ({
+    const steps = this.plan.steps.map(({ op, args }, i) => ({
       kernel: this.#kernels[i]!,
       args: args.map((arg): Slice => {
         const at = this.#bases[arg.base]!;
@@ -74,32 +77,57 @@ export class Replay {
       }),
       scalars: opScalars(op),
     }));
-    this.#compiled = this.#device.backend.compile?.(this.#steps);
+    const { backend } = this.#device;
+    this.#segments = this.plan.segments.map(({ reads, from, to }) => {
+      const own = steps.slice(from, to);
+      return { reads, steps: own, compiled: backend.compile?.(own), ran: false };
+    });
+  }
+
+  #dropSegments(): void {
+    for (const { compiled } of this.#segments) compiled?.[Symbol.dispose]();
+    this.#segments = [];
   }
 
   /** Puts a value into an input's slot: a tensor of the slot's shape and dtype, or its single number. */
   set(name: string, value: Tensor | number): void {
     const slot = this.#slots.get(name);
     if (!slot) throw new ArgumentError(`replay: there is no input '${name}'`);
+    const held = heldBy(value);
+    if (sameHeld(this.#held.get(name), held)) return;
+    this.#held.delete(name); // until the slot holds it
+    this.#changed.add(name);
     if (typeof value !== 'number') assign(value, slot);
     else {
       invariant(slot.elements === 1, `replay: input '${name}' takes ${slot.elements} numbers, not one`);
       const bytes = encode([value], slot.dtype);
       this.#device.backend.write({ ...wholeOf(slot.storage('replay')), bytes: bytes.length }, bytes);
     }
+    this.#held.set(name, held);
   }
 
-  /** Enqueues all steps on what the slots hold. */
+  /** Enqueues the steps, on what the slots hold: those of the last segment, and others whose inputs changed. */
   run(): void {
+    const last = this.#segments.length - 1;
+    for (const [i, segment] of this.#segments.entries()) {
+      if (i < last && segment.ran && !segment.reads.some((name) => this.#changed.has(name))) continue;
+      segment.ran = false; // until it has
+      this.#runSegment(segment);
+      segment.ran = true;
+    }
+    this.#changed.clear();
+  }
+
+  #runSegment({ steps, compiled }: Segment): void {
     const { backend, profile } = this.#device;
     if (profile.enabled) {
-      for (const { kernel, args, scalars } of this.#steps) {
+      for (const { kernel, args, scalars } of steps) {
         const start = performance.now();
         backend.run(kernel, args, scalars);
         profile.add(kernel.label, performance.now() - start);
       }
-    } else if (this.#compiled) this.#compiled.run();
-    else for (const { kernel, args, scalars } of this.#steps) backend.run(kernel, args, scalars);
+    } else if (compiled) compiled.run();
+    else for (const { kernel, args, scalars } of steps) backend.run(kernel, args, scalars);
   }
 
   /** An output of the last run as a tensor of its own. */
@@ -114,13 +142,39 @@ export class Replay {
 
   /** Frees the plan's memory. */
   [Symbol.dispose](): void {
-    this.#compiled?.[Symbol.dispose]();
+    this.#dropSegments();
     for (const slot of this.#slots.values()) slot.dispose();
     for (const storage of [...this.#own.values(), ...this.#arena]) storage.release();
     this.#own.clear();
     this.#bases = [];
-    this.#steps = [];
   }
+}
+
+interface Segment {
+  readonly reads: readonly string[];
+  readonly steps: readonly PreparedStep[];
+  readonly compiled: CompiledSteps | undefined;
+  ran: boolean;
+}
+
+/** Enough to tell whether a value is the one of the last call: the memory, and that nobody wrote into it since. */
+type Held = number | { readonly storage: Storage; readonly version: number; readonly layout: Layout };
+
+function heldBy(value: Tensor | number): Held {
+  if (typeof value === 'number') return value;
+  const storage = value.storage('replay');
+  return { storage, version: storage.version, layout: value.layout };
+}
+
+function sameHeld(a: Held | undefined, b: Held): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object') return Object.is(a, b);
+  const [x, y] = [a.layout, b.layout];
+  return (
+    a.storage === b.storage &&
+    a.version === b.version &&
+    x.offset === y.offset &&
+    x.shape.every((d, i) => d === y.shape[i] && x.strides[i] === y.strides[i])
+  );
 }
 
 const offsetBytes = ({ dtype, layout }: PlanArg): number => layout.offset * dtypes[dtype].bytes;

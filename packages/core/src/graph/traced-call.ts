@@ -8,7 +8,7 @@ import { debug } from '../debug.ts';
 import { full } from '../ops/fill.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue } from './graph.ts';
-import { optimize } from './passes/index.ts';
+import { optimize, passes as allPasses } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';
 import { planGraph } from './plan.ts';
 import type { Named, Plan } from './plan.ts';
@@ -19,6 +19,23 @@ import { runGraph } from './run.ts';
 import { describeCall, putBack } from './signature.ts';
 import type { Taken, Template } from './signature.ts';
 
+export interface TraceOptions {
+  /** Default: all. [] replays exactly the kernels that the module runs. */
+  readonly passes?: readonly Pass[];
+  /** Whether what does not depend on the first argument is kept from call to call (default), which takes memory. */
+  readonly hoist?: boolean;
+}
+
+/** How often weights were written in place; undefined when one is gone. */
+function versionOf(weights: readonly Tensor[]): number | undefined {
+  let version = 0;
+  for (const w of weights) {
+    if (w.isDisposed) return undefined;
+    version += w.storage('trace').version;
+  }
+  return version;
+}
+
 export class TracedCall {
   readonly args: Template;
   readonly result: Template;
@@ -28,8 +45,10 @@ export class TracedCall {
   readonly constants: Named;
   readonly #shape: string;
   readonly #inputs: ReadonlyMap<string, NamedValue>;
+  readonly #hoist: boolean;
   #replay: Replay | undefined;
   #bound: readonly Tensor[] = [];
+  #version = 0;
   #layouts = '';
 
   constructor(
@@ -39,13 +58,14 @@ export class TracedCall {
       readonly graph: Graph;
       readonly constants: Named;
     },
-    passes: readonly Pass[],
+    { passes = allPasses, hoist = true }: TraceOptions,
   ) {
     this.args = call.args;
     this.result = call.result;
     this.recorded = call.graph;
     this.graph = optimize(call.graph, passes);
     this.constants = call.constants;
+    this.#hoist = hoist;
     this.#shape = JSON.stringify(call.args);
     this.#inputs = new Map(call.graph.inputs.map((v) => [v.name, v]));
   }
@@ -69,7 +89,7 @@ export class TracedCall {
 
   /** Plans for the weights as they are now, unless that is done. */
   prepare(device: Device, weights: () => Named): Replay {
-    if (this.#replay && this.#bound.every((w) => !w.isDisposed)) return this.#replay;
+    if (this.#replay && versionOf(this.#bound) === this.#version) return this.#replay;
     const params = weights();
     const used = this.graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
     const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');
@@ -79,7 +99,10 @@ export class TracedCall {
       replay[Symbol.dispose]();
       replay = undefined;
     }
-    replay ??= new Replay(planGraph(this.graph, { device, params, constants: this.constants }), device);
+    replay ??= new Replay(
+      planGraph(this.graph, { device, params, constants: this.constants }, { hoist: this.#hoist }),
+      device,
+    );
     try {
       replay.bind(new Map([...params, ...this.constants]));
     } catch (error) {
@@ -89,6 +112,7 @@ export class TracedCall {
     this.#replay = replay;
     this.#layouts = layouts;
     this.#bound = used;
+    this.#version = versionOf(used)!;
     return replay;
   }
 

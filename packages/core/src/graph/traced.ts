@@ -9,8 +9,6 @@ import type { DType } from '../dtype.ts';
 import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
 import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
-import { passes as allPasses } from './passes/index.ts';
-import type { Pass } from './passes/index.ts';
 import type { Named, Plan } from './plan.ts';
 import { printSummary } from './print-plan.ts';
 import { recordGraph } from './record.ts';
@@ -19,6 +17,7 @@ import type { Template } from './signature.ts';
 import { parseTraces, serializeTraces } from './trace-file.ts';
 import type { SavedConstant } from './trace-file.ts';
 import { TracedCall, typeOf } from './traced-call.ts';
+import type { TraceOptions } from './traced-call.ts';
 
 /** What can be traced: a Module, or an object that calls one. */
 export interface Traceable<Args extends readonly unknown[], Out> {
@@ -30,11 +29,6 @@ export interface Traceable<Args extends readonly unknown[], Out> {
   readonly dtype?: DType;
   readonly config?: Readonly<Record<string, unknown>>;
   dispose?(): void;
-}
-
-export interface TraceOptions {
-  /** Default: all. [] replays exactly the kernels that the module runs. */
-  readonly passes?: readonly Pass[];
 }
 
 /** Where a traced module's weights are, and what becomes of them. */
@@ -50,7 +44,7 @@ export class TracedModule<Args extends readonly unknown[], Out> {
   readonly dtype: DType;
   readonly #weights: Weights;
   readonly #source: Traceable<Args, Out> | undefined;
-  readonly #passes: readonly Pass[];
+  readonly #options: TraceOptions;
   readonly #calls: TracedCall[] = [];
 
   /** For trace() and loadTraced(). */
@@ -63,7 +57,7 @@ export class TracedModule<Args extends readonly unknown[], Out> {
     },
     weights: Weights,
     source: Traceable<Args, Out> | undefined,
-    passes: readonly Pass[],
+    options: TraceOptions,
   ) {
     this.name = about.name;
     this.config = about.config;
@@ -71,7 +65,7 @@ export class TracedModule<Args extends readonly unknown[], Out> {
     this.dtype = about.dtype;
     this.#weights = weights;
     this.#source = source;
-    this.#passes = passes;
+    this.#options = options;
   }
 
   /** The result for arguments of a traced shape and dtype, in memory of its own. @throws ShapeError listing what was traced. */
@@ -91,7 +85,7 @@ export class TracedModule<Args extends readonly unknown[], Out> {
   async add(sample: Args): Promise<void> {
     if (!this.#source)
       throw new ArgumentError(`${this.name}: was loaded from a file; trace the module to add other shapes`);
-    const call = record(this.#source, sample, this.#passes);
+    const call = record(this.#source, sample, this.#options);
     this.#calls.push(call);
     await this.#ready(call);
   }
@@ -183,12 +177,7 @@ export async function trace<Args extends readonly unknown[], Out>(
   if (!module.stateDict)
     throw new ArgumentError(`trace: ${name || 'the module'} has no stateDict() that names its weights`);
   const weights = { current: () => module.stateDict!(), dispose: () => module.dispose?.() };
-  const traced = new TracedModule<Args, Out>(
-    { name, config, device, dtype },
-    weights,
-    module,
-    options.passes ?? allPasses,
-  );
+  const traced = new TracedModule<Args, Out>({ name, config, device, dtype }, weights, module, options);
   await traced.add(sample);
   return traced;
 }
@@ -196,7 +185,7 @@ export async function trace<Args extends readonly unknown[], Out>(
 function record<Args extends readonly unknown[], Out>(
   module: Traceable<Args, Out>,
   sample: Args,
-  passes: readonly Pass[],
+  options: TraceOptions,
 ): TracedCall {
   const { template: args, tensors } = takeCall(sample);
   const inputs = Object.fromEntries(
@@ -216,7 +205,7 @@ function record<Args extends readonly unknown[], Out>(
     inputs,
     module.stateDict!(),
   );
-  return new TracedCall({ args, result, graph, constants }, passes);
+  return new TracedCall({ args, result, graph, constants }, options);
 }
 
 async function savedConstants(constants: Named): Promise<Map<string, SavedConstant>> {
@@ -252,7 +241,7 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
   source: string,
   options: LoadTracedOptions,
 ): Promise<TracedModule<Args, Out>> {
-  const { device, params, passes = allPasses } = options;
+  const { device, params } = options;
   const saved = parseTraces(text, source);
   for (const [name, p] of params) {
     if (p.deviceOrNone !== device)
@@ -266,10 +255,10 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
       for (const p of params.values()) p.dispose();
     },
   };
-  const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, passes);
+  const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, options);
   try {
     for (const { constants, ...call } of saved.traces)
-      await traced.adopt(new TracedCall({ ...call, constants: onDevice(constants, device) }, passes));
+      await traced.adopt(new TracedCall({ ...call, constants: onDevice(constants, device) }, options));
   } catch (error) {
     if (error instanceof DarkroomError) error.message = `${source}: ${error.message}`;
     throw error;

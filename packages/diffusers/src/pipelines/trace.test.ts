@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadTraced, randomNormal, Scope, trace } from '@darkroom/core';
+import { assign, loadTraced, randomNormal, Scope, trace } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import { cpu } from '@darkroom/backend-cpu';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -35,7 +35,7 @@ test('the same picture traced, and from a file in another pipeline; memory goes 
   expect((await pipe('a fox', quick)).images[0]!.data).toEqual(eager.data);
   await traced.save(path);
   expect(traced.summary()).toMatch(
-    /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels; /,
+    /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels, \d+ at every call; /,
   );
   pipe.dispose();
   expect(device.memory().live).toBe(before);
@@ -111,6 +111,28 @@ test('weights that are converted after the trace are used as they are then', asy
   const got = (await pipe('a fox', quick)).images[0]!;
   pipe.unet = unet;
   expect((await pipe('a fox', quick)).images[0]!.data).toEqual(got.data);
+  traced.dispose();
+  pipe.dispose();
+});
+
+test('a weight written in place is seen, also by what is kept from call to call', async () => {
+  const pipe = await load();
+  using memory = new Scope();
+  const call = memory.run(() => {
+    const sample = randomNormal([2, 4, 16, 16], { device, seed: 1 });
+    return [sample, 321, randomNormal([2, 77, 128], { device, seed: 2 })] as const;
+  });
+  const { unet } = pipe;
+  const traced = await trace(unet, unetInputs(pipe));
+  const [plan] = traced.plans;
+  const kept = plan!.segments.filter((s) => s.reads.join() === 'arg2').reduce((n, s) => n + s.to - s.from, 0);
+  expect(kept).toBe(14); // keys and values of the prompt, in each of seven transformers
+  const before = memory.run(() => traced.call(...call).sample).dataSync();
+  const [, key] = [...unet.stateDict!()].find(([name]) => name.endsWith('attn2.to_k.weight'))!;
+  memory.run(() => assign(randomNormal(key.shape, { device, seed: 3 }), key));
+  const after = memory.run(() => traced.call(...call).sample).dataSync();
+  expect(after).not.toEqual(before);
+  expect(after).toEqual(memory.run(() => unet.call(...call).sample).dataSync());
   traced.dispose();
   pipe.dispose();
 });

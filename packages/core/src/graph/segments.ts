@@ -1,0 +1,77 @@
+// What a plan need not do at every call. The first input (the sample) is new each time; others (the prompt, conditions,
+// sometimes the timestep) often are what they were. Steps that do not depend on the first input move to the front, in
+// segments by the inputs they read; a replay runs a segment only when one of those changed.
+
+/** Steps from … to - 1 of a plan, which depend on these inputs and on weights. */
+export interface PlanSegment {
+  readonly reads: readonly string[];
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Step {
+  /** Bases; the last one is written. */
+  readonly args: readonly { readonly base: number }[];
+}
+
+/**
+ * Orders steps into segments, the one of the first input last. `inputs` are names by base; every other base that no step
+ * writes is a weight.
+ */
+export function segmentSteps<S extends Step>(
+  steps: readonly S[],
+  inputs: ReadonlyMap<number, string>,
+  hoist: boolean,
+): { steps: S[]; segments: PlanSegment[] } {
+  const names = [...inputs.values()];
+  const everything = { reads: names, from: 0, to: steps.length };
+  if (!hoist || names.length === 0) return { steps: [...steps], segments: [everything] };
+  const dependencies = dependenciesOf(steps, inputs);
+  const keyOf = (step: S): string => {
+    const reads = names.filter((name) => dependencies(step).has(name));
+    return JSON.stringify(reads.includes(names[0]!) ? names : reads);
+  };
+  const groups = new Map<string, S[]>();
+  for (const step of steps) {
+    const key = keyOf(step);
+    groups.set(key, [...(groups.get(key) ?? []), step]);
+  }
+  // A segment reads what segments of fewer inputs wrote.
+  const ordered = [...groups]
+    .map(([key, members]) => ({ reads: JSON.parse(key) as string[], members }))
+    .sort((a, b) => a.reads.length - b.reads.length);
+  let at = 0;
+  const segments = ordered.map(({ reads, members }) => ({ reads, from: at, to: (at += members.length) }));
+  return { steps: ordered.flatMap((g) => g.members), segments };
+}
+
+/**
+ * The inputs that a step depends on. What is written more than once counts as depending on all: its steps and readers then
+ * stay in one segment, in their order.
+ */
+function dependenciesOf<S extends Step>(
+  steps: readonly S[],
+  inputs: ReadonlyMap<number, string>,
+): (step: S) => ReadonlySet<string> {
+  const byBase = new Map<number, Set<string>>([...inputs].map(([base, name]) => [base, new Set([name])]));
+  const written = new Set<number>();
+  for (const { args } of steps) {
+    const { base } = args.at(-1)!;
+    if (written.has(base)) byBase.set(base, new Set(inputs.values()));
+    written.add(base);
+  }
+  const of = (step: S): Set<string> =>
+    new Set(step.args.flatMap(({ base }) => [...(byBase.get(base) ?? [])]));
+  for (let changed = true; changed;) {
+    changed = false;
+    for (const step of steps) {
+      const { base } = step.args.at(-1)!;
+      const known = byBase.get(base) ?? new Set<string>();
+      const now = of(step);
+      if (now.size === known.size) continue;
+      byBase.set(base, now);
+      changed = true;
+    }
+  }
+  return of;
+}
