@@ -94,15 +94,25 @@ export class CudaBackend implements Backend {
     this.#driver = opened.cuda.driver;
     if (opened.segmented) {
       const { memory, stream } = opened;
+      // Asked of the driver again only when something was taken or given.
+      let reserved: number | undefined;
       const segments = new Segments(
-        (bytes) => memory.alloc(bytes, stream),
-        (address) => memory.free(address, stream),
+        (bytes) => {
+          reserved = undefined;
+          return memory.alloc(bytes, stream);
+        },
+        (address) => {
+          reserved = undefined;
+          memory.free(address, stream);
+        },
+        memory.ordered,
       );
       this.#segments = segments;
-      this.reserved = () => segments.reserved;
+      this.reserved = () => (reserved ??= memory.reserved() ?? segments.reserved);
       this.trim = () => {
         segments.trim();
         memory.trim();
+        reserved = undefined;
       };
     }
     this.#staging = new Staging(this.#driver);

@@ -37,9 +37,9 @@ test('blocks are aligned, inside segments, apart from each other; all comes back
   );
   const action = fc.oneof(size.map((bytes) => ({ bytes })), fc.nat().map((free) => ({ free })), fc.constant({ trim: 1 })); // prettier-ignore
   fc.assert(
-    fc.property(fc.array(action, { maxLength: 150 }), (actions) => {
+    fc.property(fc.array(action, { maxLength: 150 }), fc.boolean(), (actions, ordered) => {
       const driver = new Driver();
-      const segments = new Segments(driver.take, driver.give);
+      const segments = new Segments(driver.take, driver.give, ordered);
       const live = new Map<number, number>();
       for (const a of actions) {
         if ('bytes' in a) {
@@ -76,6 +76,23 @@ test('neighbours join, so that what was cut serves large requests again', () => 
   expect(driver.bytes).toBe(32 * MiB);
   expect(() => segments.free(whole + 512)).toThrow('an allocated block');
   segments.free(whole);
+});
+
+test('an ordered driver has huge blocks back at once, and unused segments before it must hold more than ever', () => {
+  const driver = new Driver();
+  const segments = new Segments(driver.take, driver.give, true);
+  const part = segments.alloc(4 * MiB);
+  const wide = segments.alloc(40 * MiB);
+  expect(driver.bytes).toBe(72 * MiB);
+  segments.free(wide);
+  segments.free(part);
+  expect(driver.bytes).toBe(32 * MiB); // kept for the next small requests
+  segments.free(segments.alloc(40 * MiB)); // no more than ever: nothing goes
+  expect(driver.bytes).toBe(32 * MiB);
+  const wider = segments.alloc(50 * MiB);
+  expect(driver.bytes).toBe(50 * MiB);
+  segments.free(wider);
+  expect(driver.bytes).toBe(0);
 });
 
 test('when the driver has no more, unused segments go back first', () => {

@@ -1,5 +1,6 @@
 // A device that computes nothing and holds memory as the CUDA backend does on a GPU: in segments. What it counts is what
-// a GPU would hold, but for the workspaces of kernels, which are the backend's own.
+// a GPU would hold, but for the workspaces of kernels, which are the backend's own, and what the driver's pool takes in
+// larger units.
 
 import { Device, nullBackend } from '@darkroom/core';
 import type { Backend, Buffer } from '@darkroom/core';
@@ -15,6 +16,7 @@ export function plannedDevice(): Device {
       return address;
     },
     () => {},
+    true, // a GPU of today has pools
   );
   const addresses = new Map<Buffer, number>();
   const backend: Backend = {

@@ -11,6 +11,8 @@ export interface DeviceMemory {
   free(address: Address, stream: Stream): void;
   /** Gives unused memory of the pool back to the system. */
   trim(): void;
+  /** Bytes that the pool took from the system; undefined without a pool. */
+  reserved(): number | undefined;
 }
 
 export function deviceMemory(driver: Driver, device: number): DeviceMemory {
@@ -20,6 +22,7 @@ export function deviceMemory(driver: Driver, device: number): DeviceMemory {
       alloc: (bytes) => driver.alloc(bytes),
       free: (address) => driver.free(address),
       trim: () => {},
+      reserved: () => undefined,
     };
   }
   // By default the pool gives all back whenever the stream is waited for, and asks the system again after that.
@@ -40,5 +43,6 @@ export function deviceMemory(driver: Driver, device: number): DeviceMemory {
     },
     free: (address, stream) => driver.freeAsync(address, stream),
     trim,
+    reserved: () => driver.poolGet(device, poolAttribute.reserved),
   };
 }

@@ -1,5 +1,7 @@
 // Device memory in segments: few large allocations, cut into blocks and joined again, as the driver's own calls would
 // cost more than most kernels. Blocks are reused in the order of the compute stream, so nothing is waited for.
+// Huge requests get a segment each. A driver whose own pool is ordered by the stream has them back at once: it joins
+// pages that do not lie side by side, which nobody else can (CUDA's guide, stream-ordered memory allocator).
 
 import { invariant } from '@darkroom/core';
 import { isOutOfMemory } from './addon.ts';
@@ -13,6 +15,7 @@ const smallSegment = 4 << 20;
 const largeSegment = 32 << 20;
 /** Requests from this on get a segment of their size. */
 const huge = 16 << 20;
+/** Sizes of segments that are kept are multiples of this, so that they serve near-equal requests. */
 const segmentUnit = 2 << 20;
 
 interface Block {
@@ -31,12 +34,15 @@ export class Segments {
   readonly #blocks = new Map<Address, Block>();
   /** Free blocks by size: of small segments, of the others. */
   readonly #free: readonly [Block[], Block[]] = [[], []];
+  readonly #ordered: boolean;
   #reserved = 0;
+  #most = 0;
 
-  /** `take` allocates from the driver, throwing its error; `give` frees. */
-  constructor(take: (bytes: number) => Address, give: (address: Address) => void) {
+  /** `take` allocates from the driver, throwing its error; `give` frees, waiting for nothing if the driver is `ordered`. */
+  constructor(take: (bytes: number) => Address, give: (address: Address) => void, ordered = false) {
     this.#take = take;
     this.#give = give;
+    this.#ordered = ordered;
   }
 
   /** Bytes taken from the driver. */
@@ -57,6 +63,7 @@ export class Segments {
   free(address: Address): void {
     const block = this.#blocks.get(address);
     invariant(block !== undefined && !block.free, 'an allocated block');
+    if (this.#ordered && block.bytes >= huge && !block.before && !block.after) return this.#drop(block);
     block.free = true;
     const { after, before } = block;
     if (after?.free) {
@@ -75,19 +82,21 @@ export class Segments {
     for (const list of this.#free) {
       for (const block of list.filter((b) => !b.before && !b.after)) {
         this.#remove(block);
-        this.#blocks.delete(block.address);
-        this.#reserved -= block.bytes;
-        this.#give(block.address);
+        this.#drop(block);
       }
     }
   }
 
+  #drop(block: Block): void {
+    this.#blocks.delete(block.address);
+    this.#reserved -= block.bytes;
+    this.#give(block.address);
+  }
+
   #segment(size: number, small: boolean): Block {
-    const bytes = small
-      ? smallSegment
-      : size < huge
-        ? largeSegment
-        : Math.ceil(size / segmentUnit) * segmentUnit;
+    const bytes = small ? smallSegment : size < huge ? largeSegment : this.#hugeBytes(size);
+    // Before the device holds more than ever, what nobody uses goes; later it fits without.
+    if (this.#ordered && bytes >= huge && this.#reserved + bytes > this.#most) this.trim();
     let address: Address;
     try {
       address = this.#take(bytes);
@@ -97,10 +106,15 @@ export class Segments {
       address = this.#take(bytes);
     }
     this.#reserved += bytes;
+    this.#most = Math.max(this.#most, this.#reserved);
     const block: Block = { address, bytes, free: true, small, before: undefined, after: undefined };
     this.#blocks.set(address, block);
     this.#insert(block);
     return block;
+  }
+
+  #hugeBytes(size: number): number {
+    return this.#ordered ? size : Math.ceil(size / segmentUnit) * segmentUnit;
   }
 
   #cut(block: Block, size: number): void {

@@ -51,7 +51,7 @@ function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
   };
 }
 
-class VaeMidBlock extends Module<[x: Tensor], Tensor> {
+class VaeMidBlock extends Module<[x: Tensor, owned?: boolean], Tensor> {
   attentions?: ImageAttention[];
   resnets: ResnetBlock2D[];
 
@@ -73,13 +73,13 @@ class VaeMidBlock extends Module<[x: Tensor], Tensor> {
     this.resnets = [resnet(), resnet()];
   }
 
-  override forward(x: Tensor): Tensor {
-    const h = this.resnets[0]!.call(x);
-    return this.resnets[1]!.call(this.attentions ? this.attentions[0]!.call(h) : h);
+  /** `owned`: frees x as soon as it was read. */
+  override forward(x: Tensor, owned = false): Tensor {
+    return chain(x, owned, [this.resnets[0]!, ...(this.attentions ?? []), this.resnets[1]!]);
   }
 }
 
-class VaeBlock extends Module<[x: Tensor], Tensor> {
+class VaeBlock extends Module<[x: Tensor, owned?: boolean], Tensor> {
   resnets: ResnetBlock2D[];
   downsamplers?: Downsample2D[];
   upsamplers?: Upsample2D[];
@@ -101,16 +101,19 @@ class VaeBlock extends Module<[x: Tensor], Tensor> {
     if (resample === 'up') this.upsamplers = [new Upsample2D(outChannels)];
   }
 
-  override forward(x: Tensor): Tensor {
-    return [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])].reduce<Tensor>(
-      (h, module) => {
-        const next = (module as Module<[x: Tensor], Tensor>).call(h);
-        if (h !== x) h.dispose();
-        return next;
-      },
-      x,
-    );
+  /** `owned`: frees x as soon as it was read: behind a block's first layer a decode takes the most memory. */
+  override forward(x: Tensor, owned = false): Tensor {
+    return chain(x, owned, [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])]);
   }
+}
+
+/** Calls modules in turn, freeing each result as soon as the next is there; x too, if it is `owned`. */
+function chain(x: Tensor, owned: boolean, modules: readonly { call(x: Tensor): Tensor }[]): Tensor {
+  return modules.reduce((h, module) => {
+    const next = module.call(h);
+    if (h !== x || owned) h.dispose();
+    return next;
+  }, x);
 }
 
 class Encoder extends Module<[x: Tensor], Tensor> {
@@ -141,9 +144,8 @@ class Encoder extends Module<[x: Tensor], Tensor> {
   }
 
   override forward(x: Tensor): Tensor {
-    return chain(x, [this.conv_in, ...this.down_blocks, this.mid_block], (h) =>
-      this.conv_out.call(this.conv_norm_out.call(h, 'silu')),
-    );
+    const h = this.down_blocks.reduce((h, block) => block.call(h, true), this.conv_in.call(x));
+    return this.conv_out.call(this.conv_norm_out.call(this.mid_block.call(h, true), 'silu'));
   }
 }
 
@@ -174,25 +176,12 @@ class Decoder extends Module<[z: Tensor], Tensor> {
   }
 
   override forward(z: Tensor): Tensor {
-    return chain(z, [this.conv_in, this.mid_block, ...this.up_blocks], (h) =>
-      this.conv_out.call(this.conv_norm_out.call(h, 'silu')),
+    const h = [this.mid_block, ...this.up_blocks].reduce(
+      (h, block) => block.call(h, true),
+      this.conv_in.call(z),
     );
+    return this.conv_out.call(this.conv_norm_out.call(h, 'silu'));
   }
-}
-
-/** Calls modules in turn, freeing each result as soon as the next is there. */
-function chain(
-  x: Tensor,
-  modules: readonly { call(x: Tensor): Tensor }[],
-  last: (h: Tensor) => Tensor,
-): Tensor {
-  let h = x;
-  for (const module of modules) {
-    const next = module.call(h);
-    if (h !== x) h.dispose();
-    h = next;
-  }
-  return last(h);
 }
 
 /** A diagonal Gaussian over latents; all tensors [n, c, h, w]. */

@@ -108,8 +108,8 @@ export class SequentialOffload implements OffloadPolicy {
     if (last === entry) return;
     if (last) last.next = entry;
     const queues = prefetch ? this.#open(entry) : undefined;
-    if (this.#prefetched === entry && queues) queues.device.backend.fence(queues.copy, queues.compute);
-    else if (this.#prefetched && this.#prefetched.uses === 0) this.#prefetched.group.release();
+    this.#awaitPrefetched();
+    if (this.#prefetched !== entry && this.#prefetched?.uses === 0) this.#prefetched.group.release();
     this.#prefetched = undefined;
     if (last && last.uses === 0) last.group.release();
     entry.group.load();
@@ -119,6 +119,12 @@ export class SequentialOffload implements OffloadPolicy {
     // Its memory is taken, and may be in use, in the order of the compute queue.
     next.group.load(queues.copy, () => queues.device.backend.fence(queues.compute, queues.copy));
     this.#prefetched = next;
+  }
+
+  /** What computes from here on waits for the copies: also to use their memory for something else. */
+  #awaitPrefetched(): void {
+    const queues = this.#queues;
+    if (this.#prefetched && queues) queues.device.backend.fence(queues.copy, queues.compute);
   }
 
   #open(entry: Entry): Queues {
@@ -134,6 +140,7 @@ export class SequentialOffload implements OffloadPolicy {
     await this.#attachments.update(components);
   }
   finish(): void {
+    this.#awaitPrefetched();
     for (const entry of this.#entries.values()) {
       entry.uses = 0; // a pass that threw did not count down
       entry.group.release();
