@@ -8,9 +8,11 @@ import type {
   Buffer,
   Caps,
   Choice,
+  CompiledSteps,
   DeviceOptions,
   Kernel,
   KernelOp,
+  PreparedStep,
   Queue,
   Slice,
 } from '@darkroom/core';
@@ -53,7 +55,6 @@ class CpuBackend implements Backend {
       convFormat: 'contiguous',
       suballocate: true,
       poolBuffers: false,
-      replay: false,
       pinned: false,
       syncRead: true,
       maxBufferBytes: 2 ** 32 - 2 ** 16,
@@ -114,6 +115,21 @@ class CpuBackend implements Backend {
 
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[]): void {
     (kernel as CpuKernel).run(args.map(at), scalars);
+  }
+
+  /** Addresses are looked up once; a run then allocates nothing of its own. */
+  compile(steps: readonly PreparedStep[]): CompiledSteps {
+    const calls = steps.map(({ kernel, args, scalars }) => ({
+      run: (kernel as CpuKernel).run,
+      pointers: args.map(at),
+      scalars,
+    }));
+    return {
+      run() {
+        for (const { run, pointers, scalars } of calls) run(pointers, scalars);
+      },
+      [Symbol.dispose]() {},
+    };
   }
 
   createQueue(role: 'compute' | 'copy'): Queue {

@@ -123,7 +123,6 @@ export class CudaBackend implements Backend {
       convFormat: 'channelsLast',
       suballocate: true,
       poolBuffers: !opened.segmented,
-      replay: true,
       pinned: true,
       syncRead: true,
       maxBufferBytes: opened.totalBytes,

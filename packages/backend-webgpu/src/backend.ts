@@ -8,15 +8,18 @@ import type {
   Buffer,
   Caps,
   Choice,
+  CompiledSteps,
   CustomOp,
   DType,
   Kernel,
   KernelOp,
+  PreparedStep,
   Queue,
   Slice,
 } from '@darkroom/core';
 import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
 import type { Binding, Dispatch, Traits } from '@darkroom/gpu-kernels';
+import { waitsByPolling } from '#gpu';
 import type { OpenedAdapter } from './adapter.ts';
 import { Encoder } from './device/encoder.ts';
 import { Faults } from './device/faults.ts';
@@ -25,7 +28,10 @@ import type { Window } from './device/groups.ts';
 import { Memory } from './device/memory.ts';
 import type { GpuMemory } from './device/memory.ts';
 import { Programs } from './device/programs.ts';
+import { RecordedSteps } from './device/recorded-steps.ts';
+import type { CommandSink } from './device/recorded-steps.ts';
 import type { Program } from './device/programs.ts';
+import { Waits } from './device/waits.ts';
 import { customGroups, customSource } from './custom.ts';
 import { wgsl } from './wgsl.ts';
 
@@ -64,7 +70,12 @@ export class WebGpuBackend implements Backend {
   readonly #groups: Groups;
   /** Scratch of kernels, shared by all: they run one after the other. Copies of aliased arguments lie behind them. */
   readonly #scratch: GpuMemory[] = [];
+  #scratchMoves = 0;
   #reads = 0;
+  readonly #waits = waitsByPolling ? new Waits() : undefined;
+  /** What was encoded when the device was last waited for, and when the batches after that began. */
+  #waited = { dispatches: 0, flops: 0 };
+  #began: number | undefined;
   #disposed = false;
 
   constructor({ device, facts, traits }: OpenedAdapter) {
@@ -81,7 +92,6 @@ export class WebGpuBackend implements Backend {
       convFormat: 'contiguous',
       suballocate: false,
       poolBuffers: true,
-      replay: false,
       pinned: false,
       syncRead: false,
       maxBufferBytes: device.limits.maxBufferSize,
@@ -133,7 +143,7 @@ export class WebGpuBackend implements Backend {
     this.#encoder.copy(memoryOf(src).gpu, from, staging, 0, bytes);
     this.#encoder.submit();
     try {
-      await staging.mapAsync(GPUMapMode.READ, 0, bytes);
+      await this.#wait(() => staging.mapAsync(GPUMapMode.READ, 0, bytes));
     } catch (error) {
       await this.#faults.settle();
       throw new DeviceError(`webgpu: reading ${src.bytes} bytes failed: ${(error as Error).message}`);
@@ -202,9 +212,29 @@ export class WebGpuBackend implements Backend {
   }
 
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[]): void {
-    const { wide, plain, flops } = kernel as GpuKernel;
-    this.#encoder.account(flops);
-    const slices = this.#unaliased(args, bindsAtSlices(wide));
+    this.#began ??= performance.now();
+    this.#encoder.account((kernel as GpuKernel).flops);
+    this.#lower({ kernel, args, scalars }, this.#now);
+  }
+
+  /** Steps whose commands, bind groups and parameters are made once. */
+  compile(steps: readonly PreparedStep[]): CompiledSteps {
+    return new RecordedSteps({
+      device: this.#device,
+      encoder: this.#encoder,
+      steps: steps.length,
+      flops: (i) => (steps[i]!.kernel as GpuKernel).flops,
+      lower: (i, sink) => this.#lower(steps[i]!, sink),
+      pipeline: (program) => this.#programs.pipeline(program),
+      scratch: () => this.#scratchMoves,
+      begin: () => void (this.#began ??= performance.now()),
+    });
+  }
+
+  /** The commands of one step, in order. */
+  #lower({ kernel, args, scalars }: PreparedStep, sink: CommandSink): void {
+    const { wide, plain } = kernel as GpuKernel;
+    const slices = this.#unaliased(args, bindsAtSlices(wide), sink);
     const fits = wide.steps.every(({ pass }) =>
       pass.offsets.every(
         ({ arg, unitBytes }) => arg >= slices.length || slices[arg]!.offset % unitBytes === 0,
@@ -212,24 +242,32 @@ export class WebGpuBackend implements Backend {
     );
     const { steps, scratch } = fits ? wide : plain();
     for (const [i, bytes] of scratch.entries()) this.#scratchOf(i, bytes);
+    const first = (arg: number, unitBytes: number): number =>
+      arg < slices.length ? this.#firstUnit(slices[arg]!, unitBytes) : 0;
     for (const { pass, program } of steps) {
-      if (pass.groups > 0) this.#dispatch(pass, program, slices, scalars);
+      if (pass.groups === 0) continue;
+      const windows = pass.bindings.map((b) => this.#window(b, pass, slices));
+      const x = Math.min(pass.groups, foldWidth);
+      const size = { x, y: Math.ceil(pass.groups / x) };
+      sink.dispatch(program, windows, size, pass.params.length, (words, at) =>
+        fillParams(pass, words, at, first, scalars),
+      );
     }
   }
 
-  #dispatch(pass: Dispatch, program: Program, slices: readonly Slice[], scalars: readonly number[]): void {
-    const encoder = this.#encoder;
-    const window = Encoder.window(pass.params.length);
-    const at = encoder.reserve(window);
-    const first = (arg: number, unitBytes: number): number =>
-      arg < slices.length ? this.#firstUnit(slices[arg]!, unitBytes) : 0;
-    fillParams(pass, encoder.words, at / 4, first, scalars);
-    const windows = pass.bindings.map((b) => this.#window(b, pass, slices));
-    const group = this.#groups.of(program, window, windows);
-    for (const { memory } of windows) encoder.touch(memory);
-    const x = Math.min(pass.groups, foldWidth);
-    encoder.dispatch(this.#programs.pipeline(program), group, at, x, Math.ceil(pass.groups / x));
-  }
+  /** Encodes commands into the pending batch, parameters into its ring. */
+  readonly #now: CommandSink = {
+    copy: (src, from, dst, to, bytes) => this.#copyWords(src, from, dst, to, bytes),
+    dispatch: (program, windows, { x, y }, words, fill) => {
+      const encoder = this.#encoder;
+      const window = Encoder.window(words);
+      const at = encoder.reserve(window);
+      fill(encoder.words, at / 4);
+      const group = this.#groups.of(program, window, windows);
+      for (const { memory } of windows) encoder.touch(memory);
+      encoder.dispatch(this.#programs.pipeline(program), group, [at], x, y);
+    },
+  };
 
   /** Where a slice starts within its first binding, in units of a shader's array. */
   #firstUnit(slice: Slice, unitBytes: number): number {
@@ -264,6 +302,7 @@ export class WebGpuBackend implements Backend {
     const kept = this.#scratch[i];
     if (kept && kept.gpu.size >= bytes) return kept;
     if (kept) this.free(kept);
+    this.#scratchMoves++;
     return (this.#scratch[i] = this.#memory.alloc(bytes, 'scratch'));
   }
 
@@ -271,7 +310,7 @@ export class WebGpuBackend implements Backend {
    * A dispatch may not read and write one buffer: inputs in the output's buffer are copied first. A user's own kernel
    * binds its arguments where they start, which must be a multiple of 256.
    */
-  #unaliased(args: readonly Slice[], custom: boolean): readonly Slice[] {
+  #unaliased(args: readonly Slice[], custom: boolean, sink: CommandSink): readonly Slice[] {
     const out = args.at(-1)!.buffer;
     let copies: Slice[] | undefined;
     for (let i = 0; i < args.length - 1; i++) {
@@ -280,7 +319,7 @@ export class WebGpuBackend implements Backend {
       const { offset, bytes } = args[i]!;
       const from = offset - (offset % 4);
       const copy = this.#scratchOf(aliasScratch + i, offset - from + bytes + 4);
-      this.#copyWords(memoryOf(args[i]!), from, copy, 0, offset - from + bytes);
+      sink.copy(memoryOf(args[i]!), from, copy, 0, offset - from + bytes);
       copies ??= [...args];
       copies[i] = { buffer: copy, offset: offset - from, bytes };
     }
@@ -298,8 +337,18 @@ export class WebGpuBackend implements Backend {
   }
   async idle(): Promise<void> {
     this.#encoder.submit();
-    await this.#device.queue.onSubmittedWorkDone();
+    await this.#wait(() => this.#device.queue.onSubmittedWorkDone());
     await this.#faults.settle();
+  }
+  /** Waits for what was encoded since the last wait. */
+  async #wait(done: () => Promise<unknown>): Promise<void> {
+    if (!this.#waits) return void (await done());
+    const { dispatches, flops } = this.#encoder;
+    const batch = { dispatches: dispatches - this.#waited.dispatches, flops: flops - this.#waited.flops };
+    const since = this.#began ?? performance.now();
+    this.#waited = { dispatches, flops };
+    this.#began = undefined;
+    await this.#waits.wait(batch, since, done);
   }
   async time(work: () => void): Promise<number> {
     await this.idle();

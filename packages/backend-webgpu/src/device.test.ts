@@ -1,8 +1,21 @@
 // The device around the kernels: errors that arrive late, memory, order of uploads and commands, submits.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { add, custom, DeviceError, map, mul, OutOfMemoryError, Scope, tensor, zeros } from '@darkroom/core';
+import {
+  add,
+  custom,
+  DeviceError,
+  groupNorm,
+  map,
+  mul,
+  OutOfMemoryError,
+  Scope,
+  tensor,
+  trace,
+  zeros,
+} from '@darkroom/core';
 import { Device } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
 import { openAdapter } from './adapter.ts';
 import { webgpu, WebGpuBackend } from './index.ts';
 import { adapterIsMissing } from './node/testing.ts';
@@ -101,6 +114,33 @@ describe.skipIf(missing)('webgpu device', () => {
     expect(device.memory().live).toBe(before);
     device.emptyCache();
     expect(device.memory().cached).toBe(0);
+  });
+
+  test('recorded steps give new results for new inputs, also after scratch memory has moved', async () => {
+    const net = {
+      device,
+      stateDict: () => new Map<string, Tensor>(),
+      call: (x: Tensor) => mul(groupNorm(x, 4), add(x, 1)),
+    };
+    const wide = (n: number, seed: number): Tensor =>
+      map(['sin', ['mul', ['index', 3], seed]], [], { shape: [n, 16, 96, 97], device });
+    using memory = new Scope();
+    const traced = await memory.run(() => trace(net, [wide(1, 1)], { passes: [] }));
+    for (const [seed, n] of [
+      [0.3, 1],
+      [0.7, 40],
+      [1.1, 1],
+    ] as const) {
+      // Scratch for a larger batch is another buffer: what was recorded before does not fit any more.
+      memory.run(() => groupNorm(wide(n, seed), 4));
+      const x = memory.run(() => wide(1, seed));
+      const want = await memory.run(() => net.call(x)).data();
+      const { dispatches } = backend.counters;
+      const got = memory.run(() => traced.call(x));
+      expect(backend.counters.dispatches).toBeGreaterThan(dispatches + 1);
+      expect(await got.data()).toEqual(want);
+    }
+    traced.dispose();
   });
 
   test('an op may write into the buffer that it reads', async () => {

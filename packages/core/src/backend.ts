@@ -71,7 +71,6 @@ export interface Caps {
   readonly suballocate: boolean;
   /** True when `alloc` is costly, so that core keeps freed buffers for reuse. */
   readonly poolBuffers: boolean;
-  readonly replay: boolean;
   readonly pinned: boolean;
   /** True when `readSync` exists. */
   readonly syncRead: boolean;

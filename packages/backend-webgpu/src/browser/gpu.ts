@@ -1,5 +1,8 @@
 // WebGPU in a page or a worker: the browser's own.
 
+/** The browser wakes what awaits. */
+export const waitsByPolling = false;
+
 /** navigator.gpu; undefined where the browser has none. */
 export async function openGpu(): Promise<GPU | undefined> {
   return (globalThis.navigator as Navigator | undefined)?.gpu;

@@ -27,6 +27,8 @@ export class Encoder {
   #used = 0;
   #serial = 0;
   #work = 0;
+  /** Floating-point operations of all batches. */
+  #flops = 0;
   #commands: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #pipeline: GPUComputePipeline | undefined;
@@ -42,6 +44,10 @@ export class Encoder {
     });
   }
 
+  /** Number of the batch that is being encoded. */
+  get serial(): number {
+    return this.#serial;
+  }
   /** Whether commands wait for a submit. */
   get pending(): boolean {
     return this.#commands !== undefined;
@@ -69,11 +75,11 @@ export class Encoder {
     memory.usedIn = this.#serial;
   }
 
-  /** One dispatch; `parameters` is what `reserve` gave for it. */
+  /** One dispatch; `offsets` holds where its parameters lie in the group's buffer. */
   dispatch(
     pipeline: GPUComputePipeline,
     group: GPUBindGroup,
-    parameters: number,
+    offsets: readonly [number],
     x: number,
     y: number,
   ): void {
@@ -82,7 +88,7 @@ export class Encoder {
       pass.setPipeline(pipeline);
       this.#pipeline = pipeline;
     }
-    pass.setBindGroup(0, group, [parameters]);
+    pass.setBindGroup(0, group, offsets);
     pass.dispatchWorkgroups(x, y);
     this.dispatches++;
   }
@@ -91,6 +97,11 @@ export class Encoder {
   account(flops: number): void {
     if (this.#work > 0 && this.#work + flops > this.#budget) this.submit();
     this.#work += flops;
+    this.#flops += flops;
+  }
+  /** Floating-point operations encoded so far. */
+  get flops(): number {
+    return this.#flops;
   }
 
   copy(src: GPUBuffer, from: number, dst: GPUBuffer, to: number, bytes: number): void {

@@ -28,15 +28,7 @@ export class Groups {
     for (const w of windows) key += `,${w.memory.id}:${w.offset}:${w.bytes}`;
     let group = this.#groups.get(key);
     if (!group) {
-      const parameters: GPUBindGroupEntry = {
-        binding: 0,
-        resource: { buffer: this.#ring, size: parameterBytes },
-      };
-      const storage = windows.map(({ memory, offset, bytes }, i): GPUBindGroupEntry => ({
-        binding: i + 1,
-        resource: { buffer: memory.gpu, offset, size: bytes },
-      }));
-      group = this.#device.createBindGroup({ layout: program.layout, entries: [parameters, ...storage] });
+      group = bindGroup(this.#device, program, { buffer: this.#ring, size: parameterBytes }, windows);
       this.#groups.set(key, group);
       for (const { memory } of windows) {
         const keys = this.#keysOf.get(memory);
@@ -52,4 +44,18 @@ export class Groups {
     for (const key of this.#keysOf.get(memory) ?? []) this.#groups.delete(key);
     this.#keysOf.delete(memory);
   }
+}
+
+/** `parameters`: a window that dispatches move by their dynamic offset. */
+export function bindGroup(
+  device: GPUDevice,
+  { layout }: Program,
+  parameters: GPUBufferBinding,
+  windows: readonly Window[],
+): GPUBindGroup {
+  const storage = windows.map(({ memory, offset, bytes }, i): GPUBindGroupEntry => ({
+    binding: i + 1,
+    resource: { buffer: memory.gpu, offset, size: bytes },
+  }));
+  return device.createBindGroup({ layout, entries: [{ binding: 0, resource: parameters }, ...storage] });
 }

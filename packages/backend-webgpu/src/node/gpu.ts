@@ -2,6 +2,9 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
+/** Whatever is awaited is asked for in every turn of the event loop. */
+export const waitsByPolling = true;
+
 /** Opens Dawn once. @throws Error when its library does not load here. */
 export async function openGpu(): Promise<GPU | undefined> {
   // Node dies when Dawn's object is collected while a device lives: it stays reachable for ever.

@@ -30,7 +30,6 @@ export function nullBackend(
     convFormat: 'contiguous',
     suballocate: true,
     poolBuffers: options.poolBuffers ?? true,
-    replay: false,
     pinned: false,
     syncRead: false,
     maxBufferBytes: options.maxBytes ?? Number.MAX_SAFE_INTEGER,
