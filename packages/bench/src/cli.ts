@@ -1,4 +1,4 @@
-// The bench command: peers | webgpu-peers | memory | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | memory | trace | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,8 @@ import { benchPipeline } from './pipeline.ts';
 import { plannedDevice } from './planned-device.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
+import { benchTraceOfEmoji, benchTraceOfSd15 } from './trace.ts';
+import type { TraceRow } from './trace.ts';
 import { modes } from './verify/models.ts';
 import type { ModeName } from './verify/models.ts';
 import { verifyCommand } from './verify/command.ts';
@@ -62,6 +64,18 @@ const webgpuPeerCells = (row: PeerRow): Record<string, string | number> => ({
   runs: row.samples,
   'includes readback': row.includesReadback ? 'yes' : 'no',
   form: row.form,
+});
+
+const traceCells = ({ work, kernels, eager, traced, ...row }: TraceRow): Record<string, string | number> => ({
+  work,
+  kernels: kernels.join(' → '),
+  'values MiB': round(row.valuesMiB),
+  'arena MiB': round(row.arenaMiB),
+  'eager ms': round(eager.medianMs),
+  'traced ms': round(traced.medianMs),
+  ratio: round(eager.medianMs / traced.medianMs, 2),
+  'of fastest': round(eager.fastestMs / traced.fastestMs, 2),
+  'host ms': `${round(eager.hostMs)} → ${round(traced.hostMs)}`,
 });
 
 const program = new Command('bench').description('benchmarks; nothing here is a test');
@@ -150,6 +164,28 @@ program
       `${table(rows.map((r) => ({ work: r.work, setting: r.setting, 'peak MiB': round(r.peakMiB), 'with cache': round(r.reservedMiB), ms: round(r.ms) })))}\n`,
     );
     finish(options, fingerprint, 'memory', rows);
+  });
+
+program
+  .command('trace')
+  .description("a UNet step traced beside eager: emoji-64, and SD 1.5's size with random weights")
+  .option('-d, --device <name>', 'cpu | webgpu | cuda | auto', 'cpu')
+  .option('--json <file>', 'write everything as JSON')
+  .option('--threads <n>', 'CPU threads')
+  .option('--runs <n>', 'of each, interleaved; SD 1.5 has a tenth', '50')
+  .option('--latents <n>', "edge of SD 1.5's latents; 0 leaves SD 1.5 out", '0')
+  .addOption(new Option('--mode <mode>', 'of SD 1.5').choices(Object.keys(modes)).default('float16'))
+  .action(async (options: Options & { runs: string; latents: string; mode: ModeName }) => {
+    const emoji = join(dirname(fileURLToPath(import.meta.url)), '../../..', 'models/emoji-64');
+    const [runs, latents] = [Number(options.runs), Number(options.latents)];
+    const { rows, fingerprint } = await withDevice(options, async (device) => {
+      const rows = [await benchTraceOfEmoji(device, emoji, runs)];
+      const few = Math.ceil(runs / 10);
+      if (latents > 0) rows.push(await benchTraceOfSd15(device, latents, modes[options.mode].dtype, few));
+      return { rows, fingerprint: device.caps.fingerprint };
+    });
+    process.stdout.write(`${table(rows.map(traceCells))}\n`);
+    finish(options, fingerprint, 'trace', rows);
   });
 
 common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes"))

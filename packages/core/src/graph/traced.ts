@@ -11,6 +11,7 @@ import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Named, Plan } from './plan.ts';
 import { printSummary } from './print-plan.ts';
+import type { PlanSummary } from './print-plan.ts';
 import { recordGraph } from './record.ts';
 import { describeCall, putBack, takeCall, takeResult } from './signature.ts';
 import type { Template } from './signature.ts';
@@ -111,6 +112,12 @@ export class TracedModule<Args extends readonly unknown[], Out> {
   /** The plan of each traced call that was prepared, in the order of tracing. */
   get plans(): readonly Plan[] {
     return this.#calls.map((c) => c.plan).filter((p) => p !== undefined);
+  }
+
+  /** What each plan saves, in the order of `plans`. */
+  get summaries(): readonly PlanSummary[] {
+    const { device } = this;
+    return device ? this.#calls.map((c) => c.summary(device)).filter((s) => s !== undefined) : [];
   }
 
   /** What each trace saves, a line a call. */

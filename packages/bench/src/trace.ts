@@ -1,0 +1,110 @@
+// bench trace: a UNet step traced beside eager, interleaved in one run: emoji-64 as trained, and Stable Diffusion 1.5's
+// real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
+
+import { map, scope, trace } from '@darkroom/core';
+import type { Device, DType, Tensor } from '@darkroom/core';
+import { StableDiffusionPipeline, UNet2DConditionModel, unetInputs } from '@darkroom/diffusers';
+import { summarize } from './measure.ts';
+import { randomTensor, randomWeights } from './random-weights.ts';
+import { sd15UNet } from './sd15.ts';
+
+export interface TraceRow {
+  readonly work: string;
+  /** Kernels of an eager call, of the plan, and of the plan at every call. */
+  readonly kernels: readonly [eager: number, plan: number, everyCall: number];
+  readonly valuesMiB: number;
+  readonly arenaMiB: number;
+  readonly eager: Times;
+  readonly traced: Times;
+}
+
+/** Milliseconds of a call until its result is there, and of these the host's until all work is enqueued. */
+export interface Times {
+  readonly medianMs: number;
+  readonly fastestMs: number;
+  readonly hostMs: number;
+}
+
+interface Sampled {
+  readonly all: number[];
+  readonly host: number[];
+}
+
+/** One picture with guidance: a batch of two. */
+export async function benchTraceOfEmoji(device: Device, model: string, runs: number): Promise<TraceRow> {
+  using pipe = await StableDiffusionPipeline.fromPretrained(model, { device });
+  const [sample, , text] = unetInputs(pipe);
+  const { unet } = pipe;
+  if (!(unet instanceof UNet2DConditionModel))
+    throw new TypeError(`${model}: its UNet is not a model to trace`);
+  const shapes = { sample: sample.shape, text: text.shape };
+  return await compare(`emoji-64 UNet, batch ${sample.shape[0]}`, unet, shapes, device, 'float32', runs);
+}
+
+export async function benchTraceOfSd15(
+  device: Device,
+  latents: number,
+  dtype: DType,
+  runs: number,
+): Promise<TraceRow> {
+  using unet = UNet2DConditionModel.fromConfig(sd15UNet, 'SD 1.5');
+  randomWeights(unet, device, dtype);
+  if (device.caps.convFormat === 'channelsLast') await unet.to({ memoryFormat: 'channelsLast' });
+  const shapes = { sample: [2, 4, latents, latents], text: [2, 77, 768] };
+  return await compare(
+    `SD 1.5 UNet, batch 2, ${latents}x${latents}, ${dtype}`,
+    unet,
+    shapes,
+    device,
+    dtype,
+    runs,
+  );
+}
+
+async function compare(
+  work: string,
+  unet: UNet2DConditionModel,
+  shapes: Readonly<Record<'sample' | 'text', readonly number[]>>,
+  device: Device,
+  dtype: DType,
+  runs: number,
+): Promise<TraceRow> {
+  using text = randomTensor(shapes.text, device, dtype);
+  using sample = randomTensor(shapes.sample, device, dtype);
+  const traced = await trace(unet, [sample, 500, text]);
+  const call = async (what: typeof unet | typeof traced, i: number, into?: Sampled): Promise<void> => {
+    using fresh = map(['in', 0], [sample]);
+    await device.idle();
+    const start = performance.now();
+    const out: Tensor = scope(() => what.call(fresh, 900 - (i % 800), text).sample);
+    const enqueued = performance.now();
+    await device.idle();
+    into?.all.push(performance.now() - start);
+    into?.host.push(enqueued - start);
+    out.dispose();
+  };
+  const [eager, replayed]: [Sampled, Sampled] = [
+    { all: [], host: [] },
+    { all: [], host: [] },
+  ];
+  for (let i = 0; i < 2; i++) for (const what of [unet, traced]) await call(what, i);
+  for (let i = 0; i < runs; i++) {
+    await call(unet, i, eager);
+    await call(traced, i, replayed);
+  }
+  const [summary] = traced.summaries;
+  const plan = summary!;
+  return {
+    work,
+    kernels: [plan.opsBefore, plan.steps, plan.stepsAtEveryCall],
+    valuesMiB: plan.unsharedBytes / 2 ** 20,
+    arenaMiB: plan.arenaBytes / 2 ** 20,
+    eager: timesOf(eager),
+    traced: timesOf(replayed),
+  };
+}
+
+function timesOf({ all, host }: Sampled): Times {
+  const { medianMs, fastestMs } = summarize('', all);
+  return { medianMs, fastestMs, hostMs: summarize('', host).medianMs };
+}
