@@ -47,17 +47,7 @@ export function columnArgs(s: {
 export function forStrips(f: FunctionBuilder, body: (strip: Strip) => void): void {
   const [args, index] = f.params as [Local, Local, Local];
   const arg = (w: keyof typeof columnWord): void => void f.get(args).mem('i32.load', 4 * columnWord[w]);
-  const i32 = (): Local => f.local('i32');
-  const [outer, column, columnEnd, whole, x, end, stride, base] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
+  const [outer, column, columnEnd, whole, x, end, stride, base] = f.locals('i32', 8);
   f.get(index);
   arg('columnTiles');
   f.op('i32.div_u').set(outer).get(index);

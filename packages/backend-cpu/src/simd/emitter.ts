@@ -13,6 +13,11 @@ export interface Local {
   readonly type: ValueType;
 }
 
+/** A tuple of N. */
+type Locals<N extends number, T extends readonly Local[] = readonly []> = T['length'] extends N
+  ? T
+  : Locals<N, readonly [...T, Local]>;
+
 function unsigned(value: number): number[] {
   const out: number[] = [];
   let v = value;
@@ -66,6 +71,11 @@ export class FunctionBuilder {
   local(type: ValueType): Local {
     this.#types.push(type);
     return { index: this.#types.length - 1, type };
+  }
+
+  /** `count` of them: `const [a, b] = f.locals('i32', 2)`. */
+  locals<N extends number>(type: ValueType, count: N): Locals<N> {
+    return Array.from({ length: count }, () => this.local(type)) as Locals<N>;
   }
 
   get(v: Local): this {

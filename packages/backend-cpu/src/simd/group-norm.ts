@@ -35,21 +35,8 @@ export function prepareGroupNorm(engine: Engine, s: GroupNormSpec): PreparedRows
     extra,
     (f) =>
       forRows(f, (x, y, bytes, arg, row) => {
-        const [mean, scale, v, a, b] = [
-          f.local('v128'),
-          f.local('v128'),
-          f.local('v128'),
-          f.local('v128'),
-          f.local('v128'),
-        ];
-        const [p, q, end, c, channel, channelEnd] = [
-          f.local('i32'),
-          f.local('i32'),
-          f.local('i32'),
-          f.local('i32'),
-          f.local('i32'),
-          f.local('i32'),
-        ];
+        const [mean, scale, v, a, b] = f.locals('v128', 5);
+        const [p, q, end, c, channel, channelEnd] = f.locals('i32', 6);
         statistics(f, x, bytes, arg, true, mean, scale);
         f.get(x).set(p).get(y).set(q);
         // First channel of this group: (row mod groups) · channels per group.
@@ -126,22 +113,9 @@ function emitGroupNormLast(f: F, s: GroupNormSpec): void {
   const [args, tile, scratch] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
   const i32 = (): Local => f.local('i32');
-  const [x, y, pixel, inner, c, row, p, q, g, gEnd, k, kEnd] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
+  const [x, y, pixel, inner, c, row, p, q, g, gEnd, k, kEnd] = f.locals('i32', 12);
   const [v, total, mean, count] = [f.local('v128'), f.local('f32'), f.local('f32'), f.local('f32')];
-  const [sums, a, b, blockEnd] = [i32(), i32(), i32(), i32()];
+  const [sums, a, b, blockEnd] = f.locals('i32', 4);
   arg(8);
   f.i32(2).op('i32.shl').set(row); // bytes of one pixel
   arg(5);

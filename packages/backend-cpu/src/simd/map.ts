@@ -137,15 +137,7 @@ function emitTile(
   const [args, tile] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', w * 4);
   const i32 = (): Local => f.local('i32');
-  const [row, rowEnd, column, columnEnd, count, rest, index] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
+  const [row, rowEnd, column, columnEnd, count, rest, index] = f.locals('i32', 7);
   const pointers = dtypes.map(() => i32());
   const strides = kinds.map((k) => (k === 'strided' ? i32() : undefined));
   strides.forEach((s, i) => s && (arg(word.operands + i * operandWords + 1), f.set(s)));

@@ -99,7 +99,7 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
       Local,
       Local,
     ];
-    const [p, q, k, l] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('i32')];
+    const [p, q, k, l] = f.locals('i32', 4);
     const v = Array.from({ length: 4 }, () => f.local('v128'));
     const full = (): void => void f.get(lanes).i32(width).op('i32.eq');
     /** First lane of each group of four. */
@@ -141,7 +141,7 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
           () => void f.get(k).i32(4).op('i32.add').get(depth).op('i32.le_u'),
           () => {
             rows.forEach((r, i) => (loadVector(f, dtype, r), f.set(v[i]!)));
-            const [t0, t1, t2, t3] = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128')];
+            const [t0, t1, t2, t3] = f.locals('v128', 4);
             f.get(v[0]!)
               .get(v[1]!)
               .shuffle32(0, 4, 1, 5)

@@ -6,6 +6,7 @@ import type { DType } from '@darkroom/core';
 import { sizeOf } from './elements.ts';
 import type { FunctionBuilder, Local, ModuleBuilder } from './emitter.ts';
 import type { Engine } from './engine.ts';
+import { addGatherPack } from './gather-pack.ts';
 import { clampRange } from './map.ts';
 import { addMicroKernel, addPack } from './micro.ts';
 import type { Tile } from './micro.ts';
@@ -98,29 +99,9 @@ function emitProduct(
       const [args, index, scratch] = f.params as [Local, Local, Local];
       const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
       const i32 = (): Local => f.local('i32');
-      const [rest, batch, a, b, c] = [i32(), i32(), i32(), i32(), i32()];
-      const [n0, n1, m0, m1, pc, depth, jc, ic, icEnd, ir] = [
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-      ];
-      const [bPanels, aPanels, block, panel, lanes, rows, cAt, t] = [
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-        i32(),
-      ];
+      const [rest, batch, a, b, c] = f.locals('i32', 5);
+      const [n0, n1, m0, m1, pc, depth, jc, ic, icEnd, ir] = f.locals('i32', 10);
+      const [bPanels, aPanels, block, panel, lanes, rows, cAt, t] = f.locals('i32', 8);
 
       // index = (batch · mTiles + row tile) · nTiles + column tile
       f.get(index);
@@ -225,7 +206,7 @@ function emitProduct(
       };
       /** All register blocks of rows ic … icEnd and columns n0 … n1. */
       const blocks = (): void => {
-        const [ap, bp] = [i32(), i32()];
+        const [ap, bp] = f.locals('i32', 2);
         f.get(n0).set(jc).get(bPanels).set(bp);
         f.for(jc, n1, nr, () => {
           clampAdd(f, jc, nr, lanes, () => f.get(n1));
@@ -299,7 +280,7 @@ function emitProduct(
       };
       /** Copies the valid part of the register block between C and scratch. */
       const transfer = (way: 'load' | 'store'): void => {
-        const [i, j, inBlock, row, inC] = [i32(), i32(), i32(), i32(), i32()];
+        const [i, j, inBlock, row, inC] = f.locals('i32', 5);
         f.i32(0).set(i);
         f.for(i, rows, 1, () => {
           f.get(block)
@@ -352,100 +333,4 @@ function clampAdd(f: FunctionBuilder, from: Local, step: number, out: Local, who
   whole();
   f.get(from).op('i32.sub').set(out);
   f.get(out).i32(step).get(out).i32(step).op('i32.lt_u').op('select').set(out);
-}
-
-/**
- * Adds (source, k table, column table, lanes, depth, panel): packs float32 elements at source + k + column.
- * Neighbouring columns are copied as vectors.
- */
-function addGatherPack(module: ModuleBuilder, width: number): number {
-  return module.add(['i32', 'i32', 'i32', 'i32', 'i32', 'i32'], (f) => {
-    const [src, kTable, columns, lanes, depth, dst] = f.params as [Local, Local, Local, Local, Local, Local];
-    const [p, k, l, v] = [f.local('i32'), f.local('i32'), f.local('i32'), f.local('v128')];
-    const eachK = (body: () => void): void => {
-      f.i32(0).set(k);
-      f.for(k, depth, 1, () => {
-        f.get(src).get(kTable).mem('i32.load').op('i32.add').set(p);
-        body();
-        f.bump(kTable, 4).bump(dst, 4 * width);
-      });
-    };
-    f.get(lanes)
-      .i32(width)
-      .op('i32.eq')
-      .if(
-        () => {
-          f.get(columns)
-            .mem('i32.load', 4 * (width - 1))
-            .get(columns)
-            .mem('i32.load')
-            .op('i32.sub')
-            .i32(4 * (width - 1))
-            .op('i32.eq');
-          f.if(
-            () => {
-              f.get(src).get(columns).mem('i32.load').op('i32.add').set(src);
-              eachK(() => {
-                for (let j = 0; j < width / 4; j++)
-                  f.get(dst)
-                    .get(p)
-                    .mem('v128.load', 16 * j)
-                    .mem('v128.store', 16 * j);
-              });
-            },
-            () => {
-              const offsets = Array.from({ length: width }, () => f.local('i32'));
-              offsets.forEach((o, i) =>
-                f
-                  .get(columns)
-                  .mem('i32.load', 4 * i)
-                  .set(o),
-              );
-              eachK(() => {
-                for (let j = 0; j < width / 4; j++) {
-                  f.get(p)
-                    .get(offsets[4 * j]!)
-                    .op('i32.add')
-                    .mem('v128.load32_zero')
-                    .set(v);
-                  for (let i = 1; i < 4; i++)
-                    f.get(p)
-                      .get(offsets[4 * j + i]!)
-                      .op('i32.add')
-                      .get(v)
-                      .laneMem('v128.load32_lane', i)
-                      .set(v);
-                  f.get(dst)
-                    .get(v)
-                    .mem('v128.store', 16 * j);
-                }
-              });
-            },
-          );
-        },
-        () =>
-          eachK(() => {
-            f.i32(0).set(l);
-            f.for(l, lanes, 1, () => {
-              f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add');
-              f.get(p)
-                .get(columns)
-                .get(l)
-                .i32(2)
-                .op('i32.shl')
-                .op('i32.add')
-                .mem('i32.load')
-                .op('i32.add')
-                .mem('f32.load');
-              f.mem('f32.store');
-            });
-            f.for(
-              l,
-              width,
-              1,
-              () => void f.get(dst).get(l).i32(2).op('i32.shl').op('i32.add').i32(0).mem('i32.store'),
-            );
-          }),
-      );
-  });
 }

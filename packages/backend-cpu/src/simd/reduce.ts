@@ -162,8 +162,7 @@ function prepareAlong(engine: Engine, fn: Fn, form: Form): (x: number, y: number
 function emitAlong(f: FunctionBuilder, fn: Fn): void {
   const [args, tile] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
-  const i32 = (): Local => f.local('i32');
-  const [row, rowEnd, rows, p, end, stop, to] = [i32(), i32(), i32(), i32(), i32(), i32(), i32()];
+  const [row, rowEnd, rows, p, end, stop, to] = f.locals('i32', 7);
   const parts = Array.from({ length: 4 }, () => f.local('v128'));
   const total = f.local('v128');
   const add = (into: Local, push: () => void): void => {
@@ -244,7 +243,7 @@ function prepareAcross(engine: Engine, fn: Fn, form: Form): (x: number, y: numbe
 
 function emitAcross(f: FunctionBuilder, fn: Fn): void {
   const [args] = f.params as [Local, Local, Local];
-  const [p, stop, to] = [f.local('i32'), f.local('i32'), f.local('i32')];
+  const [p, stop, to] = f.locals('i32', 3);
   forStrips(f, ({ vectors, x, end, stride, outer, column, load, store }) => {
     const local = (): Local => f.local('v128');
     const [total, part] = [Array.from({ length: vectors }, local), Array.from({ length: vectors }, local)];

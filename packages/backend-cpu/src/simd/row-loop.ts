@@ -56,13 +56,7 @@ export function forRows(
 ): void {
   const [args, tile] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);
-  const [row, rowEnd, x, y, bytes] = [
-    f.local('i32'),
-    f.local('i32'),
-    f.local('i32'),
-    f.local('i32'),
-    f.local('i32'),
-  ];
+  const [row, rowEnd, x, y, bytes] = f.locals('i32', 5);
   clampRange(
     f,
     tile,

@@ -84,7 +84,7 @@ export function prepareLastAxisNorm(
         f.local('i32'),
         f.local('i32'),
       ];
-      const [w, b] = [f.local('i32'), f.local('i32')];
+      const [w, b] = f.locals('i32', 2);
       statistics(f, x, bytes, arg, centred, mean, scale);
       f.get(x).set(p).get(x).get(bytes).op('i32.add').set(end).get(y).set(q);
       arg(1);

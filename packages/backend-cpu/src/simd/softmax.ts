@@ -23,7 +23,7 @@ export function prepareSoftmaxAcross(
     module.add(
       ['i32', 'i32', 'i32'],
       (f) => {
-        const [p, q, toY] = [f.local('i32'), f.local('i32'), f.local('i32')];
+        const [p, q, toY] = f.locals('i32', 3);
         const v = f.local('v128');
         const [args] = f.params as [Local, Local, Local];
         f.get(args)

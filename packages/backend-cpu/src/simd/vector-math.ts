@@ -13,7 +13,7 @@ function polynomial(f: F, x: Local, coefficients: readonly number[]): void {
 
 /** e^x over the whole range: overflow to infinity, underflow through subnormals to 0, NaN stays NaN. */
 export function exp(f: F, x: Local): void {
-  const [n, r, k] = [f.local('v128'), f.local('v128'), f.local('v128')];
+  const [n, r, k] = f.locals('v128', 3);
   // n = round(x / ln 2); r = x - n·ln 2 in two parts, so that r is exact to the last bits.
   f.get(x).f32x4(-104).op('f32x4.max').f32x4(89).op('f32x4.min').tee(r);
   f.f32x4(Math.LOG2E).op('f32x4.mul').op('f32x4.nearest').set(n);
@@ -46,7 +46,7 @@ function copySign(f: F, from: Local): void {
 }
 
 export function tanh(f: F, x: Local): void {
-  const [a, s, small] = [f.local('v128'), f.local('v128'), f.local('v128')];
+  const [a, s, small] = f.locals('v128', 3);
   f.get(x).get(x).op('f32x4.mul').set(s);
   polynomial(
     f,
@@ -65,7 +65,7 @@ export function tanh(f: F, x: Local): void {
 }
 
 export function erf(f: F, x: Local): void {
-  const [a, s, t, small] = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128')];
+  const [a, s, t, small] = f.locals('v128', 4);
   f.get(x).get(x).op('f32x4.mul').set(s);
   polynomial(f, s, [
     7.853861353153693e-5, -8.010193625184903e-4, 5.188327685732524e-3, -2.685381193529856e-2, 1.128358514861418e-1,
@@ -112,7 +112,7 @@ export function fromHalf(f: F, bits: Local): void {
 
 /** Floats → float16 bits in 32-bit lanes, to nearest even. */
 export function toHalf(f: F, x: Local): void {
-  const [a, normal, sub] = [f.local('v128'), f.local('v128'), f.local('v128')];
+  const [a, normal, sub] = f.locals('v128', 3);
   f.get(x).i32x4(0x7fffffff).op('v128.and').set(a);
   // Normal: rebias the exponent, add half an ulp (less one unless the kept mantissa is odd), drop 13 bits.
   f.get(a).get(a).i32(13).op('i32x4.shr_u').i32x4(1).op('v128.and').op('i32x4.add');

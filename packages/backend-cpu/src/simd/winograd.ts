@@ -134,7 +134,7 @@ function emitWeights(f: F): void {
   const tile = f.params[1]!;
   const arg = reader(f);
   const i32 = (): Local => f.local('i32');
-  const [g, u, plane, count, i] = [i32(), i32(), i32(), i32(), i32()];
+  const [g, u, plane, count, i] = f.locals('i32', 5);
   arg(3);
   f.set(count);
   arg(0);
@@ -188,20 +188,10 @@ function emitWeights(f: F): void {
 function emitInput(f: F): void {
   const tile = f.params[1]!;
   const arg = reader(f);
-  const i32 = (): Local => f.local('i32');
-  const [x, v, y, column, p, q, rowBytes, position] = [
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-    i32(),
-  ];
-  const [rows, columns] = [i32(), i32()];
+  const [x, v, y, column, p, q, rowBytes, position] = f.locals('i32', 8);
+  const [rows, columns] = f.locals('i32', 2);
   const d = Array.from({ length: 16 }, () => f.local('v128'));
-  const [v0, v1, v2] = [f.local('v128'), f.local('v128'), f.local('v128')];
+  const [v0, v1, v2] = f.locals('v128', 3);
   arg(0);
   f.get(tile);
   arg(3);
@@ -295,11 +285,10 @@ function byB(f: F, [a, b, c, d]: readonly Local[], s: Local, t: Local): void {
 function emitOutput(f: F): void {
   const tile = f.params[1]!;
   const arg = reader(f);
-  const i32 = (): Local => f.local('i32');
-  const [y, m, row, column, q, to] = [i32(), i32(), i32(), i32(), i32(), i32()];
-  const [rowBytes, position, rows, columns, width, left] = [i32(), i32(), i32(), i32(), i32(), i32()];
+  const [y, m, row, column, q, to] = f.locals('i32', 6);
+  const [rowBytes, position, rows, columns, width, left] = f.locals('i32', 6);
   const d = Array.from({ length: 16 }, () => f.local('v128'));
-  const [lo, hi] = [f.local('v128'), f.local('v128')];
+  const [lo, hi] = f.locals('v128', 2);
   arg(0);
   f.get(tile);
   arg(3);
