@@ -1,30 +1,14 @@
 // The whole pipeline, from a prompt to RGB bytes, by the wall clock; and the seed's table: what each feature brings when
 // it is switched on after the others.
 
-import { matmul, scope, softmax, trace } from '@darkroom/core';
+import { trace } from '@darkroom/core';
 import { unetInputs } from '@darkroom/diffusers';
-import type { AnyModule, Tensor, TuneMode } from '@darkroom/core';
-import type { AttentionStrategy } from '@darkroom/diffusers';
+import type { TuneMode } from '@darkroom/core';
 import { buildPipeline, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
 import { samplingFor, tuned, tuneMode } from './modules.ts';
 import { sample, spreadOf } from './sampling.ts';
 import type { StageContext } from './stage.ts';
-
-/** All scores in memory: what attention was before memory-efficient kernels. */
-export const plainAttention: AttentionStrategy = {
-  name: 'plain',
-  run: (q, k, v, { scale }): Tensor =>
-    scope(() => {
-      const scores = matmul(q, k.permute(0, 1, 3, 2), { scale });
-      return matmul(softmax(scores, 3), v);
-    }),
-};
-
-function useAttention(model: AnyModule, strategy: AttentionStrategy): void {
-  for (const [, module] of model.namedModules())
-    if ('strategy' in module) (module as { strategy: AttentionStrategy }).strategy = strategy;
-}
 
 export interface ImageSetting {
   readonly name: string;
@@ -70,8 +54,7 @@ export function timeImage(setting: ImageSetting) {
     usePrecision(device, setting.mode);
     const size = sizes[options.tiny ? 'tiny' : 'full'];
     const pipe = await buildPipeline(size, device, setting.mode, options.model);
-    if (setting.attention === 'plain')
-      for (const model of [pipe.unet, pipe.vae]) useAttention(model as unknown as AnyModule, plainAttention);
+    if (setting.attention === 'plain') pipe.disableMemoryEfficientAttention();
     const side = size.latent * pipe.vaeScale;
     const steps: number[] = [];
     const draw = async (numInferenceSteps: number): Promise<number> => {

@@ -53,3 +53,43 @@ export function loader(s: Shader, o: Operand, c: Cells): { setup: string; segmen
       .join('\n    '),
   };
 }
+
+/** The cells of A's tile: quads along k, a row after the other, each row `quads` wide (t.k / 4, and what pads it). */
+export function cellsOfA(t: TileSize, a: Operand, threads: number, quads: number = t.k / 4): Cells {
+  const kq = t.k / 4;
+  const along = a.along === 'k';
+  const row = (cell: string): string => (along ? `${cell} / ${kq}u` : `${cell} % ${t.m}u`);
+  const quad = (cell: string): string => (along ? `${cell} % ${kq}u` : `${cell} / ${t.m}u`);
+  return {
+    array: 'tile_a',
+    cells: t.m * kq,
+    threads,
+    index: (cell) => `row0 + ${row(cell)}`,
+    depth: (cell) => `(${quad(cell)}) * 4u`,
+    place: (cell) => (along && quads === kq ? cell : `(${row(cell)}) * ${quads}u + ${quad(cell)}`),
+    shared: !along && threads % t.m === 0,
+  };
+}
+
+/** The cells of B's tile: quads of columns, one k after the other, each `quads` wide (t.n / 4, and what pads it). */
+export function cellsOfB(t: TileSize, b: Operand, threads: number, quads: number = t.n / 4): Cells {
+  const nq = t.n / 4;
+  const along = b.along === 'k';
+  const depth = (cell: string): string => (along ? `${cell} % ${t.k}u` : `${cell} / ${nq}u`);
+  const quad = (cell: string): string => (along ? `${cell} / ${t.k}u` : `${cell} % ${nq}u`);
+  return {
+    array: 'tile_b',
+    cells: t.k * nq,
+    threads,
+    index: (cell) => `col0 + (${quad(cell)}) * 4u`,
+    depth,
+    place: (cell) => (!along && quads === nq ? cell : `(${depth(cell)}) * ${quads}u + ${quad(cell)}`),
+    shared: !along && threads % nq === 0,
+  };
+}
+
+interface TileSize {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}

@@ -3,7 +3,7 @@
 // where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
 
 import type { Shader } from '../text/shader.ts';
-import { loader } from './product-loader.ts';
+import { cellsOfA, cellsOfB, loader } from './product-loader.ts';
 import { tensorProductBody } from './tensor-product.ts';
 import type { Tile } from './tiles.ts';
 
@@ -49,26 +49,8 @@ export function productBody(s: Shader, p: Product): string {
   s.shared('tile_b', 'vec4<f32>', t.k * nq);
 
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-  const left = loader(s, p.a, {
-    array: 'tile_a',
-    cells: t.m * kq,
-    threads,
-    // A cell is a quad along k of one row.
-    index: (cell) => `row0 + ${p.a.along === 'k' ? `${cell} / ${kq}u` : `${cell} % ${t.m}u`}`,
-    depth: (cell) => `(${p.a.along === 'k' ? `${cell} % ${kq}u` : `${cell} / ${t.m}u`}) * 4u`,
-    place: (cell) => (p.a.along === 'k' ? cell : `(${cell} % ${t.m}u) * ${kq}u + ${cell} / ${t.m}u`),
-    shared: p.a.along === 'other' && threads % t.m === 0,
-  });
-  const right = loader(s, p.b, {
-    array: 'tile_b',
-    cells: t.k * nq,
-    threads,
-    // A cell is a quad of columns at one k.
-    index: (cell) => `col0 + (${p.b.along === 'k' ? `${cell} / ${t.k}u` : `${cell} % ${nq}u`}) * 4u`,
-    depth: (cell) => (p.b.along === 'k' ? `${cell} % ${t.k}u` : `${cell} / ${nq}u`),
-    place: (cell) => (p.b.along === 'k' ? `(${cell} % ${t.k}u) * ${nq}u + ${cell} / ${t.k}u` : cell),
-    shared: p.b.along === 'other' && threads % nq === 0,
-  });
+  const left = loader(s, p.a, cellsOfA(t, p.a, threads));
+  const right = loader(s, p.b, cellsOfB(t, p.b, threads));
   const inner = [
     ...range(4).flatMap((q) =>
       range(perCol).map(

@@ -3,7 +3,7 @@
 // traits name `tensorCores` gets it; the wrappers (mma…, loadMatrix…) are that backend's.
 
 import { fragmentBytes, fragmentsOf, storeFragments } from './fragments.ts';
-import { loader } from './product-loader.ts';
+import { cellsOfA, cellsOfB, loader } from './product-loader.ts';
 import type { Product } from './product.ts';
 import type { Shader } from '../text/shader.ts';
 
@@ -13,38 +13,13 @@ const padding = 8;
 export function tensorProductBody(s: Shader, p: Product): string {
   const { tile: t, element = 'f16' } = p;
   const { threads, mi, nj, setup } = fragmentsOf(t);
-  const [kq, nq] = [t.k / 4, t.n / 4];
   const [strideA, strideB] = [t.k + padding, t.n + padding];
   // The two tiles, and after the last of them the results on their way out.
   const tileWords = (t.m * strideA) / 8;
   s.shared('words', 'vec4<u32>', Math.max(tileWords + (t.k * strideB) / 8, fragmentBytes(t) / 16));
   const convert = (value: string): string => `vec4<${element}>(${value})`;
-  const left = loader(s, p.a, {
-    array: 'tile_a',
-    cells: t.m * kq,
-    threads,
-    index: (cell) => `row0 + ${p.a.along === 'k' ? `${cell} / ${kq}u` : `${cell} % ${t.m}u`}`,
-    depth: (cell) => `(${p.a.along === 'k' ? `${cell} % ${kq}u` : `${cell} / ${t.m}u`}) * 4u`,
-    place: (cell) =>
-      p.a.along === 'k'
-        ? `${cell} / ${kq}u * ${strideA / 4}u + ${cell} % ${kq}u`
-        : `${cell} % ${t.m}u * ${strideA / 4}u + ${cell} / ${t.m}u`,
-    shared: p.a.along === 'other' && threads % t.m === 0,
-    convert,
-  });
-  const right = loader(s, p.b, {
-    array: 'tile_b',
-    cells: t.k * nq,
-    threads,
-    index: (cell) => `col0 + (${p.b.along === 'k' ? `${cell} / ${t.k}u` : `${cell} % ${nq}u`}) * 4u`,
-    depth: (cell) => (p.b.along === 'k' ? `${cell} % ${t.k}u` : `${cell} / ${nq}u`),
-    place: (cell) =>
-      p.b.along === 'k'
-        ? `${cell} % ${t.k}u * ${strideB / 4}u + ${cell} / ${t.k}u`
-        : `${cell} / ${nq}u * ${strideB / 4}u + ${cell} % ${nq}u`,
-    shared: p.b.along === 'other' && threads % nq === 0,
-    convert,
-  });
+  const left = loader(s, p.a, { ...cellsOfA(t, p.a, threads, strideA / 4), convert });
+  const right = loader(s, p.b, { ...cellsOfB(t, p.b, threads, strideB / 4), convert });
   const mma = element === 'bf16' ? 'mmaBf16' : 'mmaF16';
   return `u32 row0 = tile_row * ${t.m}u;
   u32 col0 = tile_col * ${t.n}u;
