@@ -29,7 +29,7 @@ export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/g
 export { optimize, passes } from './graph/passes/index.ts';
 export type { Pass } from './graph/passes/index.ts';
 export { planGraph } from './graph/plan.ts';
-export type { Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
+export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
 export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';
 export type { Lifetime, MemoryPlan, Place } from './graph/plan-memory.ts';
 export { printPlan, printSummary, summarizePlan } from './graph/print-plan.ts';

@@ -10,6 +10,7 @@ interface ConformanceCommandOptions {
   readonly device: string;
   readonly filter?: string;
   readonly threads?: number;
+  readonly traced?: boolean;
   readonly verbose?: boolean;
 }
 
@@ -20,6 +21,7 @@ export function conformanceCommand(): Command {
     .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
     .option('-f, --filter <text>', 'only cases whose id contains this')
     .option('--threads <n>', 'CPU threads', integer)
+    .option('--traced', "run traces; those without passes must give eager's bits")
     .option('-v, --verbose', 'name unsupported cases too')
     .addHelpText(
       'after',
@@ -40,6 +42,7 @@ Examples:
           device,
           files,
           ...(options.filter !== undefined && { filter: options.filter }),
+          ...(options.traced && { traced: true }),
           onFailure: (id, reason) => void process.stdout.write(`FAIL ${id}: ${reason}\n`),
           ...(options.verbose && {
             onUnsupported: (id: string) => void process.stdout.write(`unsupported ${id}\n`),

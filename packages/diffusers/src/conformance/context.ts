@@ -2,6 +2,7 @@
 
 import type { AnyModule, DataArray, Device, Scope, Tensor } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
+import type { Call } from './call.ts';
 import type { GoldenCase, TensorFiles } from './manifest.ts';
 
 export interface CaseContext {
@@ -9,6 +10,8 @@ export interface CaseContext {
   readonly device: Device;
   readonly tensors: TensorFiles;
   readonly files: ModelFiles;
+  /** Calls what is tested, eagerly or traced; the caller frees the result. */
+  readonly call: Call;
   /** Frees what the case makes; wrap synchronous parts in memory.run. */
   readonly memory: Scope;
   /** An input on the device; owned by the case's scope. */

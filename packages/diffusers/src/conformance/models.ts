@@ -1,6 +1,6 @@
 // Cases of kinds clip_text, unet, unet_trace, vae_encode, vae_decode: whole modules and their inner activations.
 
-import { keep, scope, silu, Tensor } from '@darkroom/core';
+import { keep, silu, Tensor } from '@darkroom/core';
 import type { AnyModule, DataArray, Hook } from '@darkroom/core';
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts';
 import type { CLIPTextModel } from '../models/clip-text.ts';
@@ -27,8 +27,8 @@ export async function runClipText(context: CaseContext): Promise<CaseResult> {
   const flat = await context.inputValues('input_ids');
   const [rows, length] = test.inputs!['input_ids']!.shape as [number, number];
   const ids = Array.from({ length: rows }, (_, i) => [...flat.subarray(i * length, (i + 1) * length)]);
-  const result = scope(() => {
-    const out = model.call(ids, { dtype: 'float32' });
+  const run = (given: readonly (readonly number[])[]): Record<string, Tensor | undefined> => {
+    const out = model.call(given, { dtype: 'float32' });
     const named: Record<string, Tensor | undefined> = {
       last_hidden_state: out.lastHiddenState,
       pooler_output: out.poolerOutput,
@@ -36,8 +36,8 @@ export async function runClipText(context: CaseContext): Promise<CaseResult> {
     };
     for (const [i, h] of out.hiddenStates.entries()) named[`hidden_${i}`] = h;
     return named;
-  });
-  return toHost(result);
+  };
+  return toHost(await context.call({ call: run, stateDict: () => model.stateDict() }, ids));
 }
 
 /** One value, or one for each of the batch. */
@@ -45,7 +45,12 @@ function timesteps(values: DataArray): number | number[] {
   return values.length === 1 ? values[0]! : [...values];
 }
 
-async function unetOutput(context: CaseContext, model: UNet2DConditionModel): Promise<Tensor> {
+/** What `look` makes of the sample that the case's UNet gives. */
+async function unetOutputs<T extends Readonly<Record<string, Tensor>>>(
+  context: CaseContext,
+  model: UNet2DConditionModel,
+  look: (sample: Tensor) => T,
+): Promise<T> {
   const { test } = context;
   const sample = await context.input('sample');
   const embeds = await context.input('encoder_hidden_states');
@@ -54,7 +59,10 @@ async function unetOutput(context: CaseContext, model: UNet2DConditionModel): Pr
     textEmbeds: await context.input('text_embeds'),
     timeIds: await context.input('time_ids'),
   };
-  return model.call(sample, t, embeds, addedCond ? { addedCond } : {}).sample;
+  type Args = Parameters<UNet2DConditionModel['call']>;
+  const call = (...args: Args): T => look(model.call(...args).sample);
+  const options = addedCond ? { addedCond } : {};
+  return context.call({ call, stateDict: () => model.stateDict() }, sample, t, embeds, options);
 }
 
 export async function runUnet(context: CaseContext): Promise<CaseResult> {
@@ -63,7 +71,7 @@ export async function runUnet(context: CaseContext): Promise<CaseResult> {
     'UNet2DConditionModel',
     context.test.weights,
   )) as UNet2DConditionModel;
-  return toHost({ out: await unetOutput(context, model) });
+  return toHost(await unetOutputs(context, model, (out) => ({ out })));
 }
 
 /** The first tensor of a module's result, as a forward hook of torch sees it. */
@@ -85,6 +93,7 @@ function recordingHook(path: string, into: Map<string, Tensor>): Hook {
   let activated = false;
   return {
     name: 'conformance',
+    traceable: true,
     preForward(_, args) {
       activated = args[1] === 'silu';
       return activated ? [args[0]] : undefined;
@@ -115,8 +124,7 @@ export async function runUnetTrace(context: CaseContext): Promise<CaseResult> {
       module.addHook(recordingHook(path, seen));
       hooked.push(module);
     }
-    seen.set('out', await unetOutput(context, model));
-    return await toHost(Object.fromEntries(seen));
+    return await toHost(await unetOutputs(context, model, (out) => ({ ...Object.fromEntries(seen), out })));
   } finally {
     for (const module of hooked) module.removeHook('conformance');
   }
@@ -129,11 +137,11 @@ export async function runVaeEncode(context: CaseContext): Promise<CaseResult> {
     context.test.weights,
   )) as AutoencoderKL;
   const image = await context.input('image');
-  const { mean, logvar, std, mode } = scope(() => {
-    const d = model.encode(image);
+  const run = (x: Tensor): Record<string, Tensor> => {
+    const d = model.encode(x);
     return { mean: d.mean, logvar: d.logvar, std: d.std, mode: d.mode().alias() };
-  });
-  return toHost({ mean, logvar, std, mode });
+  };
+  return toHost(await context.call({ call: run, stateDict: () => model.stateDict() }, image));
 }
 
 export async function runVaeDecode(context: CaseContext): Promise<CaseResult> {
@@ -143,5 +151,6 @@ export async function runVaeDecode(context: CaseContext): Promise<CaseResult> {
     context.test.weights,
   )) as AutoencoderKL;
   const z = await context.input('z');
-  return toHost({ image: model.decode(z) });
+  const run = (latents: Tensor): Record<string, Tensor> => ({ image: model.decode(latents) });
+  return toHost(await context.call({ call: run, stateDict: () => model.stateDict() }, z));
 }

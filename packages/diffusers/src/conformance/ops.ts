@@ -2,7 +2,7 @@
 
 import {
   add, attention, concat, conv2d, embedding, geglu, gelu, geluTanh, groupNorm, layerNorm, linear, pad, quickGelu,
-  resize, scope, silu, softmax,
+  resize, silu, softmax,
 } from '@darkroom/core'; // prettier-ignore
 import type { Tensor } from '@darkroom/core';
 import { timestepEmbedding } from '../models/embeddings.ts';
@@ -87,7 +87,7 @@ export async function runOp(context: CaseContext): Promise<CaseResult> {
   if (!run) return { failure: `op '${test.op}' is not one this version knows` };
   const inputs: Record<string, Tensor> = {};
   for (const name of Object.keys(test.inputs ?? {})) inputs[name] = await context.input(name);
-  const result = scope(() => run(inputs, test.params ?? {}));
+  const result = await context.call({ call: (given: Inputs) => run(given, test.params ?? {}) }, inputs);
   try {
     return new Map([['y', await result.data()]]);
   } finally {

@@ -7,6 +7,9 @@ import { cpu } from '@darkroom/backend-cpu';
 import { memoryFiles } from '../loading/files.ts';
 import { localFiles } from '../loading/node/local-files.ts';
 import { root } from '../node/testing.ts';
+import { mul, tensor } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import { callTraced } from './call.ts';
 import { mismatch } from './compare.ts';
 import { runConformance } from './run.ts';
 
@@ -22,6 +25,34 @@ test('every case of the fixtures passes', async () => {
   });
   expect(failures).toEqual([]);
   expect(report).toEqual({ passed: 123, failed: 0, unsupported: 0 });
+  expect(device.memory().live).toBe(0);
+  device[Symbol.dispose]();
+});
+
+test('traced, every case passes too, and without passes has the bits of eager', async () => {
+  const device = await cpu({ threads: 2 });
+  const failures: string[] = [];
+  const report = await runConformance({
+    device,
+    files: localFiles(folder),
+    traced: true,
+    onFailure: (id, why) => void failures.push(`${id}: ${why}`),
+  });
+  expect(failures).toEqual([]);
+  expect(report).toEqual({ passed: 123, failed: 0, unsupported: 0 });
+  expect(device.memory().live).toBe(0);
+  device[Symbol.dispose]();
+});
+
+test('a trace that differs from what was called fails', async () => {
+  const device = await cpu({ threads: 1 });
+  const x = tensor([1, 2, 3], { device });
+  let calls = 0;
+  const changing = { call: (t: Tensor) => ({ y: mul(t, ++calls) }) };
+  await expect(callTraced(device)(changing, x)).rejects.toThrow(
+    'traced differs from eager: y at element 0: 2, not 1',
+  );
+  x.dispose();
   expect(device.memory().live).toBe(0);
   device[Symbol.dispose]();
 });

@@ -5,6 +5,8 @@ import { Scope } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { loadModel } from '../pipelines/from-pretrained.ts';
+import { callEagerly, callTraced } from './call.ts';
+import type { Call } from './call.ts';
 import { mismatch, toleranceOf } from './compare.ts';
 import type { CaseContext, CaseResult, CaseRunner } from './context.ts';
 import type { GoldenCase } from './manifest.ts';
@@ -38,6 +40,8 @@ export interface ConformanceOptions {
   readonly files: ModelFiles;
   /** Only cases whose id contains this. */
   readonly filter?: string;
+  /** Runs traces of ops, models and pipelines; those without passes must give eager's bits. */
+  readonly traced?: boolean;
   readonly onFailure?: (id: string, reason: string) => void;
   readonly onUnsupported?: (id: string) => void;
 }
@@ -53,6 +57,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   const { cases } = await readGoldens(files);
   const tensors = new TensorFiles(files);
   const models = new Map<string, Promise<AnyModule>>();
+  const call = options.traced ? callTraced(device) : callEagerly;
   const counts = { passed: 0, failed: 0, unsupported: 0 };
   // The reference computed in float32; a device's default may round convolutions to tf32.
   const { matmul, conv2d } = device.precision;
@@ -60,7 +65,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   try {
     for (const test of cases) {
       if (filter && !test.id.includes(filter)) continue;
-      const outcome = await runCase(test, device, files, tensors, models);
+      const outcome = await runCase(test, { device, files, tensors, call }, models);
       if (outcome === 'passed' || outcome === 'unsupported') counts[outcome]++;
       else counts.failed++;
       if (outcome === 'unsupported') options.onUnsupported?.(test.id);
@@ -79,19 +84,21 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
 
 async function runCase(
   test: GoldenCase,
-  device: Device,
-  files: ModelFiles,
-  tensors: TensorFiles,
+  setting: {
+    readonly device: Device;
+    readonly files: ModelFiles;
+    readonly tensors: TensorFiles;
+    readonly call: Call;
+  },
   models: Map<string, Promise<AnyModule>>,
 ): Promise<'passed' | 'unsupported' | { failure: string }> {
   const runner = runners[test.kind];
   if (!runner) return { failure: `case kind '${test.kind}' is not one this version understands` };
   const memory = new Scope();
+  const { device, files, tensors } = setting;
   const context: CaseContext = {
+    ...setting,
     test,
-    device,
-    tensors,
-    files,
     memory,
     async input(name) {
       const t = await tensors.tensor(test, entryOf(test, name), device);

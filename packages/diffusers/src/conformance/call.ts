@@ -1,0 +1,83 @@
+// How a case calls what it tests: as it is; or traced, and then the trace without passes must give eager's bits, and what
+// the optimised trace gives is compared with the reference.
+
+import { passes as allPasses, scope, Tensor, trace } from '@darkroom/core';
+import type { Device, Named, Pass } from '@darkroom/core';
+
+/** A function of tensors, and of JSON values beside them, with its weights by name. */
+export interface Callable<Args extends readonly unknown[], Out> {
+  call(...args: Args): Out;
+  stateDict?(): Named;
+}
+
+export type Call = <Args extends readonly unknown[], Out>(
+  f: Callable<Args, Out>,
+  ...args: Args
+) => Promise<Out>;
+
+/** The caller frees the result. */
+export const callEagerly: Call = async (f, ...args) => scope(() => f.call(...args));
+
+/** @throws Error naming the result and the element, when the trace differs from eager. */
+export function callTraced(device: Device): Call {
+  return async <Args extends readonly unknown[], Out>(
+    f: Callable<Args, Out>,
+    ...args: Args
+  ): Promise<Out> => {
+    const eager = scope(() => f.call(...args));
+    try {
+      free(await replayed(device, f, args, eager, []));
+      return await replayed(device, f, args, undefined, allPasses);
+    } finally {
+      free(eager);
+    }
+  };
+}
+
+async function replayed<Args extends readonly unknown[], Out>(
+  device: Device,
+  f: Callable<Args, Out>,
+  args: Args,
+  same: Out | undefined,
+  passes: readonly Pass[],
+): Promise<Out> {
+  // Not the model itself: a trace takes that over, and other cases use it too.
+  const stateDict = (): Named => f.stateDict?.() ?? new Map();
+  using traced = await trace({ device, stateDict, call: (...given: Args) => f.call(...given) }, args, {
+    passes,
+  });
+  const out = traced.call(...args);
+  try {
+    if (same !== undefined) await requireSameBits(tensorsOf(out), tensorsOf(same));
+    return out;
+  } catch (error) {
+    free(out);
+    throw error;
+  }
+}
+
+async function requireSameBits(
+  got: ReadonlyMap<string, Tensor>,
+  want: ReadonlyMap<string, Tensor>,
+): Promise<void> {
+  for (const [name, t] of want) {
+    const [a, b] = [await got.get(name)?.data(), await t.data()];
+    const at = b.findIndex((v, i) => !Object.is(v, a?.[i]));
+    if (at >= 0 || a?.length !== b.length)
+      throw new Error(
+        `traced differs from eager: ${name || 'the result'} at element ${at}: ${a?.[at]}, not ${b[at]}`,
+      );
+  }
+}
+
+/** The tensors in a result, by path. */
+function tensorsOf(value: unknown, path = '', into = new Map<string, Tensor>()): Map<string, Tensor> {
+  if (value instanceof Tensor) into.set(path, value);
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, v] of Object.entries(value)) tensorsOf(v, path === '' ? key : `${path}.${key}`, into);
+  return into;
+}
+
+function free(value: unknown): void {
+  for (const t of tensorsOf(value).values()) t.dispose();
+}
