@@ -15,6 +15,7 @@ export type { VaeDistribution } from './models/autoencoder-kl.ts';
 export { CLIPTextModel, CLIPTextModelWithProjection } from './models/clip-text.ts';
 export type { TextModelOptions, TextModelOutput } from './models/clip-text.ts';
 export { timestepEmbedding } from './models/embeddings.ts';
+export type { OwnUNet } from './pipelines/own-unet.ts';
 export type { TextEncoderLike, UNetLike, VaeLike } from './models/types.ts';
 export type { TilingOptions } from './models/vae-tiling.ts';
 export { UNet2DConditionModel } from './models/unet2d-condition.ts';

@@ -1,6 +1,6 @@
 // What every pipeline is: named components that can be replaced, shared, moved, saved and freed. Its call is elsewhere.
 
-import { ArgumentError } from '@darkroom/core';
+import { ArgumentError, Module } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
@@ -21,6 +21,8 @@ import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import { Callable } from './callable.ts';
 import { loadComponents } from './from-pretrained.ts';
 import type { LoadOptions } from './from-pretrained.ts';
+import { asUNet } from './own-unet.ts';
+import type { OwnUNet } from './own-unet.ts';
 import { computeAttention, sliceAttention, tellWhenSlicingIsVain, vaePolicy } from './memory-policies.ts';
 
 export interface PipelineComponents {
@@ -60,7 +62,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   vae: VaeLike;
   textEncoder: TextEncoderLike;
   tokenizer: ClipTokenizer;
-  unet: UNetLike;
+  #unet: UNetLike;
   scheduler: Scheduler;
   /** dtype of activations: latents and embeddings are cast to it. Weights may be stored narrower. */
   computeDtype: DType;
@@ -73,7 +75,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
     this.vae = components.vae;
     this.textEncoder = components.textEncoder;
     this.tokenizer = components.tokenizer;
-    this.unet = components.unet;
+    this.#unet = asUNet(components.unet);
     this.scheduler = components.scheduler;
     this.computeDtype = options.computeDtype ?? 'float32';
     this.index = options.index ?? {};
@@ -167,6 +169,14 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
     return this.unet.device!;
   }
 
+  get unet(): UNetLike {
+    return this.#unet;
+  }
+  /** A traced UNet, or an object of one's own with config, device, dtype and forward. @throws ArgumentError for others. */
+  set unet(unet: UNetLike | OwnUNet) {
+    this.#unet = asUNet(unet);
+  }
+
   setProgressBarConfig(config: ProgressConfig): void {
     this.progress = config;
   }
@@ -226,7 +236,10 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
     }
     const options =
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
-    for (const module of Object.values(this.modules)) await module.to(options);
+    // Traced UNets and a user's own may refuse: they go first, so that then nothing has moved.
+    const modules = Object.values(this.modules);
+    for (const own of [false, true])
+      for (const module of modules.filter((m) => m instanceof Module === own)) await module.to(options);
     if (options.dtype) this.computeDtype = options.dtype;
     return this;
   }

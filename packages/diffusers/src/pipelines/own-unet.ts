@@ -1,0 +1,70 @@
+// A UNet that is a user's own object: diffusers' guide replaces pipe.unet by a class with a config, a device and a forward.
+
+import { ArgumentError, scope, Tensor } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
+import type { ConfigRecord } from '../models/config.ts';
+import type { UNetLike } from '../models/types.ts';
+import type { UNetOptions, UNetOutput } from '../models/unet2d-condition.ts';
+
+/** What a pipeline needs of a UNet that is not one of this library's. It is neither moved nor freed by the pipeline. */
+export interface OwnUNet {
+  /** At least `in_channels`; what else is missing counts as diffusers' default. */
+  readonly config: ConfigRecord;
+  readonly device: Device;
+  readonly dtype: DType;
+  /** sample [n, c, h, w], a timestep and the prompt's embeddings [n, l, d] → the prediction, in any of diffusers' forms. */
+  forward(
+    sample: Tensor,
+    timestep: number,
+    context: Tensor,
+    options?: UNetOptions,
+  ): Tensor | readonly [Tensor, ...unknown[]] | UNetOutput;
+}
+
+/** The object as pipelines call it. @throws ArgumentError for what cannot be a UNet. */
+export function asUNet(given: UNetLike | OwnUNet): UNetLike {
+  if ('call' in given && typeof given.call === 'function') return given;
+  const own = given as OwnUNet;
+  for (const [key, type] of [
+    ['config', 'object'],
+    ['device', 'object'],
+    ['dtype', 'string'],
+    ['forward', 'function'],
+  ] as const) {
+    const got = typeof own[key];
+    if (got !== type)
+      throw new ArgumentError(
+        `unet: an object of one's own needs config, device, dtype and forward; ${key} is ${got}, not ${type}`,
+      );
+  }
+  const call = (...args: Parameters<OwnUNet['forward']>): UNetOutput =>
+    scope(() => {
+      const out = own.forward(...args);
+      const sample: unknown =
+        out instanceof Tensor ? out : Array.isArray(out) ? out[0] : (out as UNetOutput).sample;
+      if (!(sample instanceof Tensor))
+        throw new ArgumentError(
+          'unet: forward must give a tensor, a list that begins with one, or { sample }',
+        );
+      return { sample };
+    });
+  const to = async (): Promise<never> => {
+    throw new ArgumentError(
+      'to: the UNet is an object of your own; move or convert it yourself, and the other components each with to()',
+    );
+  };
+  return {
+    get config() {
+      return own.config;
+    },
+    get device() {
+      return own.device;
+    },
+    get dtype() {
+      return own.dtype;
+    },
+    call,
+    to,
+    dispose() {},
+  };
+}
