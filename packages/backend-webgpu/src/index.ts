@@ -1,3 +1,4 @@
+/// <reference types="@webgpu/types" preserve="true" />
 // @darkroom/backend-webgpu: Darkroom on any GPU through WebGPU. `const device = await webgpu()`.
 
 export { webgpu } from './open.ts';

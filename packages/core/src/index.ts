@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // @darkroom/core: tensors, ops, modules, traces and the interface that backends implement. No device code, no
 // platform APIs, no import-time effects beyond wiring copy into dispatch.
 
