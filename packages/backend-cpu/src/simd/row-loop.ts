@@ -20,7 +20,7 @@ export function acrossLanes(f: F, v: Local, op: 'f32x4.add' | 'f32x4.max'): void
 
 /**
  * For each vector of a row at `from` (bytes end at `end`): loads it into `v` and runs `body`; the tail comes one
- * element at a time with the other lanes holding `neutral`.
+ * element at a time with the other lanes holding `neutral`, to `tail` if that is given.
  */
 export function eachVector(
   f: F,
@@ -30,6 +30,7 @@ export function eachVector(
   neutral: number,
   body: (store: (to: Local) => void) => void,
   step: (bytes: number) => void,
+  tail: typeof body = body,
 ): void {
   f.while(
     () => void f.get(from).i32(16).op('i32.add').get(end).op('i32.le_u'),
@@ -43,7 +44,7 @@ export function eachVector(
     () => void f.get(from).get(end).op('i32.lt_u'),
     () => {
       f.get(from).f32x4(neutral).laneMem('v128.load32_lane', 0).set(v);
-      body((to) => void f.get(to).get(v).laneMem('v128.store32_lane', 0));
+      tail((to) => void f.get(to).get(v).laneMem('v128.store32_lane', 0));
       step(4);
     },
   );

@@ -3,7 +3,7 @@
 import type { Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
 import { acrossLanes, bitsOf, eachVector, forRows, prepareRows, statistics } from './row-loop.ts';
-import type { F, PreparedRows } from './row-loop.ts';
+import type { PreparedRows } from './row-loop.ts';
 import { exp } from './vector-math.ts';
 
 /** x [rows, length] → probabilities; a row of -infinities gives NaN, as in torch. */
@@ -108,39 +108,12 @@ export function prepareLastAxisNorm(
           f.set(v);
           store(q);
         };
-      eachVectorSplit(f, p, end, v, body(true), body(false), (n) => {
+      const step = (n: number): void => {
         f.bump(p, n).bump(q, n);
         if (weight) f.bump(w, n);
         if (bias) f.bump(b, n);
-      });
+      };
+      eachVector(f, p, end, v, 0, body(true), step, body(false));
     }),
-  );
-}
-
-/** As eachVector, with different bodies for whole vectors and for the tail. */
-function eachVectorSplit(
-  f: F,
-  from: Local,
-  end: Local,
-  v: Local,
-  whole: (store: (to: Local) => void) => void,
-  tail: (store: (to: Local) => void) => void,
-  step: (bytes: number) => void,
-): void {
-  f.while(
-    () => void f.get(from).i32(16).op('i32.add').get(end).op('i32.le_u'),
-    () => {
-      f.get(from).mem('v128.load').set(v);
-      whole((to) => void f.get(to).get(v).mem('v128.store'));
-      step(16);
-    },
-  );
-  f.while(
-    () => void f.get(from).get(end).op('i32.lt_u'),
-    () => {
-      f.get(from).mem('v128.load32_splat').set(v);
-      tail((to) => void f.get(to).get(v).laneMem('v128.store32_lane', 0));
-      step(4);
-    },
   );
 }
