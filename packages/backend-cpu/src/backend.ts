@@ -59,8 +59,6 @@ class CpuBackend implements Backend {
       syncRead: true,
       maxBufferBytes: 2 ** 32 - 2 ** 16,
       maxBindings: 64,
-      peak: {},
-      bandwidth: 0,
       fingerprint: `${kernels}, ${engine.threads} thread${engine.threads === 1 ? '' : 's'}`,
     };
   }

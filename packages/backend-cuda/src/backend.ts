@@ -127,8 +127,6 @@ export class CudaBackend implements Backend {
       syncRead: true,
       maxBufferBytes: opened.totalBytes,
       maxBindings: opened.traits.bindings,
-      peak: {},
-      bandwidth: 0,
       fingerprint: opened.fingerprint,
     };
   }

@@ -96,8 +96,6 @@ export class WebGpuBackend implements Backend {
       syncRead: false,
       maxBufferBytes: device.limits.maxBufferSize,
       maxBindings: traits.bindings,
-      peak: {},
-      bandwidth: 0,
       fingerprint: `${facts.description}${facts.software ? ', software' : ''}${traits.natives.has('float16') ? ', shader-f16' : ''}`,
     };
   }

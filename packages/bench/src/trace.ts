@@ -1,7 +1,7 @@
 // bench trace: a UNet step traced beside eager, interleaved in one run: emoji-64 as trained, and Stable Diffusion 1.5's
 // real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
 
-import { map, scope, trace } from '@darkroom/core';
+import { map, measureRates, scope, trace } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
 import { StableDiffusionPipeline, UNet2DConditionModel, unetInputs } from '@darkroom/diffusers';
 import { summarize } from './measure.ts';
@@ -14,6 +14,8 @@ export interface TraceRow {
   readonly kernels: readonly [eager: number, plan: number, everyCall: number];
   readonly valuesMiB: number;
   readonly arenaMiB: number;
+  /** Predicted from the device's own rates of product and copy. */
+  readonly leastMs: number;
   readonly eager: Times;
   readonly traced: Times;
 }
@@ -92,13 +94,14 @@ async function compare(
     await call(unet, i, eager);
     await call(traced, i, replayed);
   }
-  const [summary] = traced.summaries;
+  const [summary] = traced.summaries(await measureRates(device, [dtype]));
   const plan = summary!;
   return {
     work,
     kernels: [plan.opsBefore, plan.steps, plan.stepsAtEveryCall],
     valuesMiB: plan.unsharedBytes / 2 ** 20,
     arenaMiB: plan.arenaBytes / 2 ** 20,
+    leastMs: plan.rooflineMs!,
     eager: timesOf(eager),
     traced: timesOf(replayed),
   };

@@ -76,9 +76,6 @@ export interface Caps {
   readonly syncRead: boolean;
   readonly maxBufferBytes: number;
   readonly maxBindings: number;
-  /** FLOP/s by dtype and bytes/s, measured or looked up, for roofline reports; 0 = unknown. */
-  readonly peak: Readonly<Partial<Record<DType, number>>>;
-  readonly bandwidth: number;
   /** Device, driver and library versions: the key of the tune cache. */
   readonly fingerprint: string;
 }

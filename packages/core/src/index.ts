@@ -95,5 +95,7 @@ export { definitionOf } from './ops/table.ts';
 export { currentScope, keep, Scope, scope } from './scope.ts';
 export { Storage } from './storage.ts';
 export { Tensor } from './tensor.ts';
+export { measureRates } from './tune/rates.ts';
+export type { Rates } from './tune/rates.ts';
 export { Tuner, tuneKey } from './tune/tuner.ts';
 export type { TuneDecision, TuneMode, TuneStore } from './tune/tuner.ts';

@@ -34,8 +34,6 @@ export function nullBackend(
     syncRead: false,
     maxBufferBytes: options.maxBytes ?? Number.MAX_SAFE_INTEGER,
     maxBindings: 64,
-    peak: {},
-    bandwidth: 0,
     fingerprint: 'null',
   };
   return {

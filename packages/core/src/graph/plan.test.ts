@@ -7,12 +7,12 @@ import { Device } from '../device.ts';
 import { keep } from '../scope.ts';
 import { full } from '../ops/fill.ts';
 import { assign, concat } from '../ops/copy.ts';
-import { linear } from '../ops/matmul.ts';
+import { linear, matmul } from '../ops/matmul.ts';
 import { groupNorm } from '../ops/norm.ts';
 import { add, mul, silu } from '../ops/pointwise.ts';
 import { softmax } from '../ops/softmax.ts';
 import { Scope } from '../scope.ts';
-import type { Tensor } from '../tensor.ts';
+import { Tensor } from '../tensor.ts';
 import { optimize } from './passes/index.ts';
 import { planGraph } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -55,9 +55,25 @@ test('a plan prints its steps and places, and says what it saves', () => {
     f32[2,16,2,2]@0 = copy/null(f32[2,8,2,2]@512, f32[2,8,2,2]@512)
     f32[2,16,2,2] output = map/null(f32[2,16,2,2]@0)"
   `);
-  expect(printSummary(summarizePlan(plan, recording.graph, device.caps))).toMatchInlineSnapshot(
+  expect(printSummary(summarizePlan(plan, recording.graph))).toMatchInlineSnapshot(
     `"5 ops → 4 kernels, 4 at every call; values 0.0 MiB → 0.0 MiB in 1 buffer"`,
   );
+});
+
+test('the least time of a call is its steps, each at the rate of its arithmetic or of memory', () => {
+  const device = new Device(nullBackend());
+  const { graph, constants } = recordGraph(({ x, w }) => matmul(add(x!, 1), w!), {
+    x: Tensor.abstract('float32', [4, 8], device),
+    w: Tensor.abstract('float32', [8, 2], device),
+  });
+  const plan = planGraph(graph, { device, params: new Map(), constants });
+  const ms = (flops: number, bandwidth: number): number =>
+    summarizePlan(plan, graph, { flops: { float32: flops }, bandwidth }).rooflineMs!;
+  const bytes = 4 * (2 * 4 * 8 + (4 * 8 + 8 * 2 + 4 * 2)); // of the sum, of the product
+  expect(ms(Infinity, 1000)).toBeCloseTo(bytes);
+  expect(ms(1000, Infinity)).toBeCloseTo(4 * 8 + 2 * 4 * 8 * 2);
+  expect(ms(1000, 1000)).toBeCloseTo(4 * 2 * 4 * 8 + Math.max(2 * 4 * 8 * 2, 4 * (4 * 8 + 8 * 2 + 4 * 2)));
+  expect(summarizePlan(plan, graph).rooflineMs).toBeUndefined();
 });
 
 /** On this backend norms decompose, and products want the second operand contiguous. */

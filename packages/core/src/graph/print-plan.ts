@@ -5,7 +5,7 @@ import type { Plan, PlanArg } from './plan.ts';
 import { formatShape } from '../errors.ts';
 import { dtypes } from '../dtype.ts';
 import { definitionOf } from '../ops/table.ts';
-import type { Caps } from '../backend.ts';
+import type { Rates } from '../tune/rates.ts';
 
 /** `arena@0` is offset 0 of the plan's buffer 0, or `b3` its buffer 3; weights and slots go by their names. */
 export function printPlan(plan: Plan): string {
@@ -35,11 +35,12 @@ export interface PlanSummary {
   readonly unsharedBytes: number;
   readonly arenaBytes: number;
   readonly buffers: number;
-  /** Least time by the device's peak rate and bandwidth; undefined where it does not state them. */
+  /** Least time of a call by the device's rates; undefined where those are not known. */
   readonly rooflineMs: number | undefined;
 }
 
-export function summarizePlan(plan: Plan, recorded: Graph, caps: Caps): PlanSummary {
+/** `rates`: of measureRates. */
+export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates): PlanSummary {
   const views = new Set(['reshape', 'permute', 'expand', 'slice']);
   return {
     opsBefore: recorded.nodes.filter((n) => !views.has(n.op.kind)).length,
@@ -48,17 +49,17 @@ export function summarizePlan(plan: Plan, recorded: Graph, caps: Caps): PlanSumm
     unsharedBytes: plan.unsharedBytes,
     arenaBytes: plan.buffers.reduce((n, b) => n + b, 0),
     buffers: plan.buffers.length,
-    rooflineMs: roofline(plan, caps),
+    rooflineMs: rates && roofline(plan, rates),
   };
 }
 
-function roofline(plan: Plan, caps: Caps): number | undefined {
-  if (!(caps.bandwidth > 0)) return undefined;
+/** Of the steps of every call: each at the rate of its arithmetic or of memory, whichever takes longer. */
+function roofline(plan: Plan, { flops: rates, bandwidth }: Rates): number {
   let ms = 0;
-  for (const { op, args } of plan.steps) {
+  for (const { op, args } of plan.steps.slice(plan.segments.at(-1)!.from)) {
     const { flops, bytes } = definitionOf(op).cost(op, args.slice(0, -1));
-    const peak = caps.peak[args[0]!.dtype] ?? 0;
-    ms += 1000 * Math.max(bytes / caps.bandwidth, peak > 0 ? flops / peak : 0);
+    const rate = rates[args[0]!.dtype] ?? rates.float32 ?? Infinity;
+    ms += 1000 * Math.max(bytes / bandwidth, flops / rate);
   }
   return ms;
 }
@@ -67,7 +68,7 @@ function roofline(plan: Plan, caps: Caps): number | undefined {
 export function printSummary(s: PlanSummary): string {
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
   const time =
-    s.rooflineMs === undefined ? '' : `; at least ${s.rooflineMs.toFixed(2)} ms by the device's peak`;
+    s.rooflineMs === undefined ? '' : `; at least ${s.rooflineMs.toFixed(2)} ms at the device's own rates`;
   return (
     `${s.opsBefore} ops → ${s.steps} kernels, ${s.stepsAtEveryCall} at every call; values ${mib(s.unsharedBytes)} → ${mib(s.arenaBytes)} ` +
     `in ${s.buffers} buffer${s.buffers === 1 ? '' : 's'}${time}`

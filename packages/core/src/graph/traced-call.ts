@@ -7,6 +7,7 @@ import { isRecording } from '../recorder.ts';
 import { debug } from '../debug.ts';
 import { full } from '../ops/fill.ts';
 import type { Tensor } from '../tensor.ts';
+import type { Rates } from '../tune/rates.ts';
 import type { Graph, NamedValue } from './graph.ts';
 import { optimize, passes as allPasses } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';
@@ -139,8 +140,8 @@ export class TracedCall {
   get plan(): Plan | undefined {
     return this.#replay?.plan;
   }
-  summary(device: Device): PlanSummary | undefined {
-    return this.plan && summarizePlan(this.plan, this.recorded, device.caps);
+  summary(rates?: Rates): PlanSummary | undefined {
+    return this.plan && summarizePlan(this.plan, this.recorded, rates);
   }
 
   /** Frees the plan's memory and the constants; not the weights. */

@@ -9,6 +9,7 @@ import type { DType } from '../dtype.ts';
 import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
 import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
+import type { Rates } from '../tune/rates.ts';
 import type { Named, Plan } from './plan.ts';
 import { printSummary } from './print-plan.ts';
 import type { PlanSummary } from './print-plan.ts';
@@ -114,17 +115,16 @@ export class TracedModule<Args extends readonly unknown[], Out> {
     return this.#calls.map((c) => c.plan).filter((p) => p !== undefined);
   }
 
-  /** What each plan saves, in the order of `plans`. */
-  get summaries(): readonly PlanSummary[] {
-    const { device } = this;
-    return device ? this.#calls.map((c) => c.summary(device)).filter((s) => s !== undefined) : [];
+  /** What each plan saves, in the order of `plans`; with rates (measureRates) also the least time of a call. */
+  summaries(rates?: Rates): readonly PlanSummary[] {
+    return this.#calls.map((c) => c.summary(rates)).filter((s) => s !== undefined);
   }
 
-  /** What each trace saves, a line a call. */
-  summary(): string {
+  /** The same, a line a call. */
+  summary(rates?: Rates): string {
     return this.#calls
       .map((call) => {
-        const saved = this.device && call.summary(this.device);
+        const saved = call.summary(rates);
         return `${call.describe()}: ${saved ? printSummary(saved) : 'recorded, not planned: there is no device'}`;
       })
       .join('\n');

@@ -1,7 +1,7 @@
 // darkroom trace: records a model's UNet for one size of picture, and writes it for `darkroom generate --trace`.
 
 import { Command } from 'commander';
-import { printPlan, trace } from '@darkroom/core';
+import { measureRates, printPlan, trace } from '@darkroom/core';
 import type { DType } from '@darkroom/core';
 import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 import { unetInputs } from '../pipelines/unet-inputs.ts';
@@ -52,7 +52,8 @@ async function run(options: TraceCommandOptions): Promise<void> {
     });
     const traced = await trace(pipe.unet, unetInputs(pipe, { width, height, images, guided }));
     if (options.plan) for (const plan of traced.plans) process.stdout.write(`${printPlan(plan)}\n`);
-    process.stderr.write(`${traced.summary()}\n`);
+    const rates = await measureRates(device, [pipe.computeDtype]);
+    process.stderr.write(`${traced.summary(rates)}\n`);
     await traced.save(options.output);
     process.stderr.write(`wrote ${options.output}\n`);
     traced.dispose();

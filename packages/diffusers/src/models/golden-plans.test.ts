@@ -44,11 +44,7 @@ function planOf(
   const plan = planGraph(optimize(graph), { device, params, constants });
   const kinds: Record<string, number> = {};
   for (const { op } of plan.steps) kinds[op.kind] = (kinds[op.kind] ?? 0) + 1;
-  const { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes } = summarizePlan(
-    plan,
-    graph,
-    device.caps,
-  );
+  const { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes } = summarizePlan(plan, graph);
   return { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes, kinds };
 }
 
