@@ -1,6 +1,7 @@
 // What each pass does, and what it leaves alone, as text. That results stay the same is tested where there is a device.
 
 import { describe, expect, test } from 'vitest';
+import { attention } from '../../ops/attention.ts';
 import { conv2d } from '../../ops/conv2d.ts';
 import { cast, copy } from '../../ops/copy.ts';
 import { full } from '../../ops/fill.ts';
@@ -18,6 +19,7 @@ import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { optimize } from './index.ts';
 import type { Pass } from './index.ts';
+import { sliceAttention } from './slice-attention.ts';
 
 type Body = Parameters<typeof recordGraph>[0];
 const image = (dtype: 'float32' | 'float16' = 'float32'): Tensor => Tensor.abstract(dtype, [2, 8, 4, 4]);
@@ -159,4 +161,33 @@ test('passes leave their argument as it was', () => {
   const text = JSON.stringify(graph);
   expect(optimize(graph).nodes).toHaveLength(2);
   expect(JSON.stringify(graph)).toBe(text);
+});
+
+test('sliceAttention: items, then heads, then queries, joined as the whole one lay', () => {
+  const heads = (): Tensor => Tensor.abstract('float32', [2, 4, 2, 8]);
+  const sliced = (maxScoreBytes: number, causal = false): string[] =>
+    after(
+      sliceAttention({ maxScoreBytes }),
+      ({ x }) => {
+        const q = x!.permute(0, 2, 1, 3);
+        return attention(q, q, q, { causal });
+      },
+      { x: heads() },
+    ).filter((line) => !/ = (slice|permute)/.test(line));
+  const whole = 4 * 2 * 2 * 4 * 4;
+  expect(sliced(whole)).toHaveLength(1);
+  expect(sliced(whole / 2)).toEqual([
+    '%6: f32[1,2,4,8]strided = attention(%3, %4, %5) scale=0.35355339059327373',
+    '%10: f32[1,2,4,8]strided = attention(%7, %8, %9) scale=0.35355339059327373',
+    '%13: f32[2,4,2,8] = copy(%11, %12) shape=[2,4,2,8] dtype="float32" format="contiguous" starts=[[0,0,0,0],[1,0,0,0]]',
+  ]);
+  const pieces = (limit: number, causal: boolean): (string | undefined)[] => [
+    ...new Set(sliced(limit, causal).map((line) => /f32(\S+) = attention/.exec(line)?.[1])),
+  ];
+  expect(pieces(whole / 4, false)).toEqual(['[1,1,4,8]', undefined]);
+  expect(pieces(whole / 8, false)).toEqual(['[1,1,2,8]', undefined]);
+  expect(pieces(whole / 8, true)).toEqual(['[1,1,4,8]', undefined]);
+  expect(() => sliceAttention({ maxScoreBytes: Number.NaN })).toThrow(
+    'sliceAttention: maxScoreBytes must be above 0, got NaN',
+  );
 });
