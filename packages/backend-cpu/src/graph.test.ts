@@ -1,6 +1,6 @@
 // Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
 
-import { optimize, passes, planGraph, Replay, runGraph, Scope } from '@darkroom/core';
+import { liftScalars, optimize, passes, planGraph, Replay, runGraph, Scope, tensor } from '@darkroom/core';
 import type { Device, Graph, Pass, Tensor } from '@darkroom/core';
 import { buildGraph, firstMismatch, graphArbitrary } from '@darkroom/core/testing';
 import type { RandomGraph } from '@darkroom/core/testing';
@@ -59,6 +59,25 @@ test.each([...new Set(passes)].filter((p) => p.effect === 'rounding').map((p) =>
 test('all passes in their order change no bit of float32 here', () => {
   expect(checkSameBits(passes, false)).toBeGreaterThan(numRuns / 2);
 });
+
+test('numbers as an input change no bit, of narrow values neither', () => {
+  let acted = 0;
+  fc.assert(
+    fc.property(graphArbitrary(fc, { casts: true }), (program) => {
+      using memory = new Scope();
+      memory.run(() => {
+        const given = buildGraph(program, device);
+        const merged = optimize(given.graph, passes); // longer expressions, more numbers
+        const { graph, numbers } = liftScalars(merged);
+        if (numbers.length > 0) acted++;
+        const inputs = { ...given.inputs, ...(numbers.length > 0 && { numbers: tensor([...numbers], { device }) }) };
+        expect(outputs(graph, { ...given, inputs })).toEqual(outputs(merged, given));
+      });
+    }),
+    { numRuns },
+  );
+  expect(acted).toBeGreaterThan(numRuns / 3);
+}); // prettier-ignore
 
 /** Runs of one plan on other inputs, the last with one changed: what is kept from run to run must be what would be computed. */
 function replayed(

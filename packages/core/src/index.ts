@@ -28,9 +28,12 @@ export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 export { compileAhead } from './graph/compile-ahead.ts';
 export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
 export { optimize, passes } from './graph/passes/index.ts';
+export { eliminateDead } from './graph/passes/eliminate-dead.ts';
 export { sliceAttention } from './graph/passes/slice-attention.ts';
 export type { SliceAttentionOptions } from './graph/passes/slice-attention.ts';
 export type { Pass } from './graph/passes/index.ts';
+export { liftScalars } from './graph/lift-scalars.ts';
+export type { Lifted } from './graph/lift-scalars.ts';
 export { planGraph } from './graph/plan.ts';
 export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
 export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';

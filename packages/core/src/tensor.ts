@@ -78,6 +78,23 @@ export class Tensor<D extends DType = DType> implements Owned {
     return new Tensor(dtype, layoutOf(shape), undefined, device);
   }
 
+  /**
+   * Gives an abstract tensor the memory of `result`, which has its dtype and layout: for what was recorded first and
+   * computed after that. Both are handles of that memory then.
+   */
+  realize(result: Tensor): void {
+    const { layout } = this;
+    const same =
+      result.dtype === this.dtype &&
+      result.layout.offset === layout.offset &&
+      formatShape(result.shape) === formatShape(layout.shape) &&
+      layout.strides.every((s, i) => s === result.strides[i] || layout.shape[i] === 1);
+    if (!this.isAbstract || !same)
+      throw new DarkroomError(`internal: ${this.toString()} cannot take the memory of ${result.toString()}`);
+    this.#storage = result.storage('realize').retain();
+    if (!this.#owner) this.#watch();
+  }
+
   get shape(): readonly number[] {
     return this.layout.shape;
   }

@@ -21,7 +21,7 @@ export const control = {
 export const maxThreads = 32;
 /** The arguments of the current run, as words. */
 export const argsAt = 256;
-export const argsWords = 64;
+export const argsWords = 128;
 /**
  * Where a module's bytes lie while a run brings it to the workers: below the memory's first size, since a worker may
  * see the buffer's old length for a moment after it has grown.

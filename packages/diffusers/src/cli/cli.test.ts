@@ -145,9 +145,11 @@ describe('trace', () => {
       /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels, \d+ at every call; values [\d.]+ MiB → [\d.]+ MiB in 1 buffer; at least [\d.]+ ms at the device's own rates\nwrote unet\.graph\.json\n$/,
     );
     expect([traced.status, traced.out]).toEqual([0, '']);
-    const common = ['generate', 'a fox', '-d', 'cpu', '-n', '2', '-s', '1', '-q', '-o'];
+    const steps = ['-n', '4', '--scheduler', 'DDIMScheduler', '-s', '1'];
+    const common = ['generate', 'a fox', '-d', 'cpu', ...steps, '-q', '-o'];
     expect(darkroom(...common, 'eager.png')).toEqual({ status: 0, out: '', err: '' });
-    expect(darkroom(...common, 'traced.png', '--trace')).toEqual({ status: 0, out: '', err: '' });
+    const whole = darkroom('generate', 'a fox', '-d', 'cpu', ...steps, '-o', 'traced.png', '--trace');
+    expect(whole.err).toMatch(/^\(\{.*latents: float32\[1,4,16,16\].*: \d+ ops → \d+ kernels/m);
     expect(darkroom(...common, 'loaded.png', '--trace', 'unet.graph.json')).toEqual({
       status: 0,
       out: '',

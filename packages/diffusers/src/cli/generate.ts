@@ -4,13 +4,12 @@ import { existsSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { ArgumentError, loadTraced, trace } from '@darkroom/core';
+import { ArgumentError, loadTraced } from '@darkroom/core';
 import type { DType } from '@darkroom/core';
 import { DiffusionPipeline } from '../pipelines/auto.ts';
-import { unetInputs } from '../pipelines/unet-inputs.ts';
 import { deviceNames, openDevice } from './device.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';
-import { drawnSize, pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
+import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
 import type { Draw, TaskOptions } from './task.ts';
 
 interface GenerateOptions extends TaskOptions {
@@ -30,7 +29,7 @@ interface GenerateOptions extends TaskOptions {
   readonly threads?: number;
   readonly tf32?: boolean;
   readonly autotune?: boolean;
-  /** true: trace before drawing; a path: load the trace from there. */
+  /** true: trace whole steps; a path: load the UNet's trace from there. */
   readonly trace?: true | string;
   readonly quiet?: boolean;
 }
@@ -93,7 +92,10 @@ export function generateCommand(): Command {
     .option('--tf32', 'let float32 matrix products use tf32, as convolutions do anyway')
     .option('--autotune', 'time the kernels for these sizes first, and keep the winners for later runs')
     .option('--threads <n>', 'CPU threads', integer)
-    .option('--trace [file]', 'trace the UNet before drawing, or load what `darkroom trace` wrote')
+    .option(
+      '--trace [file]',
+      'trace whole steps as they are drawn, or load the UNet that `darkroom trace` wrote',
+    )
     .option('-q, --quiet', 'no progress, no summary')
     .addHelpText(
       'after',
@@ -167,18 +169,15 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     if (options.trace !== undefined) {
       if (options.offload)
         throw new ArgumentError('--trace: a trace keeps the weights on the device; leave --offload out');
-      const guided = guidance === undefined || guidance > 1;
-      const size = { ...drawnSize(pipe, call), images: options.count, guided };
-      pipe.unet =
-        options.trace === true
-          ? await trace(pipe.unet, unetInputs(pipe, size))
-          : await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
+      if (options.trace === true) pipe.enableTracing();
+      else pipe.unet = await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
     }
     device.resetPeakMemory();
     const start = performance.now();
     let steps = 0;
     const { images, seeds } = await draw(prompt, { ...call, callbackOnStepEnd: () => void steps++ });
     const seconds = (performance.now() - start) / 1000;
+    if (pipe.traceSummary()) say(pipe.traceSummary());
     for (const [i, image] of images.entries()) {
       const path = images.length === 1 ? options.output : options.output.replace(/\.png$/i, `-${i + 1}.png`);
       await image.save(path);

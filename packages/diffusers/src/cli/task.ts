@@ -79,16 +79,6 @@ export function pipelineFor(loaded: AnyPipeline, { image, maskImage }: PictureOp
   return image ? StableDiffusionImg2ImgPipeline.fromPipe(loaded) : StableDiffusionPipeline.fromPipe(loaded);
 }
 
-/** Pixels that a call will draw: what was asked for, else the picture's; undefined: the model's. */
-export function drawnSize(pipe: AnyPipeline, options: PictureOptions): { width?: number; height?: number } {
-  const { image, width = image?.width, height = image?.height } = options;
-  const whole = (pixels: number): number => Math.max(1, Math.floor(pixels / pipe.vaeScale)) * pipe.vaeScale;
-  return {
-    ...(width !== undefined && { width: image ? whole(width) : width }),
-    ...(height !== undefined && { height: image ? whole(height) : height }),
-  };
-}
-
 /** Inpainting draws at the picture's size, as image to image does, rather than at the model's. */
 export function sizeOfPictures(pipe: AnyPipeline, pictures: PictureOptions): PictureOptions {
   const { image, maskImage } = pictures;

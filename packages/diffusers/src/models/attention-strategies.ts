@@ -41,15 +41,18 @@ export function slicedAttention(
     run(q, k, v, options) {
       const [b, heads, l, d] = q.shape as [number, number, number, number];
       // Tokens before heads, as q comes: merging the heads then moves nothing.
-      const out = zeros([b, l, heads, d], { device: q.deviceOrNone, dtype: q.dtype }).permute(0, 2, 1, 3);
+      const out = zeros([b, l, heads, d], { device: q.deviceOrNone, dtype: q.dtype });
       for (let item = 0; item < b; item++) {
         for (let head = 0; head < heads; head += headsPerSlice) {
-          const part = (t: Tensor): Tensor =>
-            t.slice(0, item, item + 1).slice(1, head, Math.min(heads, head + headsPerSlice));
-          scope(() => assign(inner.run(part(q), part(k), part(v), options), part(out)));
+          const part = (t: Tensor, axis = 1): Tensor =>
+            t.slice(0, item, item + 1).slice(axis, head, Math.min(heads, head + headsPerSlice));
+          scope(() => {
+            const heard = inner.run(part(q), part(k), part(v), options);
+            assign(heard.permute(0, 2, 1, 3), part(out, 2)); // through slices alone, so that it can be recorded
+          });
         }
       }
-      return out;
+      return out.permute(0, 2, 1, 3);
     },
   };
 }

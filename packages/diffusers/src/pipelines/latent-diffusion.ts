@@ -7,6 +7,7 @@ import {
   compileAhead,
   concat,
   DarkroomError,
+  debug,
   keep,
   scope,
   Scope,
@@ -14,7 +15,7 @@ import {
   tensor,
   toAsync,
 } from '@darkroom/core';
-import type { Device } from '@darkroom/core';
+import type { Device, TraceOptions } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
 import { progressBar } from '../progress/progress.ts';
@@ -26,6 +27,7 @@ import { drawNoise, generatorsFor } from './noise.ts';
 import type { CallOptions, Interruptible, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
+import { StepTraces } from './step-traces.ts';
 import { decodeToPixels } from './vae-latents.ts';
 
 /** What the user gave, on the pipeline's device and in its dtype, by option. */
@@ -62,6 +64,7 @@ export abstract class LatentDiffusionPipeline<
   /** The order in which model offload runs components. */
   static readonly offloadOrder: readonly string[] = ['textEncoder', 'unet', 'vae'];
   /** Calls whose kernels were compiled ahead, by what they depend on; kept for one device. */
+  #traces: StepTraces<T> | undefined;
   #compiled: { readonly device: Device; readonly calls: Set<string> } | undefined;
 
   /** Throws for bad arguments, before anything runs. */
@@ -104,6 +107,8 @@ export abstract class LatentDiffusionPipeline<
     options: O = {} as O,
   ): Promise<StableDiffusionOutput> {
     const call = this.check(prompt, options);
+    if (this.#traces && this.offload)
+      throw new ArgumentError(`steps are traced and weights under offload; call disableTracing() or ${this.offload.undo} first`); // prettier-ignore
     options.signal?.throwIfAborted();
     this.interrupt = false;
     const memory = new Scope();
@@ -189,7 +194,7 @@ export abstract class LatentDiffusionPipeline<
     try {
       for (let i = begin; i < end; i++) {
         options.signal?.throwIfAborted();
-        replaceLatents(scope(() => this.#step(run, tensors.latents, i)));
+        replaceLatents(await this.#next(run, i));
         if (options.callbackOnStepEnd) {
           const shown: Partial<T> = { latents: tensors.latents } as Partial<T>;
           for (const name of options.callbackOnStepEndTensors ?? []) shown[name] = tensors[name];
@@ -214,16 +219,76 @@ export abstract class LatentDiffusionPipeline<
     }
   }
 
-  /** One step: model on the (doubled) batch, guidance, scheduler. */
+  /** Latents after step i. */
+  async #next(run: Run<K, T>, i: number): Promise<Tensor> {
+    const { latents } = run.tensors;
+    if (!this.#traces || debug.checkFinite) return scope(() => this.#step(run, latents, i));
+    const { schedule, generators } = run;
+    const timestepCond = this.#guidanceCondition(run.call);
+    try {
+      return await this.#traces.step({
+        unet: this.unet,
+        schedule,
+        i,
+        tensors: { ...run.tensors, ...(timestepCond && { timestepCond }) },
+        noise: () => drawNoise(generators, latents.shape, latents.dtype, this.device),
+        around: (tensors, ways) => this.#around({ ...run, tensors }, tensors.latents, i, ways),
+        predict: (input, time, tensors) => this.#predict(input, time, tensors, tensors.timestepCond),
+      });
+    } finally {
+      timestepCond?.dispose();
+    }
+  }
+
+  /**
+   * Records each kind of step once (the model on the doubled batch, guidance, the scheduler), and replays it from then on:
+   * less memory and fewer kernels, the same picture up to rounding. Traces take memory until disableTracing() or
+   * dispose(). @throws ArgumentError under offload
+   */
+  enableTracing(options: TraceOptions = {}): void {
+    if (this.offload)
+      throw new ArgumentError(`enableTracing: weights are under offload; call ${this.offload.undo} first`);
+    this.disableTracing();
+    this.#traces = new StepTraces(options);
+  }
+  /** Frees the traces; steps run op by op again. */
+  disableTracing(): void {
+    this.#traces?.dispose();
+    this.#traces = undefined;
+  }
+  /** What the traces made so far save, a line a kind of step. */
+  traceSummary(): string {
+    return this.#traces?.summary() ?? '';
+  }
+  override dispose(): void {
+    this.disableTracing();
+    super.dispose();
+  }
+
   #step(run: Run<K, T>, latents: Tensor, i: number): Tensor {
     const { call, schedule, generators, tensors } = run;
-    const doubled = call.guided ? concat([latents, latents], 0) : latents;
-    const input = this.modelInput(schedule.scaleModelInput(doubled, i), tensors);
-    const timestepCond = this.#guidanceCondition(call);
-    const { sample } = this.unet.call(input, schedule.timesteps[i]!, tensors.promptEmbeds, {
-      ...this.unetOptions(tensors),
-      ...(timestepCond && { timestepCond }),
+    return this.#around(run, latents, i, {
+      predict: (input) =>
+        this.#predict(input, schedule.timesteps[i]!, tensors, this.#guidanceCondition(call)),
+      noise: () => drawNoise(generators, latents.shape, latents.dtype, this.device),
     });
+  }
+
+  #predict(input: Tensor, time: number, tensors: T, timestepCond: Tensor | undefined): Tensor {
+    const options = { ...this.unetOptions(tensors), ...(timestepCond && { timestepCond }) };
+    return this.unet.call(input, time, tensors.promptEmbeds, options).sample;
+  }
+
+  /** One step: model on the (doubled) batch, guidance, scheduler. */
+  #around(
+    run: Run<K, T>,
+    latents: Tensor,
+    i: number,
+    ways: { predict: (input: Tensor) => Tensor; noise: () => Tensor },
+  ): Tensor {
+    const { call, schedule, tensors } = run;
+    const doubled = call.guided ? concat([latents, latents], 0) : latents;
+    const sample = ways.predict(this.modelInput(schedule.scaleModelInput(doubled, i), tensors));
     let noise = sample;
     if (call.guided) {
       const [uncond, text] = sample.chunk(2, 0) as [Tensor, Tensor];
@@ -232,7 +297,7 @@ export abstract class LatentDiffusionPipeline<
     }
     const { prevSample } = schedule.step(noise, i, latents, {
       eta: call.eta,
-      noise: () => drawNoise(generators, latents.shape, latents.dtype, this.device),
+      noise: ways.noise,
       predOriginalSample: false,
     });
     return cast(this.afterStep(prevSample, run, i), this.computeDtype);

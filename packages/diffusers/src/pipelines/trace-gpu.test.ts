@@ -1,4 +1,4 @@
-// A trace made on the CPU on other backends: WebGPU and the CUDA emulator, where they are there.
+// Traces on GPUs: what was traced on the CPU, and whole steps; on WebGPU and the CUDA emulator, where they are there.
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
@@ -11,7 +11,9 @@ import { relativeL2, tracedOnGpuTolerance } from '@darkroom/core/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import type { UNetOutput } from '../models/unet2d-condition.ts';
-import { emojiConfig, randomWeights } from '../node/testing.ts';
+import type { UNetLike } from '../models/types.ts';
+import { emoji, emojiConfig, randomWeights } from '../node/testing.ts';
+import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
 type Call = [sample: Tensor, timestep: number, context: Tensor];
 
@@ -85,4 +87,32 @@ describe.each(places)('%s', (_, missing, open) => {
     expect(await replayed!.data()).toEqual(await eager!.data());
     traced.dispose();
   });
+
+  test.skipIf(missing)('whole steps draw what steps op by op draw, and give their memory back', { timeout: 300_000 }, async () => {
+    const before = gpu.memory().live;
+    const model = tiny(gpu);
+    const { components } = await StableDiffusionPipeline.fromPretrained(emoji, { device: gpu });
+    components.unet.dispose();
+    const pipe = new StableDiffusionPipeline({ ...components, unet: model as UNetLike });
+    pipe.setProgressBarConfig({ disable: true });
+    const promptEmbeds = randomNormal([1, 7, 24], { device: gpu, seed: 2 });
+    const draw = async (): Promise<ArrayLike<number>> => {
+      const call = { promptEmbeds, negativePromptEmbeds: promptEmbeds, width: 32, height: 32, seed: 1 };
+      const { tensor } = await pipe(undefined, { ...call, numInferenceSteps: 5, outputType: 'latent' });
+      const values = await tensor!.data();
+      tensor!.dispose();
+      return values;
+    };
+    for (const scheduler of ['EulerAncestralDiscreteScheduler', 'DPMSolverMultistepScheduler']) {
+      pipe.useScheduler(scheduler);
+      pipe.disableTracing();
+      const eager = await draw();
+      pipe.enableTracing();
+      for (let i = 0; i < 2; i++) expect(relativeL2(await draw(), eager) <= tracedOnGpuTolerance).toBe(true);
+      expect(pipe.traceSummary()).not.toBe('');
+    }
+    promptEmbeds.dispose();
+    pipe.dispose();
+    expect(gpu.memory().live).toBe(before);
+  }); // prettier-ignore
 });

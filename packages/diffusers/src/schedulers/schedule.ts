@@ -77,6 +77,10 @@ export abstract class BaseSchedule implements Schedule {
     return own;
   }
 
+  get remembered(): readonly Tensor[] {
+    return [...this.#kept];
+  }
+
   protected forget(tensor: Tensor | undefined): void {
     if (tensor && this.#kept.delete(tensor)) tensor.dispose();
   }

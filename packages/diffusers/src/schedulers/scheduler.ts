@@ -67,6 +67,8 @@ export interface Schedule {
   /** Where image-to-image starts: addNoise then uses this index rather than look the timestep up. */
   setBeginIndex(i: number): void;
   readonly beginIndex: number | undefined;
+  /** Tensors that later steps read, the oldest first: what a step reads beside its arguments, and leaves behind. */
+  readonly remembered: readonly Tensor[];
   dispose(): void;
   [Symbol.dispose](): void;
 }
