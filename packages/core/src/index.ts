@@ -26,7 +26,7 @@ export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 export { compileAhead } from './graph/compile-ahead.ts';
 export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
-export { optimize, passes } from './graph/passes/index.ts';
+export { fuseSharedMatmuls, optimize, passes, sliceAttention } from './graph/passes/index.ts';
 export type { Pass } from './graph/passes/index.ts';
 export { planGraph } from './graph/plan.ts';
 export type { Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
