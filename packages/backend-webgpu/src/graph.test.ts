@@ -1,9 +1,26 @@
 // Random graphs planned for WebGPU, with buffers instead of offsets: the bits of running op by op, with and without passes.
 
-import { optimize, planGraph, Replay, runGraph, Scope } from '@darkroom/core';
+import {
+  fuseSharedMatmuls,
+  optimize,
+  passes,
+  planGraph,
+  Replay,
+  runGraph,
+  Scope,
+  sliceAttention,
+} from '@darkroom/core';
 import type { Device, Graph } from '@darkroom/core';
-import { buildGraph, firstMismatch, fusedOnGpuTolerance, graphArbitrary } from '@darkroom/core/testing';
-import type { RandomGraph } from '@darkroom/core/testing';
+import {
+  attentionArbitrary,
+  buildAttention,
+  buildGraph,
+  firstMismatch,
+  fusedOnGpuTolerance,
+  graphArbitrary,
+  runPlanned,
+} from '@darkroom/core/testing';
+import type { AttentionProgram, RandomGraph } from '@darkroom/core/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { webgpu } from './index.ts';
@@ -52,6 +69,27 @@ describe.skipIf(missing)('webgpu plans', () => {
           expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
       }),
       { numRuns: 60 },
+    );
+    expect(device.memory().live).toBe(before);
+  });
+
+  test.each([
+    // One kernel a head and row, whatever there is beside it.
+    ['sliceAttention', (p: AttentionProgram) => [sliceAttention(p)], { atol: 0, rtol: 0 }],
+    ['fuseSharedMatmuls', () => [fuseSharedMatmuls], fusedOnGpuTolerance],
+    ['all and sliceAttention', (p: AttentionProgram) => [...passes, sliceAttention(p)], fusedOnGpuTolerance],
+  ] as const)('%s on attention of odd sizes', { timeout: 300_000 }, async (_, list, tolerance) => {
+    const before = device.memory().live;
+    await fc.assert(
+      fc.asyncProperty(attentionArbitrary(fc, ['float32']), async (program) => {
+        using memory = new Scope();
+        const given = memory.run(() => buildAttention(program, device));
+        const want = await runPlanned(given.graph, given, device);
+        const got = await runPlanned(optimize(given.graph, list(program)), given, device);
+        for (const name of Object.keys(want))
+          expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
+      }),
+      { numRuns: 25 },
     );
     expect(device.memory().live).toBe(before);
   });

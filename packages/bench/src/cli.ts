@@ -19,7 +19,7 @@ import { benchPipeline } from './pipeline.ts';
 import { plannedDevice } from './planned-device.ts';
 import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
-import { benchTraceOfEmoji, benchTraceOfSd15 } from './trace.ts';
+import { benchTraceOfEmoji, benchTraceOfSd15, benchWholeSteps } from './trace.ts';
 import type { TraceRow } from './trace.ts';
 import { modes } from './verify/models.ts';
 import type { ModeName } from './verify/models.ts';
@@ -180,7 +180,7 @@ program
     const emoji = join(dirname(fileURLToPath(import.meta.url)), '../../..', 'models/emoji-64');
     const [runs, latents] = [Number(options.runs), Number(options.latents)];
     const { rows, fingerprint } = await withDevice(options, async (device) => {
-      const rows = [await benchTraceOfEmoji(device, emoji, runs)];
+      const rows = [await benchTraceOfEmoji(device, emoji, runs), await benchWholeSteps(device, emoji, runs)];
       const few = Math.ceil(runs / 10);
       if (latents > 0) rows.push(await benchTraceOfSd15(device, latents, modes[options.mode].dtype, few));
       return { rows, fingerprint: device.caps.fingerprint };

@@ -1,8 +1,8 @@
-// bench trace: a UNet step traced beside eager, interleaved in one run: emoji-64 as trained, and Stable Diffusion 1.5's
-// real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
+// bench trace: steps traced beside eager, interleaved in one run: emoji-64 as trained, its UNet and a pipeline's whole step,
+// and the UNet at Stable Diffusion 1.5's real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
 
 import { map, measureRates, scope, trace } from '@darkroom/core';
-import type { Device, DType, Tensor } from '@darkroom/core';
+import type { Device, DType, PlanSummary, Tensor } from '@darkroom/core';
 import { StableDiffusionPipeline, UNet2DConditionModel, unetInputs } from '@darkroom/diffusers';
 import { summarize } from './measure.ts';
 import { randomTensor, randomWeights } from './random-weights.ts';
@@ -41,6 +41,44 @@ export async function benchTraceOfEmoji(device: Device, model: string, runs: num
     throw new TypeError(`${model}: its UNet is not a model to trace`);
   const shapes = { sample: sample.shape, text: text.shape };
   return await compare(`emoji-64 UNet, batch ${sample.shape[0]}`, unet, shapes, device, 'float32', runs);
+}
+
+/** What a pipeline's loop takes for a step, with guidance and the scheduler; pictures are drawn in turn both ways. */
+export async function benchWholeSteps(device: Device, model: string, runs: number): Promise<TraceRow> {
+  using eager = await StableDiffusionPipeline.fromPretrained(model, { device });
+  const traced = new StableDiffusionPipeline(eager.components);
+  traced.enableTracing();
+  const numInferenceSteps = 25;
+  const untimed = 2; // the first steps of a picture are its start, and where a trace is made
+  const draw = async (pipe: StableDiffusionPipeline, into?: Sampled): Promise<void> => {
+    pipe.setProgressBarConfig({ disable: true });
+    pipe.useScheduler('DDIMScheduler');
+    let start = 0;
+    const callbackOnStepEnd = async (_: unknown, step: number): Promise<void> => {
+      const enqueued = performance.now();
+      await device.idle();
+      if (step >= untimed) into?.all.push(performance.now() - start);
+      if (step >= untimed) into?.host.push(enqueued - start);
+      start = performance.now();
+    };
+    const call = {
+      numInferenceSteps,
+      guidanceScale: 4,
+      seed: 1,
+      outputType: 'latent',
+      callbackOnStepEnd,
+    } as const;
+    (await pipe('a fox on a blue background', call)).tensor!.dispose();
+  };
+  const [one, other]: [Sampled, Sampled] = [sampled(), sampled()];
+  for (const pipe of [eager, traced]) await draw(pipe);
+  for (let i = 0; i < Math.ceil(runs / (numInferenceSteps - untimed)); i++) {
+    await draw(eager, one);
+    await draw(traced, other);
+  }
+  const [plan] = traced.tracedSteps[0]!.summaries(await measureRates(device, ['float32']));
+  traced.disableTracing();
+  return rowOf('emoji-64, a whole step with guidance and DDIM', plan!, one, other);
 }
 
 export async function benchTraceOfSd15(
@@ -85,17 +123,19 @@ async function compare(
     into?.host.push(enqueued - start);
     out.dispose();
   };
-  const [eager, replayed]: [Sampled, Sampled] = [
-    { all: [], host: [] },
-    { all: [], host: [] },
-  ];
+  const [eager, replayed]: [Sampled, Sampled] = [sampled(), sampled()];
   for (let i = 0; i < 2; i++) for (const what of [unet, traced]) await call(what, i);
   for (let i = 0; i < runs; i++) {
     await call(unet, i, eager);
     await call(traced, i, replayed);
   }
   const [summary] = traced.summaries(await measureRates(device, [dtype]));
-  const plan = summary!;
+  return rowOf(work, summary!, eager, replayed);
+}
+
+const sampled = (): Sampled => ({ all: [], host: [] });
+
+function rowOf(work: string, plan: PlanSummary, eager: Sampled, replayed: Sampled): TraceRow {
   return {
     work,
     kernels: [plan.opsBefore, plan.steps, plan.stepsAtEveryCall],

@@ -106,6 +106,13 @@ export function kernelFor(op: KernelOp, args: readonly Spec[], choice: Choice, d
   return same && known.kernel ? known.kernel : device.backend.prepare(op, args.map(argSpec), choice);
 }
 
+/** What dispatch would choose for arguments (inputs, then the output); undefined where it would decompose. */
+export function choiceFor(op: KernelOp, args: readonly Spec[], device: Device): Choice | undefined {
+  const specs = args.map(argSpec);
+  const choices = device.backend.choices(op, specs);
+  return choices.length > 0 ? device.tuner.pick(op, specs, choices) : undefined;
+}
+
 const argSpec = ({ dtype, layout }: Spec): ArgSpec => ({ dtype, layout: { ...layout, offset: 0 } });
 
 function inferChecked<O extends KernelOp>(
@@ -200,8 +207,7 @@ function prepare<O extends KernelOp>(
   const spec = inferChecked(definition, op, inputs, out);
   if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
   const args = [...inputs.map((x) => x.spec), out?.spec ?? spec].map(argSpec);
-  const choices = device.backend.choices(op, args);
-  const choice = choices.length > 0 ? device.tuner.pick(op, args, choices) : undefined;
+  const choice = choiceFor(op, args, device);
   const entry: KernelEntry = {
     spec,
     kernel: choice && device.backend.prepare(op, args, choice),

@@ -83,6 +83,23 @@ export function isDense(l: Layout): boolean {
   return true;
 }
 
+/**
+ * `l`'s shape without gaps, its dimensions nested as in `l`; row-major where strides do not say how (broadcast
+ * dimensions, empty shapes). Dense layouts keep their strides.
+ */
+export function denseLike(l: Layout): Layout {
+  if (isDense(l)) return { shape: l.shape, strides: l.strides, offset: 0 };
+  const outer = l.shape.map((_, i) => i).sort((a, b) => l.strides[b]! - l.strides[a]! || a - b);
+  if (l.shape.some((d, i) => d === 0 || (d > 1 && l.strides[i] === 0))) return layoutOf(l.shape);
+  const strides = new Array<number>(l.shape.length).fill(1);
+  let step = 1;
+  for (const i of outer.toReversed()) {
+    strides[i] = step;
+    step *= l.shape[i]!;
+  }
+  return { shape: l.shape, strides, offset: 0 };
+}
+
 /** Elements from the first to the last one touched, counted from `offset`; 0 for empty shapes. */
 export function span(l: Layout): number {
   if (elementCount(l.shape) === 0) return 0;

@@ -3,7 +3,7 @@
 
 import type { Choice } from '../backend.ts';
 import type { Device } from '../device.ts';
-import { resolveAbstract } from '../dispatch.ts';
+import { choiceFor, resolveAbstract } from '../dispatch.ts';
 import type { DType } from '../dtype.ts';
 import { dtypes } from '../dtype.ts';
 import { invariant } from '../errors.ts';
@@ -17,6 +17,7 @@ import { withRecorder } from '../recorder.ts';
 import { Scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue } from './graph.ts';
+import { joinInPlace } from './join-in-place.ts';
 import { planMemory } from './plan-memory.ts';
 import type { Lifetime } from './plan-memory.ts';
 import { runGraph } from './run.ts';
@@ -148,25 +149,31 @@ export function planGraph(
     );
     const { suballocate = device.caps.suballocate, hoist = true } = options;
     const byBase = new Map(ports.map((port) => [port.base, port.name]));
-    const { steps, segments } = segmentSteps(lowering.steps, byBase, hoist);
-    return {
-      ...place(lowering, steps, segments, outputs, suballocate),
-      steps,
-      segments,
-      inputs: ports,
-      outputs,
-    };
+    const joined = joinInPlace(
+      lowering.steps,
+      (base) => lowering.bases[base]!.kind === 'value' && !outputs.some((o) => o.base === base),
+      (op, args) => choiceFor(op, args, device),
+    );
+    const { steps, segments } = segmentSteps(joined, byBase, hoist);
+    return { ...place(lowering, steps, segments, outputs, suballocate), segments, inputs: ports };
   });
 }
 
-/** Gives every value its place. */
+/** Gives every value that a step still writes its place. */
 function place(
-  { bases }: Lowering,
-  steps: readonly PlanStep[],
+  lowering: Lowering,
+  lowered: readonly PlanStep[],
   segments: readonly PlanSegment[],
-  outputs: readonly PlanPort[],
+  ports: readonly PlanPort[],
   suballocate: boolean,
-): Pick<Plan, 'bases' | 'buffers' | 'unsharedBytes'> {
+): Omit<Plan, 'segments' | 'inputs'> {
+  const used = new Set(lowered.flatMap(({ args }) => args.map((arg) => arg.base)));
+  const kept = [...lowering.bases.entries()].filter(([i, { kind }]) => kind !== 'value' || used.has(i));
+  const bases = kept.map(([, base]) => base);
+  const numbers = new Map(kept.map(([before], now) => [before, now]));
+  const renumber = <T extends PlanArg>(arg: T): T => ({ ...arg, base: numbers.get(arg.base)! });
+  const steps = lowered.map((step) => ({ ...step, args: step.args.map(renumber) }));
+  const outputs = ports.map(renumber);
   const ends = new Set(outputs.map((o) => o.base));
   const lives = new Map<number, { bytes: number; first: number; last: number; segment: PlanSegment }>();
   for (const segment of segments) {
@@ -191,6 +198,8 @@ function place(
       const at = places.get(i);
       return at ? { kind: 'arena', bytes: b.bytes, ...at } : { kind: 'output', bytes: b.bytes };
     }),
+    steps,
+    outputs,
     buffers: memory.buffers,
     unsharedBytes: values.reduce((n, v) => n + v.bytes, 0),
   };

@@ -46,19 +46,19 @@ export function segmentSteps<S extends Step>(
 }
 
 /**
- * The inputs that a step depends on. What is written more than once counts as depending on all: its steps and readers then
- * stay in one segment, in their order.
+ * The inputs that a step depends on. Steps that write one base (its parts) depend on the same inputs, so that they stay in
+ * one segment. What is written again after it was read counts as depending on all: its readers stay there too, in order.
  */
 function dependenciesOf<S extends Step>(
   steps: readonly S[],
   inputs: ReadonlyMap<number, string>,
 ): (step: S) => ReadonlySet<string> {
   const byBase = new Map<number, Set<string>>([...inputs].map(([base, name]) => [base, new Set([name])]));
-  const written = new Set<number>();
+  const read = new Set<number>();
   for (const { args } of steps) {
     const { base } = args.at(-1)!;
-    if (written.has(base)) byBase.set(base, new Set(inputs.values()));
-    written.add(base);
+    for (const input of args.slice(0, -1)) read.add(input.base);
+    if (read.has(base)) byBase.set(base, new Set(inputs.values()));
   }
   const of = (step: S): Set<string> =>
     new Set(step.args.flatMap(({ base }) => [...(byBase.get(base) ?? [])]));

@@ -9,7 +9,8 @@ import { full } from '../ops/fill.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Rates } from '../tune/rates.ts';
 import type { Graph, NamedValue } from './graph.ts';
-import { optimize, passes as allPasses } from './passes/index.ts';
+import { inferLayouts } from './layouts.ts';
+import { fuseSharedMatmuls, optimize, passes as allPasses } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';
 import { planGraph } from './plan.ts';
 import type { Named, Plan } from './plan.ts';
@@ -21,7 +22,10 @@ import { describeCall, putBack } from './signature.ts';
 import type { Taken, Template } from './signature.ts';
 
 export interface TraceOptions {
-  /** Default: all. [] replays exactly the kernels that the module runs. */
+  /**
+   * Default: all; fuseSharedMatmuls, whose copies of weights are kept from call to call, only with `hoist`. [] replays
+   * exactly the kernels that the module runs.
+   */
   readonly passes?: readonly Pass[];
   /** Whether what does not depend on the first argument is kept from call to call (default), which takes memory. */
   readonly hoist?: boolean;
@@ -42,11 +46,13 @@ export class TracedCall {
   readonly result: Template;
   /** As recorded, before passes. */
   readonly recorded: Graph;
-  readonly graph: Graph;
   readonly constants: Named;
   readonly #shape: string;
   readonly #inputs: ReadonlyMap<string, NamedValue>;
+  readonly #passes: readonly Pass[];
   readonly #hoist: boolean;
+  /** After passes, for weights of `#layouts`. */
+  #graph: Graph | undefined;
   #replay: Replay | undefined;
   #bound: readonly Tensor[] = [];
   #version = 0;
@@ -59,13 +65,13 @@ export class TracedCall {
       readonly graph: Graph;
       readonly constants: Named;
     },
-    { passes = allPasses, hoist = true }: TraceOptions,
+    { passes, hoist = true }: TraceOptions,
   ) {
     this.args = call.args;
     this.result = call.result;
     this.recorded = call.graph;
-    this.graph = optimize(call.graph, passes);
     this.constants = call.constants;
+    this.#passes = passes ?? (hoist ? allPasses : allPasses.filter((pass) => pass !== fuseSharedMatmuls));
     this.#hoist = hoist;
     this.#shape = JSON.stringify(call.args);
     this.#inputs = new Map(call.graph.inputs.map((v) => [v.name, v]));
@@ -92,16 +98,17 @@ export class TracedCall {
   prepare(device: Device, weights: () => Named): Replay {
     if (this.#replay && versionOf(this.#bound) === this.#version) return this.#replay;
     const params = weights();
-    const used = this.graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
-    const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');
+    const before = this.#graph;
+    const graph = this.#optimized(params);
+    const used = graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
     let replay = this.#replay;
     this.#replay = undefined; // whatever fails below, what ran before is not run again
-    if (replay && layouts !== this.#layouts) {
+    if (replay && graph !== before) {
       replay[Symbol.dispose]();
       replay = undefined;
     }
     replay ??= new Replay(
-      planGraph(this.graph, { device, params, constants: this.constants }, { hoist: this.#hoist }),
+      planGraph(graph, { device, params, constants: this.constants }, { hoist: this.#hoist }),
       device,
     );
     try {
@@ -111,10 +118,20 @@ export class TracedCall {
       throw error;
     }
     this.#replay = replay;
-    this.#layouts = layouts;
     this.#bound = used;
     this.#version = versionOf(used)!;
     return replay;
+  }
+
+  /** The graph after passes, which see weights as they lie now: they may have been converted since the recording. */
+  #optimized(params: Named): Graph {
+    const used = this.recorded.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
+    const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');
+    if (!this.#graph || layouts !== this.#layouts) {
+      this.#graph = optimize(inferLayouts(this.recorded, params), this.#passes);
+      this.#layouts = layouts;
+    }
+    return this.#graph;
   }
 
   /** The result for given tensors; a new trace records the ops, debug.checkFinite runs them one by one. */
@@ -133,7 +150,7 @@ export class TracedCall {
       inputs[name] = typeof value === 'number' ? full(shape, value, { device, dtype }) : value;
     }
     const bindings = { params, constants: this.constants, device: device! };
-    return putBack(this.result, new Map(Object.entries(runGraph(this.graph, inputs, bindings))));
+    return putBack(this.result, new Map(Object.entries(runGraph(this.#optimized(params), inputs, bindings))));
   }
 
   /** The plan of the last run. */

@@ -5,10 +5,10 @@ import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, requireFloat } from '../dtype.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { elementCount, expandLayout } from '../layout.ts';
+import { denseLike, elementCount, expandLayout } from '../layout.ts';
 import type { AttentionOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { likeInputs, map } from './map.ts';
+import { map } from './map.ts';
 import { matmul } from './matmul.ts';
 import { add } from './pointwise.ts';
 import { softmax } from './softmax.ts';
@@ -32,8 +32,8 @@ export const attentionDefinition: OpDefinition<AttentionOp> = {
       throw new ShapeError(`attention: mask '${op.mask}' ${mask ? 'takes no' : 'needs a'} mask tensor`);
     }
     if (mask) expandLayout('attention mask', mask.layout, [qs[0]!, qs[1]!, qs[2]!, ks[2]!]);
-    // q's layout, so that heads which were a view of [b, l, heads*d] merge back as a view.
-    return { dtype: q!.dtype, layout: likeInputs(qs, [q!]) };
+    // Nested as q, so that heads which were a view of [b, l, heads*d], or of a slice of it, merge back as a view.
+    return { dtype: q!.dtype, layout: denseLike(q!.layout) };
   },
   cost(_, [q, k]) {
     const n = elementCount(q!.layout.shape);
@@ -61,7 +61,7 @@ export interface AttentionOptions {
   readonly out?: Tensor | undefined;
 }
 
-/** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d] in q's layout. Softmax in float32. */
+/** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d] nested in memory as q. Softmax in float32. */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   if (options.causal && options.mask) throw new ShapeError('attention: give causal or a mask, not both');
   const op: AttentionOp = {

@@ -41,6 +41,7 @@ export function graphArbitrary(fc: Fc, options: { casts: boolean }): FastCheck.A
 const shapes = { x: [2, 8, 4, 4], y: [2, 8, 4, 4], row: [2, 8, 1, 1] } as const;
 const weights = {
   linear: [8, 8],
+  other: [8, 8],
   bias: [8],
   conv: [8, 8, 3, 3],
   point: [8, 8, 1, 1],
@@ -59,6 +60,8 @@ const instructions: readonly ((a: Tensor, b: Tensor, w: Weights, device: Device)
   (a, b) => (broadcasts(b, a) ? map(['mul', ['in', 1], ['sigmoid', ['in', 0]]], [a, b]) : silu(a)),
   (a, _, w) => (a.rank >= 2 && a.shape.at(-1) === 8 ? linear(a, w.linear, { bias: w.bias }) : tanh(a)),
   (a, b, w) => (a.shape.at(-1) === 8 ? linear(a, w.linear, { residual: broadcasts(a, b) ? b : undefined }) : silu(a)),
+  (a, _, w) => shared(a, (rows) => mul(linear(rows, w.linear), linear(rows, w.other))),
+  (a, _, w) => shared(a, (rows) => add(linear(rows, w.linear, { bias: w.bias }), linear(rows, w.other, { bias: w.bias }))),
   (a, _, w) => (a.rank >= 2 && a.shape.at(-2) === 4 ? matmul(w.square, a) : tanh(a)),
   (a, _, w) => (isImage(a) ? conv2d(a, w.conv, { bias: w.bias, padding: 1 }) : tanh(a)),
   (a, _, w) => (isImage(a) ? conv2d(a, w.point) : add(a, 1)),
@@ -78,6 +81,10 @@ const instructions: readonly ((a: Tensor, b: Tensor, w: Weights, device: Device)
   (a) => (a.rank === 4 ? toFormat(a, a.memoryFormat === 'channelsLast' ? 'contiguous' : 'channelsLast') : silu(a)),
   (a) => cast(a, a.dtype === 'float16' ? 'float32' : 'float16'),
 ]; // prettier-ignore
+
+/** What products of one value give, of rows of eight. */
+const shared = (a: Tensor, products: (rows: Tensor) => Tensor): Tensor =>
+  a.elements % 8 === 0 ? products(reshape(a, [-1, 8])) : tanh(a);
 
 const isImage = (t: Tensor): boolean => t.rank === 4 && t.shape[1] === 8;
 

@@ -1,5 +1,7 @@
 // @darkroom/core/testing: what every backend's suite shares.
 
+export { attentionArbitrary, buildAttention, runPlanned } from './attention-graphs.ts';
+export type { AttentionProgram } from './attention-graphs.ts';
 export { checkKernelCase } from './kernel-case.ts';
 export type { KernelCase } from './kernel-case.ts';
 export { benchCases, testCases } from './cases.ts';

@@ -177,7 +177,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     let steps = 0;
     const { images, seeds } = await draw(prompt, { ...call, callbackOnStepEnd: () => void steps++ });
     const seconds = (performance.now() - start) / 1000;
-    if (pipe.traceSummary()) say(pipe.traceSummary());
+    for (const traced of pipe.tracedSteps) say(traced.summary());
     for (const [i, image] of images.entries()) {
       const path = images.length === 1 ? options.output : options.output.replace(/\.png$/i, `-${i + 1}.png`);
       await image.save(path);

@@ -28,6 +28,7 @@ import type { CallOptions, Interruptible, LoopTensors, StableDiffusionOutput } f
 import { Pipeline } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
 import { StepTraces } from './step-traces.ts';
+import type { StepTrace } from './step-traces.ts';
 import { decodeToPixels } from './vae-latents.ts';
 
 /** What the user gave, on the pipeline's device and in its dtype, by option. */
@@ -256,9 +257,9 @@ export abstract class LatentDiffusionPipeline<
     this.#traces?.dispose();
     this.#traces = undefined;
   }
-  /** What the traces made so far save, a line a kind of step. */
-  traceSummary(): string {
-    return this.#traces?.summary() ?? '';
+  /** The traces made so far, one a kind of step: what each saves, and its plan. */
+  get tracedSteps(): readonly StepTrace[] {
+    return this.#traces?.traces ?? [];
   }
   override dispose(): void {
     this.disableTracing();

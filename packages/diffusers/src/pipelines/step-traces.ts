@@ -37,8 +37,10 @@ export interface TraceableStep<T extends LoopTensors> {
 }
 type StepTensors<T> = T & { readonly timestepCond?: Tensor };
 
+/** What a program may ask of the trace of a step. */
+export type StepTrace = Pick<TracedModule<never, unknown>, 'plans' | 'summaries' | 'summary'>;
+
 type Tensors = Readonly<Record<string, Tensor>>;
-/** `latents` come first: they are what is new at each call. */
 type StepInputs = Readonly<Record<'latents', Tensor>> & Tensors;
 
 /** What stands around the model in one step: two graphs, and what they read. */
@@ -69,8 +71,8 @@ export class StepTraces<T extends LoopTensors> {
 
   /** Latents after the step; the caller keeps them. */
   async step(step: TraceableStep<T>): Promise<Tensor> {
-    this.#check(step.unet);
     const { schedule, i, tensors, unet } = step;
+    if (this.#seen?.schedule !== schedule || this.#unet !== unet) this.#begin(unet, schedule);
     using memory = new Scope();
     const history = schedule.remembered;
     const name = (n: number): string => `history.${n}`;
@@ -79,7 +81,8 @@ export class StepTraces<T extends LoopTensors> {
     const shell = memory.run(() => recordShell(step, new Map(history.map((t, n) => [name(n), t]))));
     if (shell.drawn) memory.adopt(shell.drawn);
     const given: StepInputs = {
-      ...(definedOf(tensors) as StepInputs),
+      latents: tensors.latents, // first: what is new at each call; what does not depend on it is kept
+      ...definedOf(tensors),
       ...held,
       ...(shell.drawn && { drawn: shell.drawn }),
       ...(shell.numbers.length > 0 && {
@@ -89,9 +92,8 @@ export class StepTraces<T extends LoopTensors> {
     const kind = kindOf(shell, given);
     const time = schedule.timesteps[i]!;
     let traced = this.#traces.get(kind);
-    if (this.#seen?.schedule !== schedule) this.#seen = { schedule, kinds: new Set() };
     // What a picture has once is its first or last step: not worth a plan, and the memory of it.
-    if (!traced && this.#seen.kinds.has(kind)) {
+    if (!traced && this.#seen!.kinds.has(kind)) {
       const call = (x: StepInputs, t: number): Tensors => run(step, shell, x, t);
       const stateDict = (): Named => unet.stateDict!();
       traced = await trace(
@@ -101,7 +103,7 @@ export class StepTraces<T extends LoopTensors> {
       );
       this.#traces.set(kind, traced);
     }
-    this.#seen.kinds.add(kind);
+    this.#seen!.kinds.add(kind);
     const out = traced ? traced.call(given, time) : scope(() => run(step, shell, given, time));
     for (const [n, handle] of shell.remembered.entries()) {
       const result = out[`remembered.${n}`]!;
@@ -111,8 +113,8 @@ export class StepTraces<T extends LoopTensors> {
     return out['latents']!;
   }
 
-  /** Traces of another model, or of one whose attention is computed in another way, go. */
-  #check(unet: UNetLike): void {
+  /** A new picture: traces of another model, or of one whose attention is computed in another way now, go. */
+  #begin(unet: UNetLike, schedule: Schedule): void {
     if (!unet.stateDict)
       throw new ArgumentError('enableTracing: the UNet has no stateDict() that names its weights');
     const processors = Object.values(unet.attnProcessors ?? {});
@@ -120,11 +122,11 @@ export class StepTraces<T extends LoopTensors> {
     if (!same || processors.some((p, n) => p !== this.#processors[n])) this.dispose();
     this.#unet = unet;
     this.#processors = processors;
+    this.#seen = { schedule, kinds: new Set() };
   }
 
-  /** What each trace saves, a line a trace. */
-  summary(): string {
-    return [...this.#traces.values()].map((traced) => traced.summary()).join('\n');
+  get traces(): readonly StepTrace[] {
+    return [...this.#traces.values()];
   }
 
   dispose(): void {

@@ -6,8 +6,13 @@ import { foldConstants } from './fold-constants.ts';
 import { fuseEpilogue } from './fuse-epilogue.ts';
 import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
+import { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
 import type { Pass } from './rewrite.ts';
 
+export { eliminateDead } from './eliminate-dead.ts';
+export { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
+export { sliceAttention } from './slice-attention.ts';
+export type { SliceAttentionOptions } from './slice-attention.ts';
 export type { Pass } from './rewrite.ts';
 
 export const passes: readonly Pass[] = [
@@ -15,6 +20,7 @@ export const passes: readonly Pass[] = [
   foldConstants,
   fuseNormActivation,
   fuseEpilogue, // before maps join each other: a chain ends in its product if it can
+  fuseSharedMatmuls, // after epilogues: a slice could take none, and a product that has one stays apart
   fuseMap,
   eliminateDead,
 ];

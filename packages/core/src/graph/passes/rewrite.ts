@@ -1,22 +1,26 @@
 // What the passes share: who reads a value, what a node would give after a change, and how pointwise nodes look as maps.
-// A rewrite that would change a dtype, shape or layout is not made: what reads the value must not notice.
+// A rewrite that would change a dtype or shape is not made, nor one that would change a layout, unless the pass works out
+// the layouts of what follows again (graph/layouts.ts): what reads the value must not notice.
 
 import type { Expr } from '../../expr.ts';
 import { children } from '../../expr.ts';
 import { elementCount } from '../../layout.ts';
-import type { KernelOp, MapOp, Op, Spec } from '../../op.ts';
+import type { KernelOp, MapOp, Op, Spec, ViewOp } from '../../op.ts';
 import { definitionOf } from '../../ops/table.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 
 /** A step of optimisation. `effect` says what it may change in the numbers. */
 export interface Pass {
   readonly name: string;
-  /** 'exact': bit for bit the same. 'rounding': values that were stored in between are not rounded to storage any more. */
-  readonly effect: 'exact' | 'rounding';
+  /**
+   * 'exact': bit for bit the same. 'rounding': values that were stored in between are not rounded to storage any more.
+   * 'order': the same terms are summed, in another order where a backend picks a kernel by size or layout.
+   */
+  readonly effect: 'exact' | 'rounding' | 'order';
   run(graph: Graph): Graph;
 }
 
-export const isView = (op: Op): boolean =>
+export const isView = (op: Op): op is ViewOp =>
   op.kind === 'reshape' || op.kind === 'permute' || op.kind === 'expand' || op.kind === 'slice';
 
 export function specOf(v: ValueInfo): Spec {
@@ -27,6 +31,11 @@ export function specOf(v: ValueInfo): Spec {
 export function valuesOf(graph: Graph): Map<ValueId, ValueInfo> {
   const all = [...graph.inputs, ...graph.params, ...graph.constants, ...graph.nodes];
   return new Map(all.map((v) => [v.id, v]));
+}
+
+/** An id above all that the graph has. */
+export function freeId(graph: Graph): ValueId {
+  return 1 + Math.max(-1, ...valuesOf(graph).keys());
 }
 
 /** How many times each value is read; being an output counts. */

@@ -1,0 +1,96 @@
+// Copies that only put values side by side (slices of an attention, a concatenation): a value that nothing else reads is
+// written straight into its place, and the copy goes. Only where every value of the copy is one that its step can write
+// anywhere without another sum: products keep the outputs that their kernels are fastest with.
+
+import type { Choice } from '../backend.ts';
+import type { Layout } from '../layout.ts';
+import { elementCount } from '../layout.ts';
+import type { CopyOp, KernelOp } from '../op.ts';
+import type { PlanArg, PlanStep } from './plan.ts';
+
+/** Kinds that eager code may give a slice to write to, and whose elements come out the same wherever that is. */
+const anywhere: ReadonlySet<KernelOp['kind']> = new Set<KernelOp['kind']>(['attention', 'copy', 'map']);
+
+/**
+ * Steps without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself; `choose`:
+ * what a step runs when its output lies otherwise, undefined when it cannot.
+ */
+export function joinInPlace(
+  steps: readonly PlanStep[],
+  isValue: (base: number) => boolean,
+  choose: (op: KernelOp, args: readonly PlanArg[]) => Choice | undefined,
+): PlanStep[] {
+  const now = [...steps];
+  const joined = new Set<number>();
+  const uses = usesOf(steps);
+  for (const [at, { op, args }] of steps.entries()) {
+    if (op.kind !== 'copy' || op.fill !== undefined || args.length < 3 || overlap(op, args)) continue;
+    const out = args.at(-1)!;
+    const moved = args.slice(0, -1).map((part, i) => {
+      const { writers, readers } = uses.get(part.base)!;
+      const alone = writers.length === 1 && readers.length === 1 && isValue(part.base);
+      const written = alone ? placed(now[writers[0]!]!, part, out, op.starts[i]!) : undefined;
+      const choice = written && choose(written.op, written.args);
+      return choice && !choice.needs?.some(Boolean) ? { at: writers[0]!, step: { ...written, choice } } : undefined;
+    }); // prettier-ignore
+    if (uses.get(out.base)!.writers.length > 1 || !moved.every((m) => m !== undefined)) continue;
+    for (const { at: writer, step } of moved) now[writer] = step;
+    joined.add(at);
+    uses.set(out.base, { ...uses.get(out.base)!, writers: moved.map((m) => m.at) });
+  }
+  return now.filter((_, at) => !joined.has(at));
+}
+
+interface Uses {
+  /** Steps, in order; a step that reads twice counts twice. */
+  readonly writers: number[];
+  readonly readers: number[];
+}
+
+function usesOf(steps: readonly PlanStep[]): Map<number, Uses> {
+  const uses = new Map<number, Uses>();
+  for (const [at, { args }] of steps.entries()) {
+    for (const [i, { base }] of args.entries()) {
+      if (!uses.has(base)) uses.set(base, { writers: [], readers: [] });
+      const { writers, readers } = uses.get(base)!;
+      (i === args.length - 1 ? writers : readers).push(at);
+    }
+  }
+  return uses;
+}
+
+/** Whether two parts share elements: the later one would have to win. */
+function overlap(op: CopyOp, args: readonly PlanArg[]): boolean {
+  const boxes = op.starts.map((start, i) => ({ start, shape: args[i]!.layout.shape }));
+  return boxes.some((a, i) =>
+    boxes
+      .slice(i + 1)
+      .some((b) => a.start.every((s, d) => s < b.start[d]! + b.shape[d]! && b.start[d]! < s + a.shape[d]!)),
+  );
+}
+
+/** `step`, which writes what the copy reads as `part`, writing to the part's place in `out`. */
+function placed(step: PlanStep, part: PlanArg, out: PlanArg, start: readonly number[]): PlanStep | undefined {
+  const own = step.args.at(-1)!;
+  if (!anywhere.has(step.op.kind) || own.dtype !== out.dtype || own.layout.offset !== part.layout.offset)
+    return undefined;
+  const strides = stridesIn(own.layout, part.layout, out.layout.strides);
+  if (!strides) return undefined;
+  const offset = start.reduce((sum, s, d) => sum + s * out.layout.strides[d]!, out.layout.offset);
+  const target = { base: out.base, dtype: out.dtype, layout: { shape: own.layout.shape, strides, offset } };
+  return { ...step, args: [...step.args.slice(0, -1), target] };
+}
+
+/**
+ * The strides of `own` when what is seen as `part` lies at strides `to`; undefined unless the two have the same
+ * dimensions, in whatever order.
+ */
+function stridesIn(own: Layout, part: Layout, to: readonly number[]): number[] | undefined {
+  if (elementCount(own.shape) === 0 || elementCount(own.shape) !== elementCount(part.shape)) return undefined;
+  const strides = own.shape.map((size, i) => {
+    if (size === 1) return own.strides[i]!;
+    const same = part.shape.findIndex((d, j) => d === size && part.strides[j] === own.strides[i]);
+    return same < 0 ? undefined : to[same]!;
+  });
+  return strides.every((s) => s !== undefined) ? strides : undefined;
+}
