@@ -19,10 +19,13 @@ import type { WorkerHandle } from './threads.ts';
 
 const pageBytes = 65536;
 const maxPages = 65536;
-/** Runs below this many flops (or bytes) stay on the calling thread: waking a worker costs tens of microseconds. */
-export const parallelThreshold = 400_000;
-/** Turns of a short spin (some tens of microseconds) before a thread sleeps: kernels follow each other closely. */
-const spins = 4000;
+/** Runs below this many flops (or bytes) stay on the calling thread: even a worker that is awake costs microseconds. */
+export const parallelThreshold = 150_000;
+/**
+ * Turns of a short spin (some tens of microseconds) before a thread sleeps: kernels follow each other closely, and between
+ * two that threads share often comes a small one that stays on the caller's.
+ */
+const spins = 20_000;
 
 /** A compiled module: exports `tile(args, index, scratch)`. */
 export interface Code {
