@@ -1,6 +1,7 @@
 // Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
 
 import {
+  channelsLast,
   fuseSharedMatmuls,
   liftScalars,
   optimize,
@@ -18,6 +19,7 @@ import {
   buildAttention,
   buildGraph,
   firstMismatch,
+  fusedOnGpuTolerance,
   graphArbitrary,
   runPlanned,
 } from '@darkroom/core/testing';
@@ -41,7 +43,7 @@ function outputs(graph: Graph, given: RandomGraph): Record<string, ArrayLike<num
 }
 
 /** How often each pass did something over all programs drawn: a property of passes that never act says nothing. */
-function checkSameBits(list: readonly Pass[], casts: boolean): number {
+function checkSameBits(list: readonly Pass[], casts: boolean, tolerance = { atol: 0, rtol: 0 }): number {
   let acted = 0;
   fc.assert(
     fc.property(graphArbitrary(fc, { casts }), (program) => {
@@ -52,7 +54,7 @@ function checkSameBits(list: readonly Pass[], casts: boolean): number {
         if (JSON.stringify(changed.nodes) !== JSON.stringify(given.graph.nodes)) acted++;
         const [want, got] = [outputs(given.graph, given), outputs(changed, given)];
         for (const name of Object.keys(want))
-          expect(firstMismatch(got[name]!, want[name]!, { atol: 0, rtol: 0 })).toBe(-1);
+          expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
       });
     }),
     { numRuns },
@@ -76,6 +78,10 @@ test.each([...new Set(passes)].filter((p) => p.effect === 'rounding').map((p) =>
 
 test('fuseSharedMatmuls changes no bit here, of narrow values neither', () => {
   expect(checkSameBits([fuseSharedMatmuls], true)).toBeGreaterThan(numRuns / 30);
+});
+
+test('channelsLast: the same up to the order of sums', () => {
+  expect(checkSameBits([channelsLast], false, fusedOnGpuTolerance)).toBeGreaterThan(numRuns / 10);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 // Passes about products and attention on the CUDA emulator, planned: sliced attention gives the bits of the whole one.
 
-import { fuseSharedMatmuls, optimize, Scope, sliceAttention } from '@darkroom/core';
+import { channelsLast, fuseSharedMatmuls, optimize, Scope, sliceAttention } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import {
   attentionArbitrary,
@@ -37,13 +37,16 @@ describe.skipIf(emulatorIsMissing())('passes on the emulator', () => {
     );
   });
 
-  test('fuseSharedMatmuls: the sums of the products apart', { timeout: 600_000 }, async () => {
+  test.each([
+    ['fuseSharedMatmuls', fuseSharedMatmuls],
+    ['channelsLast', channelsLast],
+  ])('%s: the same up to the order of sums', { timeout: 600_000 }, async (_, pass) => {
     await fc.assert(
       fc.asyncProperty(attentionArbitrary(fc, ['float32']), async (program) => {
         using memory = new Scope();
         const given = memory.run(() => buildAttention(program, device));
         const want = await runPlanned(given.graph, given, device);
-        const got = await runPlanned(optimize(given.graph, [fuseSharedMatmuls]), given, device);
+        const got = await runPlanned(optimize(given.graph, [pass]), given, device);
         for (const name of Object.keys(want))
           expect(firstMismatch(got[name]!, want[name]!, fusedOnGpuTolerance)).toBe(-1);
       }),

@@ -1,6 +1,7 @@
 // Random graphs planned for WebGPU, with buffers instead of offsets: the bits of running op by op, with and without passes.
 
 import {
+  channelsLast,
   fuseSharedMatmuls,
   optimize,
   passes,
@@ -77,6 +78,7 @@ describe.skipIf(missing)('webgpu plans', () => {
     // One kernel a head and row, whatever there is beside it.
     ['sliceAttention', (p: AttentionProgram) => [sliceAttention(p)], { atol: 0, rtol: 0 }],
     ['fuseSharedMatmuls', () => [fuseSharedMatmuls], fusedOnGpuTolerance],
+    ['channelsLast', () => [channelsLast], fusedOnGpuTolerance],
     ['all and sliceAttention', (p: AttentionProgram) => [...passes, sliceAttention(p)], fusedOnGpuTolerance],
   ] as const)('%s on attention of odd sizes', { timeout: 300_000 }, async (_, list, tolerance) => {
     const before = device.memory().live;

@@ -27,7 +27,14 @@ export type { BinaryFn, Expr, ExprScope, NullaryFn, UnaryFn } from './expr.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 export { compileAhead } from './graph/compile-ahead.ts';
 export type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph/graph.ts';
-export { eliminateDead, fuseSharedMatmuls, optimize, passes, sliceAttention } from './graph/passes/index.ts';
+export {
+  channelsLast,
+  eliminateDead,
+  fuseSharedMatmuls,
+  optimize,
+  passes,
+  sliceAttention,
+} from './graph/passes/index.ts';
 export type { Pass, SliceAttentionOptions } from './graph/passes/index.ts';
 export { liftScalars } from './graph/lift-scalars.ts';
 export type { Lifted } from './graph/lift-scalars.ts';

@@ -4,7 +4,7 @@
 
 import { expandLayout, layoutOf, permuteLayout, reshapeLayout, sliceLayout } from '../layout.ts';
 import type { Layout } from '../layout.ts';
-import type { CopyOp, Spec, ViewOp } from '../op.ts';
+import type { CopyOp, Op, Spec, ViewOp } from '../op.ts';
 import { definitionOf } from '../ops/table.ts';
 import type { Graph, GraphNode, NamedValue, ValueId } from './graph.ts';
 import { freeId, isView } from './passes/rewrite.ts';
@@ -33,9 +33,14 @@ function denseCopy({ dtype, layout: { shape } }: Spec): CopyOp {
 
 /**
  * `graph` with the strides that its values get by the rules of its ops, weights lying as `weights` says (default: as
- * recorded). Node ids stay; copies that reshapes need have new ones.
+ * recorded). Node ids stay; copies that reshapes need have new ones. `adapt` may exchange the op of a node for one of the
+ * same shape, once the layouts of its inputs are known.
  */
-export function inferLayouts(graph: Graph, weights: Strides = new Map()): Graph {
+export function inferLayouts(
+  graph: Graph,
+  weights: Strides = new Map(),
+  adapt: (node: GraphNode, inputs: readonly Spec[]) => Op = ({ op }) => op,
+): Graph {
   const specs = new Map<ValueId, Spec>();
   const define = <V extends NamedValue | GraphNode>(value: V, strides: readonly number[]): V => {
     const { id, dtype, shape } = value;
@@ -51,9 +56,10 @@ export function inferLayouts(graph: Graph, weights: Strides = new Map()): Graph 
   const [params, constants] = [named(graph.params), named(graph.constants)];
   const nodes: GraphNode[] = [];
   let next = freeId(graph);
-  for (const node of graph.nodes) {
-    const { op } = node;
-    const inputs = node.inputs.map((id) => specs.get(id)!);
+  for (const recorded of graph.nodes) {
+    const inputs = recorded.inputs.map((id) => specs.get(id)!);
+    const op = adapt(recorded, inputs);
+    const node = { ...recorded, op };
     if (!isView(op)) {
       nodes.push(define(node, definitionOf(op).infer(op, inputs).layout.strides));
       continue;

@@ -2,18 +2,23 @@
 // nothing leaves these numbers as they are.
 
 import {
+  channelsLast,
   Device,
+  isChannelsLast,
   keep,
   nullBackend,
   optimize,
+  passes,
   planGraph,
   recordGraph,
   summarizePlan,
   Tensor,
 } from '@darkroom/core';
-import type { AnyModule } from '@darkroom/core';
+import type { AnyModule, Pass } from '@darkroom/core';
 import { expect, test } from 'vitest';
 import { AutoencoderKL } from './autoencoder-kl.ts';
+import { clipG, clipL, sd15UNet, sdxlUNet, vae } from '../node/full-size.ts';
+import { CLIPTextModel, CLIPTextModelWithProjection } from './clip-text.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
 
 type Inputs = Readonly<Record<string, Tensor>>;
@@ -32,79 +37,121 @@ function planOf(
   device: Device,
   shapes: Readonly<Record<string, readonly number[]>>,
   body: (x: Inputs) => Tensor,
+  list: readonly Pass[] = passes,
 ): object {
   const inputs = Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => [
       name,
-      Tensor.abstract(name === 'time' ? 'float32' : 'float16', shape, device),
+      Tensor.abstract(name === 'time' ? 'float32' : name === 'tokens' ? 'int32' : 'float16', shape, device),
     ]),
   );
   const params = model.stateDict();
   const { graph, constants } = recordGraph(body, inputs, params);
-  const plan = planGraph(optimize(graph), { device, params, constants });
+  const plan = planGraph(optimize(graph, list), { device, params, constants });
   const kinds: Record<string, number> = {};
   for (const { op } of plan.steps) kinds[op.kind] = (kinds[op.kind] ?? 0) + 1;
   const { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes } = summarizePlan(plan, graph);
   return { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes, kinds };
 }
 
-const crossAttention = (n: number, kind: string): string[] =>
-  Array.from({ length: n }, () => `CrossAttn${kind}Block2D`);
-const sd15 = {
-  block_out_channels: [320, 640, 1280, 1280],
-  down_block_types: [...crossAttention(3, 'Down'), 'DownBlock2D'],
-  up_block_types: ['UpBlock2D', ...crossAttention(3, 'Up')],
-  cross_attention_dim: 768,
-  attention_head_dim: 8,
-};
-const sdxl = {
-  block_out_channels: [320, 640, 1280],
-  down_block_types: ['DownBlock2D', ...crossAttention(2, 'Down')],
-  up_block_types: [...crossAttention(2, 'Up'), 'UpBlock2D'],
-  cross_attention_dim: 2048,
-  attention_head_dim: [5, 10, 20],
-  transformer_layers_per_block: [1, 2, 10],
-  use_linear_projection: true,
-  addition_embed_type: 'text_time',
-  addition_time_embed_dim: 256,
-  projection_class_embeddings_input_dim: 2816,
-};
-const vae = {
-  block_out_channels: [128, 256, 512, 512],
-  down_block_types: Array.from({ length: 4 }, () => 'DownEncoderBlock2D'),
-  up_block_types: Array.from({ length: 4 }, () => 'UpDecoderBlock2D'),
-  layers_per_block: 2,
-};
-
 test('SD 1.5 UNet, 512x512 under guidance', () => {
   const device = new Device(nullBackend());
-  const unet = withoutData(UNet2DConditionModel.fromConfig(sd15), device);
+  const unet = withoutData(UNet2DConditionModel.fromConfig(sd15UNet), device);
   const shapes = { sample: [2, 4, 64, 64], time: [1], text: [2, 77, 768] };
   expect(planOf(unet, device, shapes, (x) => unet.call(x['sample']!, x['time']!, x['text']!).sample))
     .toMatchInlineSnapshot(`
       {
-        "arenaBytes": 91654400,
+        "arenaBytes": 217646848,
         "kinds": {
           "attention": 32,
           "conv2d": 98,
-          "copy": 14,
+          "copy": 31,
           "groupNorm": 61,
           "layerNorm": 48,
           "map": 18,
-          "matmul": 184,
+          "matmul": 131,
           "resize": 3,
         },
         "opsBefore": 507,
-        "steps": 458,
-        "stepsAtEveryCall": 398,
-        "unsharedBytes": 1622592000,
+        "steps": 422,
+        "stepsAtEveryCall": 366,
+        "unsharedBytes": 1748581760,
       }
     `);
 });
 
+test('SD 1.5 UNet from contiguous weights in channels last: what is copied is joined, converted, or a weight', () => {
+  const device = new Device(nullBackend());
+  const unet = withoutData(UNet2DConditionModel.fromConfig(sd15UNet), device);
+  const [sample, time, text] = [[2, 4, 64, 64], [1], [2, 77, 768]].map((shape, i) =>
+    Tensor.abstract(i === 1 ? 'float32' : 'float16', shape, device),
+  );
+  const inputs = { sample: sample!, time: time!, text: text! };
+  const body = (x: Inputs): Tensor => unet.call(x['sample']!, x['time']!, x['text']!).sample;
+  const { graph } = recordGraph(body, inputs, unet.stateDict());
+  const optimized = optimize(graph, [channelsLast, ...passes]);
+  const weights = new Set(optimized.params.map((p) => p.id));
+  const copies = optimized.nodes.filter((n) => n.op.kind === 'copy' && !n.inputs.some((id) => weights.has(id)));
+  expect(copies.filter((n) => n.module.includes('transformer_blocks'))).toEqual([]);
+  const images = copies.filter((n) => n.shape.length === 4);
+  const joins = images.filter((n) => n.inputs.length > 1);
+  expect([joins.length, images.length - joins.length]).toEqual([12, 1]); // skips; the sample
+  const values = new Map(optimized.nodes.map((n) => [n.id, n]));
+  const convolved = optimized.nodes.filter((n) => n.op.kind === 'conv2d').map((n) => values.get(n.inputs[0]!)!);
+  expect(convolved.every(({ shape, strides }) => isChannelsLast({ shape, strides, offset: 0 }))).toBe(true);
+}); // prettier-ignore
+
+/** A prompt and a negative one. */
+function textPlan(encoder: CLIPTextModel): object {
+  const device = new Device(nullBackend());
+  const model = withoutData(encoder, device);
+  const body = (x: Inputs): Tensor => model.text_model.call(x['tokens']!, 'float16', 0).last;
+  return planOf(model, device, { tokens: [2, 77] }, body);
+}
+
+test("SD 1.5's text encoder", () => {
+  expect(textPlan(CLIPTextModel.fromConfig(clipL))).toMatchInlineSnapshot(`
+    {
+      "arenaBytes": 44060160,
+      "kinds": {
+        "attention": 12,
+        "copy": 24,
+        "gather": 2,
+        "layerNorm": 25,
+        "map": 1,
+        "matmul": 48,
+      },
+      "opsBefore": 136,
+      "steps": 112,
+      "stepsAtEveryCall": 87,
+      "unsharedBytes": 77176320,
+    }
+  `);
+});
+
+test("SDXL's second text encoder", () => {
+  expect(textPlan(CLIPTextModelWithProjection.fromConfig(clipG))).toMatchInlineSnapshot(`
+    {
+      "arenaBytes": 317381120,
+      "kinds": {
+        "attention": 32,
+        "copy": 64,
+        "gather": 2,
+        "layerNorm": 65,
+        "map": 1,
+        "matmul": 128,
+      },
+      "opsBefore": 356,
+      "steps": 292,
+      "stepsAtEveryCall": 227,
+      "unsharedBytes": 467192320,
+    }
+  `);
+});
+
 test('SDXL UNet, 1024x1024 under guidance', () => {
   const device = new Device(nullBackend());
-  const unet = withoutData(UNet2DConditionModel.fromConfig(sdxl), device);
+  const unet = withoutData(UNet2DConditionModel.fromConfig(sdxlUNet), device);
   const shapes = { sample: [2, 4, 128, 128], time: [1], text: [2, 77, 2048], pooled: [2, 1280], ids: [2, 6] };
   const body = (x: Inputs): Tensor =>
     unet.call(x['sample']!, x['time']!, x['text']!, {
@@ -112,21 +159,21 @@ test('SDXL UNet, 1024x1024 under guidance', () => {
     }).sample;
   expect(planOf(unet, device, shapes, body)).toMatchInlineSnapshot(`
     {
-      "arenaBytes": 276766464,
+      "arenaBytes": 926419712,
       "kinds": {
         "attention": 140,
         "conv2d": 51,
-        "copy": 14,
+        "copy": 84,
         "groupNorm": 46,
         "layerNorm": 210,
         "map": 85,
-        "matmul": 743,
+        "matmul": 587,
         "resize": 2,
       },
       "opsBefore": 1503,
-      "steps": 1291,
-      "stepsAtEveryCall": 1121,
-      "unsharedBytes": 11900283904,
+      "steps": 1205,
+      "stepsAtEveryCall": 981,
+      "unsharedBytes": 12549922176,
     }
   `);
 });
@@ -136,19 +183,20 @@ test('VAE decoder, 512x512', () => {
   const model = withoutData(AutoencoderKL.fromConfig(vae), device);
   expect(planOf(model, device, { z: [1, 4, 64, 64] }, (x) => model.decode(x['z']!))).toMatchInlineSnapshot(`
     {
-      "arenaBytes": 335544320,
+      "arenaBytes": 337120256,
       "kinds": {
         "attention": 1,
         "conv2d": 36,
+        "copy": 2,
         "groupNorm": 30,
         "map": 1,
-        "matmul": 4,
+        "matmul": 2,
         "resize": 3,
       },
       "opsBefore": 75,
       "steps": 75,
-      "stepsAtEveryCall": 75,
-      "unsharedBytes": 2231402496,
+      "stepsAtEveryCall": 73,
+      "unsharedBytes": 2232978432,
     }
   `);
 });

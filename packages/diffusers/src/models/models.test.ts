@@ -4,61 +4,27 @@
 import { describe, expect, test } from 'vitest';
 import { full, keep, recordGraph, Tensor } from '@darkroom/core';
 import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
-import { CLIPTextModel, convertTextEncoderKeys } from './clip-text.ts';
+import { CLIPTextModel, CLIPTextModelWithProjection, convertTextEncoderKeys } from './clip-text.ts';
+import { clipG, clipL, sd15UNet, sd21UNet, sdxlUNet, vae } from '../node/full-size.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
-
-const down3 = ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'];
-const up3 = ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'];
-const sd15 = {
-  block_out_channels: [320, 640, 1280, 1280],
-  down_block_types: down3,
-  up_block_types: up3,
-  cross_attention_dim: 768,
-  attention_head_dim: 8,
-};
-const sd21 = {
-  ...sd15,
-  cross_attention_dim: 1024,
-  attention_head_dim: [5, 10, 20, 20],
-  use_linear_projection: true,
-  upcast_attention: true,
-};
-const sdxl = {
-  block_out_channels: [320, 640, 1280],
-  down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
-  up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
-  cross_attention_dim: 2048,
-  attention_head_dim: [5, 10, 20],
-  transformer_layers_per_block: [1, 2, 10],
-  use_linear_projection: true,
-  addition_embed_type: 'text_time',
-  addition_time_embed_dim: 256,
-  projection_class_embeddings_input_dim: 2816,
-};
-const vae = {
-  block_out_channels: [128, 256, 512, 512],
-  down_block_types: Array.from({ length: 4 }, () => 'DownEncoderBlock2D'),
-  up_block_types: Array.from({ length: 4 }, () => 'UpDecoderBlock2D'),
-  layers_per_block: 2,
-};
-const clip = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
 
 const count = (model: { namedParameters(): Iterable<[string, Tensor]> }): number =>
   [...model.namedParameters()].reduce((n, [, p]) => n + p.elements, 0);
 
 test.each([
-  ['SD 1.5 UNet', () => UNet2DConditionModel.fromConfig(sd15), 859_520_964],
-  ['SD 2.1 UNet', () => UNet2DConditionModel.fromConfig(sd21), 865_910_724],
-  ['SDXL UNet', () => UNet2DConditionModel.fromConfig(sdxl), 2_567_463_684],
+  ['SD 1.5 UNet', () => UNet2DConditionModel.fromConfig(sd15UNet), 859_520_964],
+  ['SD 2.1 UNet', () => UNet2DConditionModel.fromConfig(sd21UNet), 865_910_724],
+  ['SDXL UNet', () => UNet2DConditionModel.fromConfig(sdxlUNet), 2_567_463_684],
   ['VAE', () => AutoencoderKL.fromConfig(vae), 83_653_863],
-  ['CLIP ViT-L/14 text', () => CLIPTextModel.fromConfig(clip), 123_060_480],
+  ['CLIP ViT-L/14 text', () => CLIPTextModel.fromConfig(clipL), 123_060_480],
+  ['OpenCLIP bigG/14 text', () => CLIPTextModelWithProjection.fromConfig(clipG), 694_659_840],
 ] as const)('%s has its published number of parameters', (_, make, parameters) => {
   expect(count(make())).toBe(parameters);
 });
 
 describe('the SD 1.5 UNet traces without a device', () => {
   const unet = UNet2DConditionModel.fromConfig({
-    ...sd15,
+    ...sd15UNet,
     block_out_channels: [32, 64],
     down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
     up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'],
@@ -145,7 +111,7 @@ describe('options of the families, traced for their shapes', () => {
 });
 
 test('configs keep what they do not know', () => {
-  const config = { ...sd15, future_option: [1, 2], _name: 'x' };
+  const config = { ...sd15UNet, future_option: [1, 2], _name: 'x' };
   expect(UNet2DConditionModel.fromConfig(config).config).toBe(config);
 });
 
@@ -164,7 +130,7 @@ test('old key names are converted', () => {
 });
 
 test('errors of a forward name the rule and both shapes', () => {
-  const unet = UNet2DConditionModel.fromConfig(sd15);
+  const unet = UNet2DConditionModel.fromConfig(sd15UNet);
   const sample = Tensor.abstract('float32', [1, 9, 8, 8]);
   const text = Tensor.abstract('float32', [1, 77, 768]);
   expect(() => unet.call(sample, 1, text)).toThrow('[unet] sample must be [n,4,h,w], got [1,9,8,8]');

@@ -9,6 +9,7 @@ import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
 import type { Pass } from './rewrite.ts';
 
+export { channelsLast } from './channels-last.ts';
 export { eliminateDead } from './eliminate-dead.ts';
 export { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
 export { sliceAttention } from './slice-attention.ts';

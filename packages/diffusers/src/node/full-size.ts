@@ -1,0 +1,55 @@
+// Configs of the published models, as far as they differ from the defaults: for tests that count and plan.
+
+type Config = Readonly<Record<string, unknown>>;
+
+const crossAttention = (n: number, kind: string): string[] =>
+  Array.from({ length: n }, () => `CrossAttn${kind}Block2D`);
+
+export const sd15UNet: Config = {
+  block_out_channels: [320, 640, 1280, 1280],
+  down_block_types: [...crossAttention(3, 'Down'), 'DownBlock2D'],
+  up_block_types: ['UpBlock2D', ...crossAttention(3, 'Up')],
+  cross_attention_dim: 768,
+  attention_head_dim: 8,
+};
+export const sd21UNet: Config = {
+  ...sd15UNet,
+  cross_attention_dim: 1024,
+  attention_head_dim: [5, 10, 20, 20],
+  use_linear_projection: true,
+  upcast_attention: true,
+};
+export const sdxlUNet: Config = {
+  block_out_channels: [320, 640, 1280],
+  down_block_types: ['DownBlock2D', ...crossAttention(2, 'Down')],
+  up_block_types: [...crossAttention(2, 'Up'), 'UpBlock2D'],
+  cross_attention_dim: 2048,
+  attention_head_dim: [5, 10, 20],
+  transformer_layers_per_block: [1, 2, 10],
+  use_linear_projection: true,
+  addition_embed_type: 'text_time',
+  addition_time_embed_dim: 256,
+  projection_class_embeddings_input_dim: 2816,
+};
+export const vae: Config = {
+  block_out_channels: [128, 256, 512, 512],
+  down_block_types: Array.from({ length: 4 }, () => 'DownEncoderBlock2D'),
+  up_block_types: Array.from({ length: 4 }, () => 'UpDecoderBlock2D'),
+  layers_per_block: 2,
+};
+/** SD 1.5's text encoder, and SDXL's first. */
+export const clipL: Config = {
+  hidden_size: 768,
+  intermediate_size: 3072,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+};
+/** SDXL's second. */
+export const clipG: Config = {
+  hidden_size: 1280,
+  intermediate_size: 5120,
+  num_hidden_layers: 32,
+  num_attention_heads: 20,
+  hidden_act: 'gelu',
+  projection_dim: 1280,
+};
