@@ -1,10 +1,32 @@
-// The engine without shared memory, as in a page without cross-origin isolation: its memory's views end when it grows.
+// The engine without shared memory, as in a page without cross-origin isolation: its memory's views end when it grows; and
+// its workers' meetings.
 
 import { afterEach, expect, test, vi } from 'vitest';
 import { full, matmul } from '@darkroom/core';
 import { cpu } from '../backend.ts';
+import { Engine } from './engine.ts';
+import { control } from './threads.ts';
 
 afterEach(() => vi.unstubAllGlobals());
+
+test('a worker that is woken without a new run does nothing', async () => {
+  const engine = await Engine.create({ threads: 2 });
+  const nothing = engine.code(
+    'nothing',
+    (module) => void module.add(['i32', 'i32', 'i32'], () => {}, 'tile'),
+  );
+  const words = new Int32Array(engine.memory.buffer, 0, 16);
+  const asleep = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100));
+  for (let i = 0; i < 3; i++) {
+    engine.run(nothing, [], 4, 1e9);
+    await asleep();
+    const before = [...words];
+    expect(Atomics.notify(words, control.epoch)).toBe(1); // as a caller does that was held up before its notify
+    await asleep();
+    expect([...words]).toEqual(before);
+  }
+  engine.dispose();
+});
 
 test('kernels run before and after memory that is not shared has grown', async () => {
   vi.stubGlobal('SharedArrayBuffer', undefined);

@@ -44,7 +44,8 @@ const start = ({ memory, index, c, argsAt, spins }) => {
   for (;;) {
     // Kernels follow each other within tens of microseconds: looking that long before sleeping saves the wake-up.
     for (let turn = 0; turn < spins && Atomics.load(words, c.epoch) === epoch; turn++);
-    Atomics.wait(words, c.epoch, epoch);
+    // A caller that was held up may wake us for the run we have just done: only a new number is a new run.
+    while (Atomics.load(words, c.epoch) === epoch) Atomics.wait(words, c.epoch, epoch);
     epoch = Atomics.load(words, c.epoch);
     if (words[c.stop]) return;
     try {

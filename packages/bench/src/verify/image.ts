@@ -15,10 +15,10 @@ export interface ImageSetting {
   readonly mode: Mode;
   readonly autotune: TuneMode;
   readonly attention: 'plain' | 'fused';
-  readonly traced: boolean;
+  readonly traced?: 'UNet' | 'steps';
 }
 
-const plain = { autotune: 'off', attention: 'plain', traced: false } as const;
+const plain = { autotune: 'off', attention: 'plain' } as const;
 const contiguous = (mode: Mode): Mode => ({ ...mode, format: 'contiguous' });
 
 /** Row by row of the seed's first table, tf32 from the section below it; each keeps what the rows before it switched on. */
@@ -28,13 +28,13 @@ export const features: readonly ImageSetting[] = [
   { name: '+ tf32', mode: contiguous(modes.tf32), ...plain, autotune: 'full' },
   { name: '+ float16', mode: contiguous(modes.float16), ...plain, autotune: 'full' },
   { name: '+ channels-last', mode: modes.float16, ...plain, autotune: 'full' },
-  { name: '+ traced UNet', mode: modes.float16, ...plain, autotune: 'full', traced: true },
+  { name: '+ traced UNet', mode: modes.float16, ...plain, autotune: 'full', traced: 'UNet' },
   {
     name: '+ memory-efficient attention',
     mode: modes.float16,
     autotune: 'full',
     attention: 'fused',
-    traced: true,
+    traced: 'UNet',
   },
 ];
 
@@ -44,7 +44,7 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
   mode: modes[mode],
   autotune: 'cached',
   attention: 'fused',
-  traced: true,
+  traced: 'steps',
 });
 
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
@@ -79,8 +79,10 @@ export function timeImage(setting: ImageSetting) {
     };
     // One step runs every kernel: compiled, and noted where the autotuner shall measure.
     const { keys, seconds } = await tuned(device, tuneStore, async () => void (await draw(1)));
-    if (setting.traced) pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
-    if (setting.traced) await draw(2); // a graph is captured the second time
+    if (setting.traced === 'UNet')
+      pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
+    if (setting.traced === 'steps') pipe.enableTracing();
+    if (setting.traced) await draw(10); // to the scheduler's steady state; a graph is captured when it runs again
     device.resetPeakMemory();
     steps.length = 0;
     const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(15, left() / 3)));

@@ -3,24 +3,20 @@
 import { Command } from 'commander';
 import { openModel } from '../loading/hub.ts';
 import { runConformance } from '../conformance/run.ts';
-import { deviceNames, openDevice } from './device.ts';
-import { integer } from './options.ts';
+import { openChosen, withDeviceOptions } from './model.ts';
+import type { DeviceChoice } from './model.ts';
 
-interface ConformanceCommandOptions {
-  readonly device: string;
+interface ConformanceCommandOptions extends DeviceChoice {
   readonly filter?: string;
-  readonly threads?: number;
   readonly traced?: boolean;
   readonly verbose?: boolean;
 }
 
 export function conformanceCommand(): Command {
-  return new Command('conformance')
+  return withDeviceOptions(new Command('conformance'))
     .description('compare this device with reference tensors made by diffusers')
     .argument('<dir>', 'folder with manifest.json')
-    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
     .option('-f, --filter <text>', 'only cases whose id contains this')
-    .option('--threads <n>', 'CPU threads', integer)
     .option('--traced', "run traces; those without passes must give eager's bits")
     .option('-v, --verbose', 'name unsupported cases too')
     .addHelpText(
@@ -33,10 +29,7 @@ Examples:
     )
     .action(async (dir: string, options: ConformanceCommandOptions) => {
       const files = await openModel(dir, { localFilesOnly: true });
-      const device = await openDevice(
-        options.device,
-        options.threads === undefined ? {} : { threads: options.threads },
-      );
+      const device = await openChosen(options);
       try {
         const report = await runConformance({
           device,

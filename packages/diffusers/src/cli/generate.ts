@@ -1,32 +1,22 @@
 // darkroom generate: a prompt to PNG files, with the embedded model unless another is named.
 
-import { existsSync } from 'node:fs';
-import { dirname, extname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { extname } from 'node:path';
 import { Command } from 'commander';
 import { ArgumentError, loadTraced } from '@darkroom/core';
-import type { DType } from '@darkroom/core';
-import { DiffusionPipeline } from '../pipelines/auto.ts';
-import { deviceNames, openDevice } from './device.ts';
+import { loadChosen, openChosen, withModelOptions } from './model.ts';
+import type { ModelChoice } from './model.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';
 import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
 import type { Draw, TaskOptions } from './task.ts';
 
-interface GenerateOptions extends TaskOptions {
+interface GenerateOptions extends TaskOptions, ModelChoice {
   readonly output: string;
-  readonly model?: string;
-  readonly device: string;
-  readonly dtype?: DType;
-  readonly variant?: string;
-  readonly revision?: string;
-  readonly localFilesOnly?: boolean;
   readonly steps: number;
   readonly guidance?: number;
   readonly negative?: string;
   readonly seed?: bigint;
   readonly count: number;
   readonly scheduler?: string;
-  readonly threads?: number;
   readonly tf32?: boolean;
   readonly autotune?: boolean;
   /** true: trace whole steps; a path: load the UNet's trace from there. */
@@ -34,29 +24,11 @@ interface GenerateOptions extends TaskOptions {
   readonly quiet?: boolean;
 }
 
-/** models/emoji-64 of the checkout (or of an installed package beside dist). */
-export function embeddedModel(): string {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const places = [join(here, '../../../../models/emoji-64'), join(here, '../../models/emoji-64')];
-  const found = places.find((place) => existsSync(join(place, 'model_index.json')));
-  if (!found) throw new ArgumentError('the embedded model models/emoji-64 is missing; name one with --model');
-  return resolve(found);
-}
-
 export function generateCommand(): Command {
-  return new Command('generate')
+  return withModelOptions(new Command('generate'))
     .description('make pictures from a prompt')
     .argument('[prompt]', 'what to draw')
     .option('-o, --output <file>', 'PNG to write; several images get -1, -2, … before the ending', 'out.png')
-    .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
-    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
-    .option(
-      '--dtype <dtype>',
-      'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)',
-    )
-    .option('--variant <name>', "weight files to prefer, as 'fp16'")
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--local-files-only', 'never touch the network')
     .option('--image <file>', 'PNG to start from')
     .option('--mask <file>', 'PNG: white is painted anew, black is kept; with --image')
     .option(
@@ -91,7 +63,6 @@ export function generateCommand(): Command {
     .option('--channels-last', 'keep channels adjacent in memory; on by itself with CUDA')
     .option('--tf32', 'let float32 matrix products use tf32, as convolutions do anyway')
     .option('--autotune', 'time the kernels for these sizes first, and keep the winners for later runs')
-    .option('--threads <n>', 'CPU threads', integer)
     .option(
       '--trace [file]',
       'trace whole steps as they are drawn, or load the UNet that `darkroom trace` wrote',
@@ -128,28 +99,17 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
   process.once('SIGINT', stop);
-  const device = await openDevice(
-    options.device,
-    options.threads === undefined ? {} : { threads: options.threads },
-  );
+  const device = await openChosen(options);
   try {
     const say = (line: string): void => void (options.quiet || process.stderr.write(`${line}\n`));
-    const { model, dtype, variant, revision, localFilesOnly } = options;
-    const loaded = await DiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
-      device,
-      ...(dtype && { dtype }),
-      ...(variant && { variant }),
-      ...(revision && { revision }),
-      ...(localFilesOnly && { localFilesOnly }),
-      ...(options.offload && { weights: 'host' as const }),
-    });
+    const loaded = await loadChosen(options, device, options.offload && 'host');
     const pipe = pipelineFor(loaded, pictures);
     const channelsLast = options.channelsLast ?? device.caps.convFormat === 'channelsLast';
     await switchMemory(pipe, { ...options, channelsLast });
     if (options.tf32) device.precision.matmul = 'tf32';
     if (options.scheduler) pipe.useScheduler(options.scheduler);
     if (options.quiet) pipe.setProgressBarConfig({ disable: true });
-    const guidance = options.guidance ?? (model === undefined ? 4 : undefined);
+    const guidance = options.guidance ?? (options.model === undefined ? 4 : undefined);
     const draw = pipe as unknown as Draw;
     const call = {
       ...sizeOfPictures(pipe, pictures),

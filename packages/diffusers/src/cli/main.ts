@@ -10,7 +10,7 @@ import { generateCommand } from './generate.ts';
 import { traceCommand } from './trace.ts';
 
 const program = new Command('darkroom')
-  .description('Stable Diffusion in TypeScript: pictures from text, on CPU today, on any GPU next.')
+  .description('Stable Diffusion in TypeScript: pictures from text, on a CPU or a GPU.')
   .version('0.1.0')
   .exitOverride()
   .addCommand(generateCommand())

@@ -2,19 +2,13 @@
 
 import { Command } from 'commander';
 import { measureRates, printPlan, trace } from '@darkroom/core';
-import type { DType } from '@darkroom/core';
-import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 import { unetInputs } from '../pipelines/unet-inputs.ts';
-import { deviceNames, openDevice } from './device.ts';
-import { embeddedModel } from './generate.ts';
+import { loadChosen, openChosen, withModelOptions } from './model.ts';
+import type { ModelChoice } from './model.ts';
 import { integer } from './options.ts';
 
-interface TraceCommandOptions {
+interface TraceCommandOptions extends ModelChoice {
   readonly output: string;
-  readonly model?: string;
-  readonly device: string;
-  readonly dtype?: DType;
-  readonly variant?: string;
   readonly count: number;
   readonly width?: number;
   readonly height?: number;
@@ -23,16 +17,9 @@ interface TraceCommandOptions {
 }
 
 export function traceCommand(): Command {
-  return new Command('trace')
+  return withModelOptions(new Command('trace'))
     .description("record and optimise a model's UNet for one size of picture")
     .option('-o, --output <file>', 'file to write', 'unet.graph.json')
-    .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
-    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
-    .option(
-      '--dtype <dtype>',
-      'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)',
-    )
-    .option('--variant <name>', "weight files to prefer, as 'fp16'")
     .option('-c, --count <n>', 'images of one call', integer, 1)
     .option('--width <px>', 'default: what the model was trained on', integer)
     .option('--height <px>', 'default: what the model was trained on', integer)
@@ -42,14 +29,10 @@ export function traceCommand(): Command {
 }
 
 async function run(options: TraceCommandOptions): Promise<void> {
-  const device = await openDevice(options.device);
+  const device = await openChosen(options);
   try {
-    const { dtype, variant, width, height, count: images, guidance: guided } = options;
-    const pipe = await StableDiffusionPipeline.fromPretrained(options.model ?? embeddedModel(), {
-      device,
-      ...(dtype && { dtype }),
-      ...(variant && { variant }),
-    });
+    const pipe = await loadChosen(options, device);
+    const { width, height, count: images, guidance: guided } = options;
     const traced = await trace(pipe.unet, unetInputs(pipe, { width, height, images, guided }));
     if (options.plan) for (const plan of traced.plans) process.stdout.write(`${printPlan(plan)}\n`);
     const rates = await measureRates(device, [pipe.computeDtype]);

@@ -60,14 +60,15 @@ async function requireSameBits(
   got: ReadonlyMap<string, Tensor>,
   want: ReadonlyMap<string, Tensor>,
 ): Promise<void> {
-  for (const [name, t] of want) {
-    const [a, b] = [await got.get(name)?.data(), await t.data()];
-    const at = b.findIndex((v, i) => !Object.is(v, a?.[i]));
-    if (at >= 0 || a?.length !== b.length)
-      throw new Error(
-        `traced differs from eager: ${name || 'the result'} at element ${at}: ${a?.[at]}, not ${b[at]}`,
-      );
-  }
+  for (const [name, t] of want)
+    requireSame(name || 'the result', await got.get(name)?.data(), await t.data());
+}
+
+/** @throws Error naming the first element that differs. */
+export function requireSame(name: string, got: ArrayLike<number> | undefined, want: ArrayLike<number>): void {
+  const at = Array.from(want).findIndex((v, i) => !Object.is(v, got?.[i]));
+  if (at >= 0 || got?.length !== want.length)
+    throw new Error(`traced differs from eager: ${name} at element ${at}: ${got?.[at]}, not ${want[at]}`);
 }
 
 /** The tensors in a result, by path. */

@@ -12,6 +12,7 @@ export interface CaseContext {
   readonly files: ModelFiles;
   /** Calls what is tested, eagerly or traced; the caller frees the result. */
   readonly call: Call;
+  readonly traced: boolean;
   /** Frees what the case makes; wrap synchronous parts in memory.run. */
   readonly memory: Scope;
   /** An input on the device; owned by the case's scope. */

@@ -9,6 +9,7 @@ import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts
 import type { Generator } from '../random/generator.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import { clipTokenizerFromFiles } from '../tokenizers/clip.ts';
+import { requireSame } from './call.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
 /** The call arguments that are understood, by the reference's names; ours are the same in camelCase. */
@@ -104,24 +105,49 @@ export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   const p = test.params as unknown as PipelineParams;
   if (!Object.hasOwn(pipelineClasses, p.pipeline)) return 'unsupported';
-  const { prompt, ...rest } = p.call;
+  const { prompt: _, ...rest } = p.call;
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
     if (!knownArguments.has(key)) return { failure: `call argument '${key}' is not one this version knows` };
     if (value !== null) options[camelCase(key)] = value;
   }
   const pipe = await pipelineOf(context, p);
-  const replay = p.seed === null ? new ReplayGenerator(await recordedNoise(context)) : undefined;
-  if (replay) options['generator'] = replay;
-  else options['seed'] = p.seed;
   for (const name of Object.keys(test.inputs ?? {})) {
     if (/^noise_\d+$/.test(name)) continue;
     if (!tensorArguments.has(name)) return { failure: `input '${name}' is not one this version knows` };
     options[camelCase(name)] = await context.input(name);
   }
+  const draw = (): Promise<CaseResult> => drawOnce(context, pipe, p, options);
+  return context.traced ? await drawTraced(pipe, draw) : await draw();
+}
+
+/** Whole steps traced: without passes with eager's bits; what is compared with the reference comes from the optimised ones. */
+async function drawTraced(pipe: AnyPipeline, draw: () => Promise<CaseResult>): Promise<CaseResult> {
+  const eager = await draw();
+  try {
+    pipe.enableTracing({ passes: [] });
+    const same = await draw();
+    if (eager instanceof Map && same instanceof Map)
+      for (const [name, values] of eager as ReadonlyMap<string, ArrayLike<number>>)
+        requireSame(name, (same as ReadonlyMap<string, ArrayLike<number>>).get(name), values);
+    pipe.enableTracing();
+    return await draw();
+  } finally {
+    pipe.disableTracing();
+  }
+}
+
+async function drawOnce(
+  context: CaseContext,
+  pipe: AnyPipeline,
+  p: PipelineParams,
+  given: Readonly<Record<string, unknown>>,
+): Promise<CaseResult> {
+  const replay = p.seed === null ? new ReplayGenerator(await recordedNoise(context)) : undefined;
+  const options = { ...given, ...(replay ? { generator: replay } : { seed: p.seed! }) };
   const stepLatents: number[] = [];
   const timesteps: number[] = [];
-  const { tensor: pixels } = await (pipe as unknown as Call)(prompt as string, {
+  const { tensor: pixels } = await (pipe as unknown as Call)(p.call['prompt'] as string, {
     ...options,
     outputType: 'tensor',
     callbackOnStepEnd: async (_, __, timestep, tensors) => {

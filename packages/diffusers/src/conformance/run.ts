@@ -57,7 +57,8 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   const { cases } = await readGoldens(files);
   const tensors = new TensorFiles(files);
   const models = new Map<string, Promise<AnyModule>>();
-  const call = options.traced ? callTraced(device) : callEagerly;
+  const { traced = false } = options;
+  const call = traced ? callTraced(device) : callEagerly;
   const counts = { passed: 0, failed: 0, unsupported: 0 };
   // The reference computed in float32; a device's default may round convolutions to tf32.
   const { matmul, conv2d } = device.precision;
@@ -65,7 +66,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   try {
     for (const test of cases) {
       if (filter && !test.id.includes(filter)) continue;
-      const outcome = await runCase(test, { device, files, tensors, call }, models);
+      const outcome = await runCase(test, { device, files, tensors, call, traced }, models);
       if (outcome === 'passed' || outcome === 'unsupported') counts[outcome]++;
       else counts.failed++;
       if (outcome === 'unsupported') options.onUnsupported?.(test.id);
@@ -89,6 +90,7 @@ async function runCase(
     readonly files: ModelFiles;
     readonly tensors: TensorFiles;
     readonly call: Call;
+    readonly traced: boolean;
   },
   models: Map<string, Promise<AnyModule>>,
 ): Promise<'passed' | 'unsupported' | { failure: string }> {

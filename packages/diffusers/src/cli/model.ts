@@ -1,0 +1,72 @@
+// The model and the device of a command line: the options that commands share, and what they open.
+
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { ArgumentError } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
+import { DiffusionPipeline } from '../pipelines/auto.ts';
+import type { AnyPipeline } from '../pipelines/auto.ts';
+import { deviceNames, openDevice } from './device.ts';
+import { integer } from './options.ts';
+
+export interface DeviceChoice {
+  readonly device: string;
+  readonly threads?: number;
+}
+
+export interface ModelChoice extends DeviceChoice {
+  readonly model?: string;
+  readonly dtype?: DType;
+  readonly variant?: string;
+  readonly revision?: string;
+  readonly localFilesOnly?: boolean;
+}
+
+export function withDeviceOptions(command: Command): Command {
+  return command
+    .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
+    .option('--threads <n>', 'CPU threads', integer);
+}
+
+export function withModelOptions(command: Command): Command {
+  return withDeviceOptions(command)
+    .option('-m, --model <dir-or-id>', 'model folder or hub id (default: the embedded emoji-64)')
+    .option(
+      '--dtype <dtype>',
+      'float32 | float16 | bfloat16 (default: weights as stored, float32 activations)',
+    )
+    .option('--variant <name>', "weight files to prefer, as 'fp16'")
+    .option('--revision <name>', 'branch, tag or commit on the hub')
+    .option('--local-files-only', 'never touch the network');
+}
+
+export function openChosen({ device, threads }: DeviceChoice): Promise<Device> {
+  return openDevice(device, threads === undefined ? {} : { threads });
+}
+
+/** The pipeline of the model's own class. `weights`: 'host' leaves them off the device, for offload. */
+export function loadChosen(
+  { model, dtype, variant, revision, localFilesOnly }: ModelChoice,
+  device: Device,
+  weights?: 'host',
+): Promise<AnyPipeline> {
+  return DiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
+    device,
+    ...(dtype && { dtype }),
+    ...(variant && { variant }),
+    ...(revision && { revision }),
+    ...(localFilesOnly && { localFilesOnly }),
+    ...(weights && { weights }),
+  });
+}
+
+/** models/emoji-64 of the checkout (or of an installed package beside dist). */
+function embeddedModel(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const places = [join(here, '../../../../models/emoji-64'), join(here, '../../models/emoji-64')];
+  const found = places.find((place) => existsSync(join(place, 'model_index.json')));
+  if (!found) throw new ArgumentError('the embedded model models/emoji-64 is missing; name one with --model');
+  return resolve(found);
+}
