@@ -4,6 +4,7 @@
 import type * as FastCheck from 'fast-check';
 import { tensor } from '../create.ts';
 import type { Device } from '../device.ts';
+import { elementCount } from '../layout.ts';
 import { recordGraph } from '../graph/record.ts';
 import type { Recording } from '../graph/record.ts';
 import { conv2d } from '../ops/conv2d.ts';
@@ -99,7 +100,10 @@ export interface RandomGraph extends Recording {
   readonly params: ReadonlyMap<string, Tensor>;
 }
 
-/** Records a program and makes its inputs and weights on `device`; the caller's scope owns them. */
+/**
+ * Records a program and makes its inputs and weights on `device`; the caller's scope owns them. Weights do not let values
+ * grow: the tolerances of sums ordered otherwise are for values about 1.
+ */
 export function buildGraph(program: GraphProgram, device: Device): RandomGraph {
   const layout = program.channelsLast ? 'channelsLast' : 'contiguous';
   const inputs = {
@@ -109,7 +113,10 @@ export function buildGraph(program: GraphProgram, device: Device): RandomGraph {
     scale: tensor([0.75], { device }),
   };
   const params = new Map(
-    Object.entries(weights).map(([name, shape], i) => [name, buildInput({ shape }, 10 + i, device)]),
+    Object.entries(weights).map(([name, shape], i) => {
+      const given = buildInput({ shape }, 10 + i, device);
+      return [name, shape.length > 1 ? mul(given, 0.5 / Math.sqrt(elementCount(shape) / shape[0])) : given];
+    }),
   );
   const named = Object.fromEntries(params) as unknown as Weights;
   const recording = recordGraph(
