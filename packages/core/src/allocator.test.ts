@@ -63,3 +63,25 @@ test('the same work again takes nothing new from the backend', () => {
   expect(calls).toBe(0);
   expect(backend.allocated).toBe(before);
 });
+
+test('the same work again gets the same buffers, in whatever order they came back', () => {
+  const sizes = fc.array(fc.constantFrom(1, 2, 2, 3), { minLength: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(sizes, fc.infiniteStream(fc.nat()), (mib, choices) => {
+      const allocator = new Allocator(nullBackend());
+      const work = (): Buffer[] => {
+        const buffers = mib.map((size) => allocator.alloc(size << 20));
+        const order = [...buffers];
+        while (order.length > 0) {
+          const [buffer] = order.splice(choices.next().value! % order.length, 1);
+          allocator.free(buffer!);
+        }
+        return buffers;
+      };
+      work();
+      const again = work();
+      const third = work();
+      for (const [i, buffer] of again.entries()) expect(third[i]).toBe(buffer);
+    }),
+  );
+});

@@ -23,15 +23,21 @@ const freelyKept = 32 << 20;
 interface Held {
   readonly buffer: Buffer;
   readonly size: number;
+  /** Counts buffers as they are made. */
+  readonly id: number;
   used: number;
 }
 
 export class Allocator {
   readonly #backend: Backend;
-  /** Buffers kept for reuse, by size and, in `#oldest`, by when they were freed. */
+  /**
+   * Buffers kept for reuse: by size, equal ones by age, so that work done again from the same state gets the same
+   * buffers, whatever the order in which they came back; and, in `#oldest`, by when they were freed.
+   */
   readonly #kept: Held[] = [];
   readonly #oldest = new Set<Held>();
   readonly #taken = new Map<Buffer, Held>();
+  #made = 0;
   #live = 0;
   #held = 0;
   #peak = 0;
@@ -78,12 +84,13 @@ export class Allocator {
     return held;
   }
 
-  /** Where in `#kept` the first buffer of at least `bytes` stands. */
-  #position(bytes: number): number {
+  /** Where in `#kept` the first buffer of at least `bytes` stands, of equal ones the first from `id` on. */
+  #position(bytes: number, id = 0): number {
     let [low, high] = [0, this.#kept.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#kept[middle]!.size < bytes) low = middle + 1;
+      const { size, id: other } = this.#kept[middle]!;
+      if (size < bytes || (size === bytes && other < id)) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -93,7 +100,7 @@ export class Allocator {
     const make = (): Held => {
       const buffer = this.#backend.alloc(size);
       this.#held += size;
-      return { buffer, size, used: size };
+      return { buffer, size, id: this.#made++, used: size };
     };
     try {
       return make();
@@ -122,7 +129,7 @@ export class Allocator {
     this.#taken.delete(buffer);
     this.#live -= held.used;
     if (!this.#backend.caps.poolBuffers) return this.#giveBack(held);
-    this.#kept.splice(this.#position(held.size), 0, held);
+    this.#kept.splice(this.#position(held.size, held.id), 0, held);
     this.#oldest.add(held);
     const most = Math.max(freelyKept, this.#peak);
     for (const old of this.#oldest) {
