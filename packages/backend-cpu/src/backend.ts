@@ -53,6 +53,7 @@ class CpuBackend implements Backend {
     this.caps = {
       dtypes: new Set(dtypeNames),
       convFormat: 'contiguous',
+      weights: 'asStored',
       suballocate: true,
       poolBuffers: false,
       pinned: false,

@@ -121,6 +121,7 @@ export class CudaBackend implements Backend {
     this.caps = {
       dtypes: new Set(dtypes),
       convFormat: 'channelsLast',
+      weights: 'asStored',
       suballocate: true,
       poolBuffers: !opened.segmented,
       pinned: true,

@@ -89,7 +89,8 @@ export class WebGpuBackend implements Backend {
     const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
     this.caps = {
       dtypes: new Set(dtypes),
-      convFormat: 'contiguous',
+      convFormat: 'channelsLast',
+      weights: 'outputsAdjacent',
       suballocate: false,
       poolBuffers: true,
       pinned: false,

@@ -67,6 +67,8 @@ export interface Caps {
   readonly dtypes: ReadonlySet<DType>;
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
   readonly convFormat: MemoryFormat;
+  /** How traces lay weights: 'outputsAdjacent' where kernels read them faster so than as checkpoints have them. */
+  readonly weights: 'asStored' | 'outputsAdjacent';
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
   readonly suballocate: boolean;
   /** True when `alloc` is costly, so that core keeps freed buffers for reuse. */

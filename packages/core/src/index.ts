@@ -32,7 +32,9 @@ export {
   eliminateDead,
   fuseSharedMatmuls,
   optimize,
+  outputsAdjacent,
   passes,
+  passesFor,
   sliceAttention,
 } from './graph/passes/index.ts';
 export type { Pass, SliceAttentionOptions } from './graph/passes/index.ts';

@@ -28,6 +28,7 @@ export function nullBackend(
   const caps: Caps = {
     dtypes: new Set(dtypeNames),
     convFormat: 'contiguous',
+    weights: 'asStored',
     suballocate: true,
     poolBuffers: options.poolBuffers ?? true,
     pinned: false,

@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import type { Rates } from '../tune/rates.ts';
 import type { Graph, NamedValue } from './graph.ts';
 import { inferLayouts } from './layouts.ts';
-import { fuseSharedMatmuls, optimize, passes as allPasses } from './passes/index.ts';
+import { optimize, passesFor } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';
 import { planGraph } from './plan.ts';
 import type { Named, Plan } from './plan.ts';
@@ -23,8 +23,8 @@ import type { Taken, Template } from './signature.ts';
 
 export interface TraceOptions {
   /**
-   * Default: all; fuseSharedMatmuls, whose copies of weights are kept from call to call, only with `hoist`. [] replays
-   * exactly the kernels that the module runs.
+   * Default: passesFor() the device; those whose copies of weights are kept from call to call only with `hoist`. []
+   * replays exactly the kernels that the module runs.
    */
   readonly passes?: readonly Pass[];
   /** Whether what does not depend on the first argument is kept from call to call (default), which takes memory. */
@@ -49,7 +49,7 @@ export class TracedCall {
   readonly constants: Named;
   readonly #shape: string;
   readonly #inputs: ReadonlyMap<string, NamedValue>;
-  readonly #passes: readonly Pass[];
+  readonly #passes: readonly Pass[] | undefined;
   readonly #hoist: boolean;
   /** After passes, for weights of `#layouts`. */
   #graph: Graph | undefined;
@@ -71,7 +71,7 @@ export class TracedCall {
     this.result = call.result;
     this.recorded = call.graph;
     this.constants = call.constants;
-    this.#passes = passes ?? (hoist ? allPasses : allPasses.filter((pass) => pass !== fuseSharedMatmuls));
+    this.#passes = passes;
     this.#hoist = hoist;
     this.#shape = JSON.stringify(call.args);
     this.#inputs = new Map(call.graph.inputs.map((v) => [v.name, v]));
@@ -99,7 +99,7 @@ export class TracedCall {
     if (this.#replay && versionOf(this.#bound) === this.#version) return this.#replay;
     const params = weights();
     const before = this.#graph;
-    const graph = this.#optimized(params);
+    const graph = this.#optimized(params, device);
     const used = graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
     let replay = this.#replay;
     this.#replay = undefined; // whatever fails below, what ran before is not run again
@@ -124,11 +124,12 @@ export class TracedCall {
   }
 
   /** The graph after passes, which see weights as they lie now: they may have been converted since the recording. */
-  #optimized(params: Named): Graph {
+  #optimized(params: Named, device: Device | undefined): Graph {
     const used = this.recorded.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
     const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');
     if (!this.#graph || layouts !== this.#layouts) {
-      this.#graph = optimize(inferLayouts(this.recorded, params), this.#passes);
+      const list = this.#passes ?? passesFor(device?.caps, this.#hoist);
+      this.#graph = optimize(inferLayouts(this.recorded, params), list);
       this.#layouts = layouts;
     }
     return this.#graph;
@@ -150,7 +151,10 @@ export class TracedCall {
       inputs[name] = typeof value === 'number' ? full(shape, value, { device, dtype }) : value;
     }
     const bindings = { params, constants: this.constants, device: device! };
-    return putBack(this.result, new Map(Object.entries(runGraph(this.#optimized(params), inputs, bindings))));
+    return putBack(
+      this.result,
+      new Map(Object.entries(runGraph(this.#optimized(params, device), inputs, bindings))),
+    );
   }
 
   /** The plan of the last run. */

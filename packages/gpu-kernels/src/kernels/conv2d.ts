@@ -61,7 +61,10 @@ function plan(
   const [wo, wc, wh, ww] = weight.strides as [number, number, number, number];
   const fours = (...s: number[]): boolean => s.every((v) => v % 4 === 0);
   const wideX = wide && last && sc === 1 && cg % 4 === 0 && fours(sn, sh, sw);
-  const wideW = wide && !last && wc === 1 && cg % 4 === 0 && fours(wo, wh, ww);
+  // Weights in quads along what is adjacent: their channels for rows, the outputs for columns.
+  const wideRows = wide && !last && wc === 1 && cg % 4 === 0 && fours(wo, wh, ww);
+  const wideColumns = wide && last && wo === 1 && og % 4 === 0 && fours(wc, wh, ww);
+  const wideW = wideRows || wideColumns;
 
   const s = new Shader(traits, `conv2d/${last ? 'nhwc' : 'nchw'} ${tile.id}`, args);
   const [read, weights] = [s.read(0, wideX ? 4 : 1), s.read(1, wideW ? 4 : 1)];
@@ -122,7 +125,7 @@ function plan(
     cheap: true,
     setup: (slot, row) => `let ${slot} = w_group + min(${row}, ${OG} - 1u) * ${WO};`,
     load: (slot, at) => {
-      if (wideW) return weights.getIf(`${slot} + w_tap + ${at} / 4u`, inside(at, 0));
+      if (wideRows) return weights.getIf(`${slot} + w_tap + ${at} / 4u`, inside(at, 0));
       const lane = (i: number): string =>
         weights.getIf(`${slot} + w_tap + (${at} + ${i}u) * ${WC}`, inside(at, i));
       return `vec4<f32>(${lanes.map(lane).join(', ')})`;
@@ -132,9 +135,13 @@ function plan(
     along: wc < wo ? 'k' : 'other',
     cheap: true,
     setup: (slot, col) =>
-      `let ${slot} = w_group + min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${OG} - 1u)) * ${WO};`,
+      wideColumns
+        ? `let ${slot} = w_group + min(${col}, ${OG} - 1u) / 4u;`
+        : `let ${slot} = w_group + min(vec4<u32>(${col}) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${OG} - 1u)) * ${WO};`,
     load: (slot, at) =>
-      `vec4<f32>(${lanes.map((i) => weights.getIf(`${slot}[${i}] + w_tap + ${at} * ${WC}`, inside(at, 0))).join(', ')})`,
+      wideColumns
+        ? weights.getIf(`${slot} + w_tap + ${at} * ${WC}`, inside(at, 0))
+        : `vec4<f32>(${lanes.map((i) => weights.getIf(`${slot}[${i}] + w_tap + ${at} * ${WC}`, inside(at, 0))).join(', ')})`,
   };
 
   const store = resultStore(s, args, convResult(s, op, args, wide));
@@ -145,7 +152,7 @@ function plan(
   let tile_col = group / ${s.u32('tiles_m', tilesM)} % ${s.u32('tiles_n', tilesN)};
   let conv_group = group / ${s.u32('tiles', tilesM * tilesN)};
   let x_group = conv_group * ${C} * ${s.u32('x_c', sc)}${wideX ? ' / 4u' : ''};
-  let w_group = conv_group * ${OG} * ${WO};
+  let w_group = conv_group * ${OG} * ${WO}${wideColumns ? ' / 4u' : ''};
   ${productBody(s, {
     tile,
     element: element === 'bf16' ? 'bf16' : 'f16',

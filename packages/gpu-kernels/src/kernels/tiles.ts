@@ -33,6 +33,19 @@ const tiles: readonly Tile[] = [
   tile(8, 64, 16, 4, 16),
 ];
 
+/** For software devices: few invocations, with as many results each as such a device compiles in half a second. */
+const narrow = (m: number, n: number, rows: number, columns: number): Tile => ({
+  ...tile(m, n, 16, rows, columns),
+  id: `${m}x${n}x16by${rows * columns}`,
+});
+const narrowTiles: readonly Tile[] = [
+  narrow(64, 32, 8, 4),
+  narrow(32, 64, 4, 8),
+  narrow(32, 32, 4, 4),
+  narrow(16, 64, 2, 8),
+  narrow(16, 32, 2, 4),
+];
+
 /** n fits the channel counts of Stable Diffusion, which are multiples of 320. */
 const tensorTile = (m: number, n: number, warps: number): Tile => ({
   ...tile(m, n, 32, 2 * warps, 16),
@@ -72,7 +85,10 @@ export interface Pick {
 /** The pick of a choice, '128x64x16' or 'mma128x160' or, in four parts of the sum, 'mma128x160/4'. */
 export function pickOf(id: string): Pick {
   const [name, splits = '1'] = id.split('/');
-  return { tile: [...tiles, ...tensorTiles].find((t) => t.id === name)!, splits: Number(splits) };
+  return {
+    tile: [...tiles, ...narrowTiles, ...tensorTiles].find((t) => t.id === name)!,
+    splits: Number(splits),
+  };
 }
 
 export interface ProductSize {
@@ -84,12 +100,27 @@ export interface ProductSize {
 }
 
 /** Tiles for products on vector units, best guess first: least padding, then the largest, which reads least. */
-export function plainTiles({ m, n }: ProductSize, unroll: boolean): readonly Tile[] {
-  const padded = (t: Tile): number => (Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n) / (m * n);
-  // GPUs (`unroll`) run short of registers with more than 64 results an invocation: such tiles are for tuning only.
-  const crowded = (t: Tile): number => (unroll && (t.m * t.n) / (t.rows * t.columns) > 64 ? 1.5 : 1);
-  const price = (t: Tile): number => padded(t) * (1 + 4 / t.m + 4 / t.n) * crowded(t);
-  return [...tiles].sort((a, b) => price(a) - price(b));
+export function plainTiles(size: ProductSize, unroll: boolean): readonly Tile[] {
+  const price = unroll
+    ? // GPUs run short of registers with more than 64 results an invocation: such tiles are for tuning only.
+      (t: Tile) => paddedWork(t, size) * (1 + 4 / t.m + 4 / t.n) * (resultsOf(t) > 64 ? 1.5 : 1)
+    : (t: Tile) => softwarePrice(t, size);
+  return (unroll ? tiles : [...tiles, ...narrowTiles]).toSorted((a, b) => price(a) - price(b));
+}
+
+/** Multiply-adds, with those past the edges. */
+const paddedWork = (t: Tile, { m, n, k, stacks }: ProductSize): number =>
+  Math.ceil(m / t.m) * t.m * Math.ceil(n / t.n) * t.n * k * stacks;
+const resultsOf = (t: Tile): number => (t.m * t.n) / (t.rows * t.columns);
+
+/**
+ * Software devices pay for each read of workgroup memory, which more results an invocation share, and for filling it; and
+ * they compile slowly what is written out for many results (lavapipe: 7 ms a result, as long as 17,000 multiply-adds in
+ * each of 1,000 runs). Fitted to 17 sizes of emoji-64 on lavapipe (docs/results/2026-11-25-traces.md).
+ */
+function softwarePrice(t: Tile, size: ProductSize): number {
+  const reads = t.rows / t.m + t.columns / t.n;
+  return paddedWork(t, size) * (1 + 2 * reads + 8 / t.m + 8 / t.n) + 17_000 * resultsOf(t);
 }
 
 /** How many of the tensor picks are worth the tuner's time. */

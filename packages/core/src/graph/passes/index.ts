@@ -1,17 +1,24 @@
 // The passes in the order they run. Each is in its own file, which states what it does to the numbers.
 
+import type { Caps } from '../../backend.ts';
+import { elementCount } from '../../layout.ts';
+import { dtypes } from '../../dtype.ts';
 import type { Graph } from '../graph.ts';
+import { channelsLast } from './channels-last.ts';
 import { eliminateDead } from './eliminate-dead.ts';
 import { foldConstants } from './fold-constants.ts';
 import { fuseEpilogue } from './fuse-epilogue.ts';
 import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
+import { outputsAdjacent } from './outputs-adjacent.ts';
+import { steadyValues } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
 export { channelsLast } from './channels-last.ts';
 export { eliminateDead } from './eliminate-dead.ts';
 export { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
+export { outputsAdjacent } from './outputs-adjacent.ts';
 export { sliceAttention } from './slice-attention.ts';
 export type { SliceAttentionOptions } from './slice-attention.ts';
 export type { Pass } from './rewrite.ts';
@@ -25,6 +32,42 @@ export const passes: readonly Pass[] = [
   fuseMap,
   eliminateDead,
 ];
+
+/**
+ * What a trace on a device of these caps runs: the passes above, and those that bring images and weights into the layouts
+ * that it reads fastest. `keepsWeights`: copies of weights may be kept from call to call.
+ */
+export function passesFor(
+  caps: Pick<Caps, 'convFormat' | 'weights'> | undefined,
+  keepsWeights: boolean,
+): readonly Pass[] {
+  if (!keepsWeights) return passes.filter((pass) => pass !== fuseSharedMatmuls);
+  return [
+    ...(caps?.convFormat === 'channelsLast' ? [ifSmall(channelsLast)] : []),
+    ...passes,
+    ...(caps?.weights === 'outputsAdjacent' ? [ifSmall(outputsAdjacent), eliminateDead] : []),
+  ];
+}
+
+/** Bytes of copied weights that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */
+const smallCopies = 256 << 20;
+
+/** The pass, where the copies of weights that it adds are small. */
+function ifSmall(pass: Pass): Pass {
+  return {
+    ...pass,
+    run(graph) {
+      const after = pass.run(graph);
+      return copiedBytes(after) - copiedBytes(graph) <= smallCopies ? after : graph;
+    },
+  };
+}
+
+function copiedBytes(graph: Graph): number {
+  const steady = steadyValues(graph);
+  const copies = graph.nodes.filter(({ id, op }) => op.kind === 'copy' && steady.has(id));
+  return copies.reduce((sum, { shape, dtype }) => sum + elementCount(shape) * dtypes[dtype].bytes, 0);
+}
 
 /** The graph after `list`, in order. */
 export function optimize(graph: Graph, list: readonly Pass[] = passes): Graph {

@@ -38,6 +38,14 @@ export function freeId(graph: Graph): ValueId {
   return 1 + Math.max(-1, ...valuesOf(graph).keys());
 }
 
+/** Weights, and what depends on nothing else: the same at every call. */
+export function steadyValues(graph: Graph): ReadonlySet<ValueId> {
+  const steady = new Set([...graph.params, ...graph.constants].map((v) => v.id));
+  for (const { id, inputs } of graph.nodes)
+    if (inputs.length > 0 && inputs.every((input) => steady.has(input))) steady.add(id);
+  return steady;
+}
+
 /** How many times each value is read; being an output counts. */
 export function usesOf(graph: Graph): Map<ValueId, number> {
   const uses = new Map<ValueId, number>();

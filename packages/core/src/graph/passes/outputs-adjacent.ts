@@ -1,0 +1,70 @@
+// outputsAdjacent (order): weights lie so that the outputs of a product are neighbours in memory: [k, n] for matmul,
+// [kh, kw, c, o] for conv2d of channels-last images. Kernels that read both operands in vectors can then read weights so,
+// too, where the layouts of checkpoints ([n, k], [o, c, kh, kw]) make them gather. The same terms are summed.
+//
+// For devices that ask for it (Caps.weights). Each weight is copied, once, and the copy is kept from call to call.
+
+import { isChannelsLast, layoutOf, permuteLayout } from '../../layout.ts';
+import type { CopyOp, KernelOp, Op } from '../../op.ts';
+import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
+import { isView, freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
+import type { Pass } from './rewrite.ts';
+
+export const outputsAdjacent: Pass = {
+  name: 'outputsAdjacent',
+  effect: 'order',
+  run(graph) {
+    const values = valuesOf(graph);
+    const steady = steadyValues(graph);
+    const copies = new Map<ValueId, ValueInfo>();
+    let next = freeId(graph);
+    const nodes: GraphNode[] = [];
+    for (const node of graph.nodes) {
+      const inputs = node.inputs.map((id) => values.get(id)!);
+      const weight = inputs[1];
+      const order =
+        weight && steady.has(weight.id) && !isView(node.op) ? orderFor(node.op, node, weight) : undefined;
+      if (!order) {
+        nodes.push(node);
+        continue;
+      }
+      const known = copies.get(weight!.id);
+      const made = known ? [] : laid(weight!, order, node.module, () => next++);
+      const copy = known ?? made.at(-1)!;
+      const reading = replaced(node, node.op as KernelOp, [inputs[0]!, copy, ...inputs.slice(2)]);
+      if (reading) {
+        copies.set(weight!.id, copy);
+        nodes.push(...made);
+      }
+      nodes.push(reading ?? node);
+    }
+    return { ...graph, nodes };
+  },
+};
+
+/** The dimensions of a product's weight from the outermost in memory to the outputs; undefined where it stays as it is. */
+function orderFor(op: Op, result: ValueInfo, { shape, strides }: ValueInfo): readonly number[] | undefined {
+  const order = op.kind === 'matmul' && shape.length === 2 ? [0, 1] : op.kind === 'conv2d' && isChannelsLast(specOf(result).layout) ? [2, 3, 1, 0] : undefined; // prettier-ignore
+  const outputs = order?.at(-1);
+  return outputs === undefined || strides[outputs] === 1 || shape[outputs]! < 2 ? undefined : order;
+}
+
+/** A copy of `of` whose dimensions lie in `order`, as a view of the shape that it had. */
+function laid(of: ValueInfo, order: readonly number[], module: string, newId: () => ValueId): GraphNode[] {
+  const back = order.map((_, axis) => order.indexOf(axis));
+  const turned = permuteLayout(specOf(of).layout, order);
+  const dense = layoutOf(turned.shape);
+  const { shape } = dense;
+  const op: CopyOp = {
+    kind: 'copy',
+    shape,
+    dtype: of.dtype,
+    format: 'contiguous',
+    starts: [shape.map(() => 0)],
+  };
+  const node = (made: Op, layout: { shape: readonly number[]; strides: readonly number[] }, input: ValueId): GraphNode =>
+    ({ id: newId(), dtype: of.dtype, shape: layout.shape, strides: layout.strides, op: made, inputs: [input], module }); // prettier-ignore
+  const first = node({ kind: 'permute', axes: order }, turned, of.id);
+  const copy = node(op, dense, first.id);
+  return [first, copy, node({ kind: 'permute', axes: back }, permuteLayout(dense, back), copy.id)];
+}
