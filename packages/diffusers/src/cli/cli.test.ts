@@ -161,7 +161,7 @@ describe('trace', () => {
     const two = darkroom('generate', 'a fox', '-d', 'cpu', '-c', '2', '-q', '--trace', 'unet.graph.json');
     expect([two.status, two.err]).toEqual([
       1,
-      expect.stringContaining('unet: was traced for (float32[2,4,16,16]'),
+      expect.stringContaining('[unet] call: was traced for (float32[2,4,16,16]'),
     ]);
   });
 
