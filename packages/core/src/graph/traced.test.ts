@@ -13,6 +13,7 @@ import { FormatError } from '../errors.ts';
 import { HostCopy, isOnHost } from '../nn/host-weights.ts';
 import { Linear } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
+import type { AnyModule } from '../nn/module.ts';
 import { full } from '../ops/fill.ts';
 import { concat } from '../ops/copy.ts';
 import { map } from '../ops/map.ts';
@@ -151,19 +152,19 @@ test('replaced weights are seen: bound anew, and planned anew when their layout 
 
 describe('weights in host memory', () => {
   /** As offload does. */
-  const leave = (weights: Module): void => {
+  const leave = (weights: AnyModule): void => {
     for (const [, module] of weights.namedModules()) {
       for (const [key, p] of [...module.ownParameters()])
         module.setParameter(key, new HostCopy(p.spec, device, new Uint8Array(p.bytes)).placeholder());
       module.weightsLeft();
     }
   };
-  const come = (weights: Module): void => {
+  const come = (weights: AnyModule): void => {
     for (const [, module] of weights.namedModules())
       for (const [key] of [...module.ownParameters()])
         module.setParameter(key, keep(full([...(key.endsWith('bias') ? [8] : [8, 8])], 1, { device })));
   };
-  const comesWhenNeeded = (weights: Module): void =>
+  const comesWhenNeeded = (weights: AnyModule): void =>
     weights.addHook({
       name: 'bring',
       traceable: true,
@@ -213,9 +214,9 @@ describe('weights in host memory', () => {
         ['inner.weight', true],
         ['inner.bias', true],
       ]);
-      comesWhenNeeded(module as Module);
+      comesWhenNeeded(module);
       expect(scope(() => module.call(x, 1).sample.shape)).toEqual([2, 8]);
-      leave(module as Module);
+      leave(module);
     }
     expect(net.isOnHost).toBe(true);
     expect(device.memory().live).toBe(live);
