@@ -139,8 +139,13 @@ test('a plan gives its memory back, also when it cannot have all of it', () => {
   replay[Symbol.dispose]();
   expect(backend.allocated).toBe(before);
   const hog = keep(full([1536], 0, { device }));
-  expect(() => new Replay(planOf(recording, device), device)).toThrow('null: ');
+  const late = new Replay(planOf(recording, device), device);
+  expect(() => late.bind(recording.params)).toThrow('null: ');
   hog.dispose();
+  expect(backend.allocated).toBe(before);
+  late.bind(recording.params);
+  late.release();
+  late.release();
   expect(backend.allocated).toBe(before);
 });
 

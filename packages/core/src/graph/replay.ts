@@ -1,5 +1,5 @@
-// Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held as long as it
-// lives. One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
+// Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held from bind() to
+// release(). One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
 
 import type { Buffer, CompiledSteps, PreparedStep, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
@@ -20,8 +20,8 @@ export class Replay {
   readonly #device: Device;
   /** By base: what the plan owns; weights come and go. */
   readonly #own = new Map<number, Storage>();
-  readonly #arena: readonly Storage[];
-  readonly #slots: ReadonlyMap<string, Tensor>;
+  #arena: readonly Storage[] = [];
+  #slots: ReadonlyMap<string, Tensor> | undefined;
   readonly #kernels: readonly PreparedStep['kernel'][];
   /** Where each base of the plan lies. */
   #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
@@ -31,10 +31,15 @@ export class Replay {
   /** Inputs whose slot got another value since the last run. */
   readonly #changed = new Set<string>();
 
-  /** Allocates the plan's memory and prepares its kernels; bind() must follow. */
+  /** Prepares the plan's kernels; bind() must follow, and takes the memory. */
   constructor(plan: Plan, device: Device) {
     this.plan = plan;
     this.#device = device;
+    this.#kernels = kernelsOf(plan, device);
+  }
+
+  #allocate(): void {
+    const [plan, device] = [this.plan, this.#device];
     const allocated: Storage[] = [];
     const storage = (bytes: number): Storage => {
       const made = new Storage(device, bytes, device.allocate(bytes));
@@ -45,9 +50,9 @@ export class Replay {
       this.#arena = plan.buffers.map(storage);
       for (const [i, base] of plan.bases.entries())
         if (base.kind === 'input' || base.kind === 'output') this.#own.set(i, storage(base.bytes));
-      this.#kernels = kernelsOf(plan, device);
     } catch (error) {
       for (const s of allocated) s.release();
+      this.#own.clear();
       throw error;
     }
     const slot = ({ base, dtype, layout }: PlanPort): Tensor =>
@@ -58,6 +63,7 @@ export class Replay {
   /** Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind. */
   bind(weights: Named): void {
     this.#dropSegments();
+    if (!this.#slots) this.#allocate();
     this.#bases = this.plan.bases.map((base, i) => {
       if (base.kind === 'arena') {
         return { buffer: this.#arena[base.buffer]!.buffer, offset: base.offset };
@@ -91,7 +97,7 @@ export class Replay {
 
   /** Puts a value into an input's slot: a tensor of the slot's shape and dtype, or its single number. */
   set(name: string, value: Tensor | number): void {
-    const slot = this.#slots.get(name);
+    const slot = this.#slots?.get(name);
     if (!slot) throw new ArgumentError(`replay: there is no input '${name}'`);
     const held = heldBy(value);
     if (sameHeld(this.#held.get(name), held)) return;
@@ -140,13 +146,18 @@ export class Replay {
     return new Tensor(port.dtype, { ...port.layout, offset: 0 }, storage);
   }
 
-  /** Frees the plan's memory. */
-  [Symbol.dispose](): void {
+  /** Frees the plan's memory until the next bind; the kernels stay. */
+  release(): void {
     this.#dropSegments();
-    for (const slot of this.#slots.values()) slot.dispose();
+    for (const slot of this.#slots?.values() ?? []) slot.dispose();
     for (const storage of [...this.#own.values(), ...this.#arena]) storage.release();
     this.#own.clear();
-    this.#bases = [];
+    this.#held.clear();
+    this.#slots = undefined;
+    this.#arena = this.#bases = [];
+  }
+  [Symbol.dispose](): void {
+    this.release();
   }
 }
 

@@ -1,8 +1,10 @@
 // One traced call of a module: its graph for given shapes, and on a device its plan, replayed at every call. Weights may
-// be replaced between calls (loaded, converted, offloaded): what became of them is looked at before each run.
+// be replaced between calls (loaded, converted, offloaded): what became of them is looked at before each run. The plan is
+// made once; the memory that it runs in is there from the first run to release().
 
 import type { Device } from '../device.ts';
-import { formatShape } from '../errors.ts';
+import { DeviceError, formatShape } from '../errors.ts';
+import { isOnHost } from '../nn/host-weights.ts';
 import { isRecording } from '../recorder.ts';
 import { debug } from '../debug.ts';
 import { full } from '../ops/fill.ts';
@@ -54,7 +56,8 @@ export class TracedCall {
   /** After passes, for weights of `#layouts`. */
   #graph: Graph | undefined;
   #replay: Replay | undefined;
-  #bound: readonly Tensor[] = [];
+  /** What the replay is bound to; undefined while it holds no memory. */
+  #bound: readonly Tensor[] | undefined;
   #version = 0;
   #layouts = '';
 
@@ -94,30 +97,35 @@ export class TracedCall {
     return `(${describeCall(this.args, (name) => typeOf(this.#inputs.get(name)!))})`;
   }
 
-  /** Plans for the weights as they are now, unless that is done. */
-  prepare(device: Device, weights: () => Named): Replay {
-    if (this.#replay && versionOf(this.#bound) === this.#version) return this.#replay;
-    const params = weights();
+  /** Plans for weights that lie as these do, which may be in host memory still, and prepares the kernels; once. */
+  prepare(device: Device, params: Named): Replay {
     const before = this.#graph;
     const graph = this.#optimized(params, device);
-    const used = graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
-    let replay = this.#replay;
-    this.#replay = undefined; // whatever fails below, what ran before is not run again
-    if (replay && graph !== before) {
-      replay[Symbol.dispose]();
-      replay = undefined;
-    }
-    replay ??= new Replay(
-      planGraph(graph, { device, params, constants: this.constants }, { hoist: this.#hoist }),
-      device,
-    );
+    if (this.#replay && graph === before) return this.#replay;
+    this.release();
+    this.#replay = undefined; // also when planning fails
+    const plan = planGraph(graph, { device, params, constants: this.constants }, { hoist: this.#hoist });
+    return (this.#replay = new Replay(plan, device));
+  }
+
+  /** The replay on the weights as they are now. */
+  #ready(device: Device, weights: () => Named): Replay {
+    if (this.#replay && this.#bound && versionOf(this.#bound) === this.#version) return this.#replay;
+    this.#bound = undefined; // whatever fails below, what ran before is not run again
+    const params = weights();
+    const replay = this.prepare(device, params);
+    const used = this.#graph!.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
+    if (used.some(isOnHost))
+      throw new DeviceError(
+        'trace: weights are in host memory, and a replay needs all of them on the device; there to() brings them, or ' +
+          'offload of whole models, but not offload by layers',
+      );
     try {
       replay.bind(new Map([...params, ...this.constants]));
     } catch (error) {
-      replay[Symbol.dispose]();
+      replay.release();
       throw error;
     }
-    this.#replay = replay;
     this.#bound = used;
     this.#version = versionOf(used)!;
     return replay;
@@ -138,7 +146,7 @@ export class TracedCall {
   /** The result for given tensors; a new trace records the ops, debug.checkFinite runs them one by one. */
   run(taken: Taken, device: Device | undefined, weights: () => Named): unknown {
     if (isRecording() || debug.checkFinite || !device) return this.#interpret(taken, device, weights());
-    const replay = this.prepare(device, weights);
+    const replay = this.#ready(device, weights);
     for (const [name, value] of taken.tensors) replay.set(name, value);
     replay.run();
     return putBack(this.result, new Map(replay.plan.outputs.map((port) => [port.name, replay.output(port)])));
@@ -165,9 +173,15 @@ export class TracedCall {
     return this.plan && summarizePlan(this.plan, this.recorded, rates);
   }
 
-  /** Frees the plan's memory and the constants; not the weights. */
+  /** Frees the plan's memory until the next run; plan and kernels stay. */
+  release(): void {
+    this.#replay?.release();
+    this.#bound = undefined;
+  }
+
+  /** Frees the plan and the constants; not the weights. */
   dispose(): void {
-    this.#replay?.[Symbol.dispose]();
+    this.release();
     this.#replay = undefined;
     for (const constant of this.constants.values()) constant.dispose();
   }

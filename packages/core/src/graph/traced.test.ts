@@ -10,13 +10,15 @@ import type { NullBackend } from '../backends/null.ts';
 import { log } from '../debug.ts';
 import { Device } from '../device.ts';
 import { FormatError } from '../errors.ts';
+import { HostCopy, isOnHost } from '../nn/host-weights.ts';
 import { Linear } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
+import type { AnyModule } from '../nn/module.ts';
 import { full } from '../ops/fill.ts';
 import { concat } from '../ops/copy.ts';
 import { map } from '../ops/map.ts';
 import { add, silu } from '../ops/pointwise.ts';
-import { keep } from '../scope.ts';
+import { keep, scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 import { recordGraph } from './record.ts';
 import { loadTraced, parseTraced, trace } from './traced.ts';
@@ -91,7 +93,7 @@ describe('a call that was not traced', () => {
     await traced.add([zeros(4, 8), 1, { extra: { shift: zeros(8) } }]);
   });
   const known =
-    'net: was traced for (float32[2,8], float32[1], { double: true }) and (float32[4,8], float32[1], { extra: { shift: float32[8] } })';
+    '[net] call: was traced for (float32[2,8], float32[1], { double: true }) and (float32[4,8], float32[1], { extra: { shift: float32[8] } })';
 
   test.each<[string, () => Args, string]>([
     ['shape', () => [zeros(3, 8), 1, { double: true }], '(float32[3,8], 1, { double: true })'],
@@ -146,6 +148,92 @@ test('replaced weights are seen: bound anew, and planned anew when their layout 
   net.inner.weight.dispose();
   expect(() => traced.call(zeros(2, 8), 1)).toThrow('was disposed');
   expect(() => traced.call(zeros(2, 8), 1)).toThrow('was disposed');
+});
+
+describe('weights in host memory', () => {
+  /** As offload does. */
+  const leave = (weights: AnyModule): void => {
+    for (const [, module] of weights.namedModules()) {
+      for (const [key, p] of [...module.ownParameters()])
+        module.setParameter(key, new HostCopy(p.spec, device, new Uint8Array(p.bytes)).placeholder());
+      module.weightsLeft();
+    }
+  };
+  const come = (weights: AnyModule): void => {
+    for (const [, module] of weights.namedModules())
+      for (const [key] of [...module.ownParameters()])
+        module.setParameter(key, keep(full([...(key.endsWith('bias') ? [8] : [8, 8])], 1, { device })));
+  };
+  const comesWhenNeeded = (weights: AnyModule): void =>
+    weights.addHook({
+      name: 'bring',
+      traceable: true,
+      bringWeights: () => weights.isOnHost && come(weights),
+    });
+
+  test('take the memory of the plan with them; it is made again, and nothing that was kept is taken for valid', async () => {
+    const [x, text] = [zeros(2, 8), zeros(8)];
+    const traced = await trace(net, [x, 1, { extra: { shift: text } }]);
+    const call = (): number => {
+      const before = backend.runs.length;
+      const { sample, states } = traced.call(x, 1, { extra: { shift: text } });
+      for (const t of [sample, ...states]) t.dispose();
+      return backend.runs.slice(before).filter((label) => label !== 'fill/null').length; // weights that come
+    };
+    const [plan] = traced.plans;
+    const live = device.memory().live;
+    const first = call();
+    expect(call()).toBeLessThan(first); // slots hold what they held
+    const prepare = vi.spyOn(backend, 'prepare');
+    expect(device.memory().live).toBeGreaterThan(live);
+    leave(net);
+    expect(device.memory().live).toBe(live - 512); // less the two weights
+    expect(call).toThrow(
+      '[net] trace: weights are in host memory, and a replay needs all of them on the device',
+    );
+    expect(device.memory().live).toBe(live - 512);
+    comesWhenNeeded(net);
+    expect(call()).toBe(first);
+    expect(traced.plans[0]).toBe(plan);
+    expect(prepare.mock.calls.map(([op]) => op.kind).filter((kind) => kind !== 'fill')).toEqual([]);
+    traced.dispose();
+  });
+
+  test('need not come for a trace to be made, from the module or from a file', async () => {
+    leave(net);
+    const x = zeros(2, 8);
+    const live = device.memory().live;
+    const traced = await trace(net, [x, 1]);
+    const loaded = await parseTraced<Args, Out>(await traced.serialize(), 'f', {
+      device,
+      params: net.stateDict(),
+    });
+    expect(traced.plans).toEqual(loaded.plans);
+    for (const module of [traced, loaded]) {
+      expect([...module.namedParameters()].map(([path, p]) => [path, isOnHost(p)])).toEqual([
+        ['inner.weight', true],
+        ['inner.bias', true],
+      ]);
+      comesWhenNeeded(module);
+      expect(scope(() => module.call(x, 1).sample.shape)).toEqual([2, 8]);
+      leave(module);
+    }
+    expect(net.isOnHost).toBe(true);
+    expect(device.memory().live).toBe(live);
+    loaded.dispose();
+    traced.dispose();
+  });
+
+  test('a trace that holds no memory listens to no module', async () => {
+    const traced = await trace(net, [zeros(2, 8), 1]);
+    const [add, remove] = [vi.spyOn(net, 'addHook'), vi.spyOn(net, 'removeHook')];
+    for (let i = 0; i < 2; i++) traced.call(zeros(2, 8), 1);
+    expect([add.mock.calls.length, remove.mock.calls.length]).toEqual([1, 0]);
+    traced.release();
+    expect(remove.mock.results.map((r) => r.value as boolean)).toEqual([true]);
+    traced.release();
+    expect(remove).toHaveBeenCalledTimes(1);
+  });
 });
 
 test('disposing it frees plans, constants and the weights it took over', async () => {

@@ -7,6 +7,10 @@ import type { Device } from '../device.ts';
 import { encode } from '../dtype.ts';
 import type { DType } from '../dtype.ts';
 import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
+import { hostCopyOf } from '../nn/host-weights.ts';
+import { Module } from '../nn/module.ts';
+import type { AnyModule } from '../nn/module.ts';
+import { isRecording } from '../recorder.ts';
 import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Rates } from '../tune/rates.ts';
@@ -30,6 +34,8 @@ export interface Traceable<Args extends readonly unknown[], Out> {
   readonly device?: Device | undefined;
   readonly dtype?: DType;
   readonly config?: Readonly<Record<string, unknown>>;
+  /** For an object that calls a module: that module, whose hooks bring its weights and tell when they left. */
+  readonly module?: object;
   dispose?(): void;
 }
 
@@ -37,17 +43,36 @@ export interface Traceable<Args extends readonly unknown[], Out> {
 interface Weights {
   current(): Named;
   dispose(): void;
+  /** Whose parameters they are; undefined for objects that look after their weights themselves. */
+  readonly module: AnyModule | undefined;
 }
 
-export class TracedModule<Args extends readonly unknown[], Out> {
-  readonly name: string;
+/** Weights that were given by name, as parameters of a module: offload moves those. */
+class NamedWeights extends Module {
+  constructor(params: Named) {
+    super();
+    // What comes from host memory has a placeholder of its own here: the given tensor is offload's to take away.
+    for (const [name, p] of params) Object.assign(this, { [name]: hostCopyOf(p)?.placeholder() ?? p });
+  }
+  override forward(): never {
+    throw new DarkroomError('internal: weights are not called');
+  }
+}
+
+/** How many traced modules listened for weights that leave, for the names of their hooks. */
+let listeners = 0;
+
+/** A module like the one it was made from: what offload and hooks do to that, they do to this. */
+export class TracedModule<Args extends readonly unknown[], Out> extends Module<Args, Out> {
   readonly config: Readonly<Record<string, unknown>>;
-  readonly device: Device | undefined;
-  readonly dtype: DType;
+  readonly #device: Device | undefined;
+  readonly #dtype: DType;
   readonly #weights: Weights;
   readonly #source: Traceable<Args, Out> | undefined;
   readonly #options: TraceOptions;
   readonly #calls: TracedCall[] = [];
+  /** The hook that hears of weights leaving the device, on the module that has them, while plans hold memory. */
+  #listener: string | undefined;
 
   /** For trace() and loadTraced(). */
   constructor(
@@ -61,26 +86,66 @@ export class TracedModule<Args extends readonly unknown[], Out> {
     source: Traceable<Args, Out> | undefined,
     options: TraceOptions,
   ) {
+    super();
     this.name = about.name;
     this.config = about.config;
-    this.device = about.device;
-    this.dtype = about.dtype;
+    this.#device = about.device;
+    this.#dtype = about.dtype;
     this.#weights = weights;
     this.#source = source;
     this.#options = options;
   }
 
-  /** The result for arguments of a traced shape and dtype, in memory of its own. @throws ShapeError listing what was traced. */
-  call(...args: Args): Out {
+  /**
+   * The result for arguments of a traced shape and dtype, in memory of its own. Where a traced module is wanted, `call`
+   * alone says its types. @throws ShapeError listing what was traced.
+   */
+  override forward(...args: NoInfer<Args>): NoInfer<Out> {
     const taken = takeCall(args);
     const traced = this.#calls.find((c) => c.fits(taken));
     if (!traced) {
       const given = describeCall(taken.template, (name) => typeOf(taken.tensors.get(name)!));
       throw new ShapeError(
-        `${this.name || 'traced module'}: was traced for ${this.#calls.map((c) => c.describe()).join(' and ')}, got (${given})`,
+        `call: was traced for ${this.#calls.map((c) => c.describe()).join(' and ')}, got (${given})`,
       );
     }
+    if (!isRecording()) {
+      this.bringWeights();
+      this.#listen();
+    }
     return traced.run(taken, this.device, () => this.#weights.current()) as Out;
+  }
+
+  #listen(): void {
+    const { module } = this.#weights;
+    if (this.#listener !== undefined || !module) return;
+    this.#listener = `trace ${++listeners}`;
+    module.addHook({ name: this.#listener, traceable: true, weightsLeft: () => this.release() });
+  }
+
+  /** Frees the memory of plans until the next call; plans and kernels stay. */
+  release(): void {
+    for (const call of this.#calls) call.release();
+    if (this.#listener !== undefined) this.#weights.module!.removeHook(this.#listener);
+    this.#listener = undefined;
+  }
+
+  override bringWeights(): void {
+    super.bringWeights();
+    this.#weights.module?.bringWeights();
+  }
+
+  /** This, and the modules that it stands for, with their paths: theirs are the parameters. */
+  override *namedModules(prefix = ''): Generator<[string, AnyModule]> {
+    yield* super.namedModules(prefix);
+    if (this.#weights.module) yield* this.#weights.module.namedModules(prefix);
+  }
+
+  override get device(): Device | undefined {
+    return this.#device;
+  }
+  override get dtype(): DType {
+    return this.#dtype;
   }
 
   /** Traces another call of the same module: other shapes, other options. @throws ArgumentError when it came from a file. */
@@ -98,16 +163,16 @@ export class TracedModule<Args extends readonly unknown[], Out> {
     await this.#ready(call);
   }
 
-  /** Plans and compiles ahead of the first call, where there is a device to do it for. */
+  /** Plans and compiles ahead of the first call, where there is a device to do it for; that call takes the memory. */
   async #ready(call: TracedCall): Promise<void> {
     if (!this.device) return;
-    call.prepare(this.device, () => this.#weights.current());
+    call.prepare(this.device, this.#weights.current());
     await this.device.backend.ready?.();
   }
 
   /** The weights, by name. */
-  stateDict(): Named {
-    return this.#weights.current();
+  override stateDict(): Map<string, Tensor> {
+    return new Map(this.#weights.current());
   }
 
   /** The plan of each traced call that was prepared, in the order of tracing. */
@@ -151,7 +216,7 @@ export class TracedModule<Args extends readonly unknown[], Out> {
   }
 
   /** Refused: a plan is made for one device, dtype and format. */
-  async to(options: ToOptions): Promise<never> {
+  override async to(options: ToOptions): Promise<never> {
     const asked = Object.keys(options).join(', ') || 'nothing';
     throw new ArgumentError(
       `${this.name || 'traced module'}: a traced module cannot be moved or converted (to() asked for ${asked}); ` +
@@ -160,13 +225,11 @@ export class TracedModule<Args extends readonly unknown[], Out> {
   }
 
   /** Frees plans and weights: a traced module takes over the module, or the params, that it was made from. */
-  dispose(): void {
+  override dispose(): void {
+    this.release();
     for (const call of this.#calls) call.dispose();
     this.#calls.length = 0;
     this.#weights.dispose();
-  }
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 
@@ -183,7 +246,11 @@ export async function trace<Args extends readonly unknown[], Out>(
   const { name = '', config = {}, device, dtype = 'float32' } = module;
   if (!module.stateDict)
     throw new ArgumentError(`trace: ${name || 'the module'} has no stateDict() that names its weights`);
-  const weights = { current: () => module.stateDict!(), dispose: () => module.dispose?.() };
+  const weights = {
+    current: () => module.stateDict!(),
+    dispose: () => module.dispose?.(),
+    module: [module, module.module].find((m) => m instanceof Module) as AnyModule | undefined,
+  };
   const traced = new TracedModule<Args, Out>({ name, config, device, dtype }, weights, module, options);
   await traced.add(sample);
   return traced;
@@ -224,7 +291,7 @@ async function savedConstants(constants: Named): Promise<Map<string, SavedConsta
 
 export interface LoadTracedOptions extends TraceOptions {
   readonly device: Device;
-  /** Weights by name, on `device`; the traced module takes them over. */
+  /** Weights by name, on `device` or in host memory for it; the traced module takes them over. */
   readonly params: Named;
 }
 
@@ -256,12 +323,8 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
         `${source}: param '${name}' is on ${p.deviceOrNone?.name ?? 'no device'}, not on ${device.name}`,
       );
   }
-  const weights = {
-    current: () => params,
-    dispose: () => {
-      for (const p of params.values()) p.dispose();
-    },
-  };
+  const named: AnyModule = new NamedWeights(params);
+  const weights = { current: () => named.stateDict(), dispose: () => named.dispose(), module: named };
   const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, options);
   try {
     for (const { constants, ...call } of saved.traces)

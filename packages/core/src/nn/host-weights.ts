@@ -5,7 +5,7 @@ import type { Buffer, Queue, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
 import { allocate } from '../dispatch.ts';
 import { dtypes } from '../dtype.ts';
-import { OutOfMemoryError } from '../errors.ts';
+import { OutOfMemoryError, UseAfterDisposeError } from '../errors.ts';
 import { isDense, span } from '../layout.ts';
 import type { Spec } from '../op.ts';
 import { contiguous } from '../ops/copy.ts';
@@ -24,7 +24,7 @@ export class HostCopy {
   readonly spec: Spec;
   readonly device: Device;
   readonly bytes: number;
-  readonly #pinned: Buffer | undefined;
+  #pinned: Buffer | undefined;
   #data: Uint8Array | undefined;
 
   constructor(spec: Spec, device: Device, data: Uint8Array) {
@@ -53,6 +53,8 @@ export class HostCopy {
   /** Copies the weights into what reserve() gave, in the order of `queue` if one is given. */
   fill(reserved: Tensor, queue?: Queue): void {
     if (this.bytes === 0) return;
+    if (!this.#pinned && !this.#data)
+      throw new UseAfterDisposeError(`load: the host copy of ${reserved.toString()} was freed`);
     const { device } = reserved;
     const to: Slice = { buffer: reserved.storage('load').buffer, offset: 0, bytes: this.bytes };
     const from = this.#pinned && { buffer: this.#pinned, offset: 0, bytes: this.bytes };
@@ -67,10 +69,11 @@ export class HostCopy {
     return out;
   }
 
-  /** Lets go of the bytes; no parameter may use them afterwards. */
+  /** Lets go of the bytes; no parameter may use them afterwards. Twice does nothing: two modules may have a weight. */
   free(): void {
-    this.#data = undefined;
-    if (this.#pinned && !this.device.isDisposed) this.device.backend.free(this.#pinned);
+    const pinned = this.#pinned;
+    this.#data = this.#pinned = undefined;
+    if (pinned && !this.device.isDisposed) this.device.backend.free(pinned);
   }
 }
 

@@ -60,6 +60,15 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return true;
   }
 
+  /** Has hooks bring its weights to the device, as a call would: for a replay that takes its place. */
+  bringWeights(): void {
+    for (const hook of this.#hooks) hook.bringWeights?.(this);
+  }
+  /** Tells hooks that its weights went to host memory. */
+  weightsLeft(): void {
+    for (const hook of [...this.#hooks]) hook.weightsLeft?.(this);
+  }
+
   /** Direct children by property name, in order of definition. */
   *namedChildren(): Generator<[string, AnyModule]> {
     for (const [key, value] of Object.entries(this)) {
@@ -154,6 +163,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
       for (const [key, value] of [...module.ownParameters()])
         if (!value.isAbstract)
           module.setParameter(key, hostCopyOf(value)?.placeholder() ?? (await toHost(value)));
+      module.weightsLeft();
     }
     return this;
   }

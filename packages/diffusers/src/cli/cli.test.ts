@@ -113,6 +113,11 @@ describe('generate', () => {
     [['--image', main], 1, '--image: '],
     [['--vae-tiling', '30'], 1, "enableTiling: tileSize must be a multiple of 4 (the VAE's scale)"],
     [['--attention-slicing', 'most'], 2, "must be auto, max or an integer >= 1, got 'most'"],
+    [
+      ['--trace', '--offload', 'sequential'],
+      1,
+      '--offload sequential brings them layer by layer; leave one of them out',
+    ],
     [['--attention-slicing', '9'], 1, 'attention slice: 9 is more than the 4 heads of down_blocks'],
   ];
   test.each(bad)('%j is one clear error and leaves no file', (args, code, message) => {
@@ -155,13 +160,18 @@ describe('trace', () => {
       out: '',
       err: '',
     });
+    for (const file of [[], ['unet.graph.json']]) {
+      const offloaded = [...common, `offloaded-${file.length}.png`, '--offload', 'model', '--trace', ...file];
+      expect(darkroom(...offloaded)).toEqual({ status: 0, out: '', err: '' });
+    }
     const picture = (name: string): Buffer => readFileSync(join(folder.path, name));
     expect(picture('traced.png').equals(picture('eager.png'))).toBe(true);
-    expect(picture('loaded.png').equals(picture('eager.png'))).toBe(true);
+    for (const name of ['loaded.png', 'offloaded-0.png', 'offloaded-1.png'])
+      expect(picture(name).equals(picture('eager.png')), name).toBe(true);
     const two = darkroom('generate', 'a fox', '-d', 'cpu', '-c', '2', '-q', '--trace', 'unet.graph.json');
     expect([two.status, two.err]).toEqual([
       1,
-      expect.stringContaining('unet: was traced for (float32[2,4,16,16]'),
+      expect.stringContaining('[unet] call: was traced for (float32[2,4,16,16]'),
     ]);
   });
 

@@ -95,6 +95,11 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   if (extname(options.output).toLowerCase() !== '.png') {
     throw new ArgumentError(`--output: only PNG is written, got '${options.output}'`);
   }
+  if (options.trace !== undefined && options.offload === 'sequential')
+    throw new ArgumentError(
+      '--trace: a trace replays with all weights on the device, and --offload sequential brings them layer by layer; ' +
+        'leave one of them out, or take --offload model',
+    );
   const pictures = await readPictures(options);
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
@@ -127,8 +132,6 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       say(`tuning: ${await device.tune()} kernels chosen`);
     }
     if (options.trace !== undefined) {
-      if (options.offload)
-        throw new ArgumentError('--trace: a trace keeps the weights on the device; leave --offload out');
       if (options.trace === true) pipe.enableTracing();
       else pipe.unet = await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
     }

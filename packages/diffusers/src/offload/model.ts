@@ -1,5 +1,6 @@
 // Model offload: one component on the device at a time. A component comes when any part of it is called and pushes out
-// the one before, so the UNet stays while the loop runs. Reference: diffusers' enable_model_cpu_offload.
+// the one before, so the UNet stays while the loop runs. What replays hold goes with the weights that they read.
+// Reference: diffusers' enable_model_cpu_offload.
 
 import { isRecording } from '@darkroom/core';
 import type { AnyModule, Hook } from '@darkroom/core';
@@ -17,6 +18,7 @@ function* entries(module: AnyModule): Generator<AnyModule> {
 
 export class ModelOffload implements OffloadPolicy {
   readonly undo = 'disableModelCpuOffload()';
+  readonly byLayers = false;
   readonly #groups = new Map<string, WeightGroup>();
   readonly #attachments: Attachments;
   #current: WeightGroup | undefined;
@@ -37,13 +39,10 @@ export class ModelOffload implements OffloadPolicy {
       [...module.namedModules()].map(([, m]) => m),
     );
     this.#groups.set(name, group);
-    const hook: Hook = {
-      name: hookName,
-      traceable: true,
-      preForward: () => {
-        if (!isRecording()) this.#use(group); // a recording needs shapes only, and those the placeholders have
-      },
+    const bringWeights = (): void => {
+      if (!isRecording()) this.#use(group); // a recording needs shapes only, and those the placeholders have
     };
+    const hook: Hook = { name: hookName, traceable: true, preForward: bringWeights, bringWeights };
     for (const entry of entries(module)) entry.addHook(hook);
   }
 

@@ -1,6 +1,6 @@
 // What a pipeline knows of an offload policy, and what both policies share.
 
-import { ArgumentError, Module } from '@darkroom/core';
+import { ArgumentError, Module, TracedModule } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
 
 /** Components by name; only those that are modules are offloaded, a user's own objects look after themselves. */
@@ -9,6 +9,8 @@ export type Components = object;
 export interface OffloadPolicy {
   /** The call that ends it, for messages. */
   readonly undo: string;
+  /** Whether weights come layer by layer: then nothing of the pipeline may be traced. */
+  readonly byLayers: boolean;
   /** At the start of a call: takes in components that were exchanged since the last one. */
   begin(components: Components): Promise<void>;
   /** At the end of a call, failed or not: nothing stays on the device. */
@@ -31,6 +33,22 @@ export function requireHost(call: string, components: Components): void {
       "offload starts from host memory: load with { weights: 'host' }, or call await pipe.toHost() first",
   );
 }
+
+/** @throws ArgumentError when a component is traced, or a part of one: for offload by layers. */
+export function refuseTraced(call: string, components: Components): void {
+  for (const [name, module] of modulesOf(components)) {
+    for (const [, part] of module.namedModules())
+      if (part instanceof TracedModule)
+        throw replayNeedsAll(call, `put the module itself in place of the traced ${name}`);
+  }
+}
+
+/** Why traces and offload by layers exclude each other; `remedy` says what to do. */
+export const replayNeedsAll = (call: string, remedy: string): ArgumentError =>
+  new ArgumentError(
+    `${call}: a trace replays with all weights on the device, and sequential offload brings them layer by layer; ` +
+      `${remedy}, or use enableModelCpuOffload() for both`,
+  );
 
 /** Keeps hooks on the modules that a pipeline has now; `attach` and `detach` are called for what changed. */
 export class Attachments {

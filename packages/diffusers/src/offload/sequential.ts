@@ -4,7 +4,7 @@
 
 import { ArgumentError, isRecording } from '@darkroom/core';
 import type { AnyModule, Device, Hook, Queue } from '@darkroom/core';
-import { Attachments, requireHost } from './policy.ts';
+import { Attachments, refuseTraced, requireHost } from './policy.ts';
 import type { Components, OffloadPolicy } from './policy.ts';
 import { WeightGroup } from './weight-group.ts';
 
@@ -36,6 +36,7 @@ interface Queues {
 
 export class SequentialOffload implements OffloadPolicy {
   readonly undo = 'disableSequentialCpuOffload()';
+  readonly byLayers = true;
   readonly #options: SequentialOffloadOptions;
   readonly #attachments: Attachments;
   readonly #entries = new Map<AnyModule, Entry>();
@@ -43,7 +44,7 @@ export class SequentialOffload implements OffloadPolicy {
   #prefetched: Entry | undefined;
   #queues: Queues | undefined;
 
-  /** @throws ArgumentError when weights are on the device already, or for options that are not positive integers. */
+  /** @throws ArgumentError when weights are on the device already or a module is traced, or for bad options. */
   constructor(components: Components, options: SequentialOffloadOptions = {}) {
     for (const name of ['groupSize', 'maxMemory'] as const) {
       const value = options[name];
@@ -55,6 +56,7 @@ export class SequentialOffload implements OffloadPolicy {
     if (options.groupSize !== undefined && options.maxMemory !== undefined)
       throw new ArgumentError('enableSequentialCpuOffload: give groupSize or maxMemory, not both');
     requireHost('enableSequentialCpuOffload', components);
+    refuseTraced('enableSequentialCpuOffload', components);
     this.#options = options;
     this.#attachments = new Attachments(
       (name, module) => this.#attach(name, module),
@@ -137,6 +139,7 @@ export class SequentialOffload implements OffloadPolicy {
   }
 
   async begin(components: Components): Promise<void> {
+    refuseTraced('sequential offload', components);
     await this.#attachments.update(components);
   }
   finish(): void {

@@ -60,6 +60,7 @@ export class WeightGroup {
         const copy = hostCopyOf(p);
         if (copy && !p.isAbstract && !p.isDisposed) module.setParameter(key, copy.placeholder());
       }
+      module.weightsLeft();
     }
   }
 }

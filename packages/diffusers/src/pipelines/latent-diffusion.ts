@@ -18,6 +18,8 @@ import {
 import type { Device, TraceOptions } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
+import { replayNeedsAll } from '../offload/policy.ts';
+import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import { progressBar } from '../progress/progress.ts';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
@@ -108,8 +110,6 @@ export abstract class LatentDiffusionPipeline<
     options: O = {} as O,
   ): Promise<StableDiffusionOutput> {
     const call = this.check(prompt, options);
-    if (this.#traces && this.offload)
-      throw new ArgumentError(`steps are traced and weights under offload; call disableTracing() or ${this.offload.undo} first`); // prettier-ignore
     options.signal?.throwIfAborted();
     this.interrupt = false;
     const memory = new Scope();
@@ -244,11 +244,10 @@ export abstract class LatentDiffusionPipeline<
   /**
    * Records each kind of step once (the model on the doubled batch, guidance, the scheduler), and replays it from then on:
    * less memory and fewer kernels, the same picture up to rounding. Traces take memory until disableTracing() or
-   * dispose(). @throws ArgumentError under offload
+   * dispose(); under model offload, while the UNet is on the device. @throws ArgumentError under sequential offload
    */
   enableTracing(options: TraceOptions = {}): void {
-    if (this.offload)
-      throw new ArgumentError(`enableTracing: weights are under offload; call ${this.offload.undo} first`);
+    if (this.offload?.byLayers) throw replayNeedsAll('enableTracing', `call ${this.offload.undo} first`);
     this.disableTracing();
     this.#traces = new StepTraces(options);
   }
@@ -260,6 +259,10 @@ export abstract class LatentDiffusionPipeline<
   /** The traces made so far, one a kind of step: what each saves, and its plan. */
   get tracedSteps(): readonly StepTrace[] {
     return this.#traces?.traces ?? [];
+  }
+  override enableSequentialCpuOffload(options: SequentialOffloadOptions = {}): void {
+    if (this.#traces) throw replayNeedsAll('enableSequentialCpuOffload', 'call disableTracing() first');
+    super.enableSequentialCpuOffload(options);
   }
   override dispose(): void {
     this.disableTracing();

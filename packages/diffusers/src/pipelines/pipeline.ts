@@ -1,6 +1,6 @@
 // What every pipeline is: named components that can be replaced, shared, moved, saved and freed. Its call is elsewhere.
 
-import { ArgumentError, Module } from '@darkroom/core';
+import { ArgumentError, Module, TracedModule } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
@@ -238,8 +238,9 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
     // Traced UNets and a user's own may refuse: they go first, so that then nothing has moved.
     const modules = Object.values(this.modules);
-    for (const own of [false, true])
-      for (const module of modules.filter((m) => m instanceof Module === own)) await module.to(options);
+    const moves = (m: ComponentModule): boolean => m instanceof Module && !(m instanceof TracedModule);
+    for (const willing of [false, true])
+      for (const module of modules.filter((m) => moves(m) === willing)) await module.to(options);
     if (options.dtype) this.computeDtype = options.dtype;
     return this;
   }

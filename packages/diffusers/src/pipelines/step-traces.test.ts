@@ -176,17 +176,3 @@ describe('whole steps', () => {
     pipe.disableTracing();
   });
 });
-
-test('not together with offload, in either order', async () => {
-  const hosted = await StableDiffusionPipeline.fromPretrained(emoji, { device, weights: 'host' });
-  hosted.enableTracing();
-  hosted.enableModelCpuOffload();
-  await expect(hosted('a fox', call)).rejects.toThrow(
-    'call disableTracing() or disableModelCpuOffload() first',
-  );
-  hosted.disableTracing();
-  expect(() => hosted.enableTracing()).toThrow(
-    'weights are under offload; call disableModelCpuOffload() first',
-  );
-  hosted.dispose();
-});

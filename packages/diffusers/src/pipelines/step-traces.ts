@@ -96,11 +96,8 @@ export class StepTraces<T extends LoopTensors> {
     if (!traced && this.#seen!.kinds.has(kind)) {
       const call = (x: StepInputs, t: number): Tensors => run(step, shell, x, t);
       const stateDict = (): Named => unet.stateDict!();
-      traced = await trace(
-        { name: 'step', device: unet.device!, stateDict, call },
-        [given, time],
-        this.#options,
-      );
+      const about = { name: 'step', device: unet.device!, module: unet };
+      traced = await trace({ ...about, stateDict, call }, [given, time], this.#options);
       this.#traces.set(kind, traced);
     }
     this.#seen!.kinds.add(kind);

@@ -111,6 +111,26 @@ describe.each(places)('%s', (_, missing, open) => {
       for (let i = 0; i < 2; i++) expect(relativeL2(await draw(), eager) <= tracedOnGpuTolerance).toBe(true);
       expect(pipe.tracedSteps).not.toHaveLength(0);
     }
+
+    // The same under model offload, for whole steps and for a traced UNet: the bits, and no memory afterwards.
+    const steps = await draw();
+    pipe.disableTracing();
+    const [sample, time, text] = inputs(gpu);
+    pipe.unet = await trace(pipe.unet, [sample, time, text, {}]);
+    for (const t of [sample, text]) t.dispose();
+    const unet = await draw();
+    await pipe.toHost();
+    pipe.enableModelCpuOffload();
+    const { live } = gpu.memory();
+    for (let i = 0; i < 2; i++) {
+      expect(await draw()).toEqual(unet);
+      expect(gpu.memory().live).toBe(live);
+    }
+    pipe.unet = model as UNetLike;
+    pipe.enableTracing();
+    await draw(); // with the traces of a second picture:
+    expect(await draw()).toEqual(steps);
+    expect(gpu.memory().live).toBe(live);
     promptEmbeds.dispose();
     pipe.dispose();
     expect(gpu.memory().live).toBe(before);

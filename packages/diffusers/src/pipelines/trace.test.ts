@@ -82,7 +82,7 @@ test('another size says which were traced, until it is traced too', async () => 
   pipe.unet = traced;
   const wide = { ...quick, width: 96 };
   await expect(pipe('a fox', wide)).rejects.toThrow(
-    'unet: was traced for (float32[2,4,16,16], float32[1], float32[2,77,128]), got (float32[2,4,16,24], ',
+    '[unet] call: was traced for (float32[2,4,16,16], float32[1], float32[2,77,128]), got (float32[2,4,16,24], ',
   );
   await traced.add(unetInputs(pipe, { width: 96 }));
   const got = (await pipe('a fox', wide)).images[0]!;
