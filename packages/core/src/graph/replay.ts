@@ -14,6 +14,7 @@ import { keep } from '../scope.ts';
 import { Storage } from '../storage.ts';
 import { Tensor } from '../tensor.ts';
 import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan.ts';
+import { fixedBases } from './segments.ts';
 
 export class Replay {
   readonly plan: Plan;
@@ -69,19 +70,30 @@ export class Replay {
       if (!weight) throw new ArgumentError(`replay: ${base.kind} '${base.name}' is missing`);
       return { buffer: weight.storage('replay').buffer, offset: 0 };
     });
-    const steps = this.plan.steps.map(({ op, args }, i) => ({
+    const { steps: planned, segments, bases } = this.plan;
+    const isWeight = (base: number): boolean => ['param', 'constant'].includes(bases[base]!.kind);
+    const fixed = fixedBases(planned, segments, isWeight);
+    // Only for steps that run often: what a backend makes of fixed arguments takes time and memory once.
+    const last = segments.at(-1)?.from ?? 0;
+    const steps = planned.map(({ op, args }, i): PreparedStep => ({
       kernel: this.#kernels[i]!,
       args: args.map((arg): Slice => {
         const at = this.#bases[arg.base]!;
         return { buffer: at.buffer, offset: at.offset + offsetBytes(arg), bytes: spanBytes(arg) };
       }),
       scalars: opScalars(op),
+      fixed: args.map(({ base }) => i >= last && fixed.has(base)),
     }));
     const { backend } = this.#device;
-    this.#segments = this.plan.segments.map(({ reads, from, to }) => {
+    this.#segments = segments.map(({ reads, from, to }) => {
       const own = steps.slice(from, to);
       return { reads, steps: own, compiled: backend.compile?.(own), ran: false };
     });
+  }
+
+  /** Memory that the backend's compiled steps take beside the plan's. */
+  get packedBytes(): number {
+    return this.#segments.reduce((sum, { compiled }) => sum + (compiled?.packedBytes ?? 0), 0);
   }
 
   #dropSegments(): void {

@@ -158,7 +158,7 @@ export class TracedCall {
     return this.#replay?.plan;
   }
   summary(rates?: Rates): PlanSummary | undefined {
-    return this.plan && summarizePlan(this.plan, this.recorded, rates);
+    return this.#replay && summarizePlan(this.#replay.plan, this.recorded, rates, this.#replay.packedBytes);
   }
 
   /** Frees the plan's memory and the constants; not the weights. */
