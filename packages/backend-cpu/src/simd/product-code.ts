@@ -1,5 +1,5 @@
-// The code of one tile of a product: packs its rows of A and columns of B, depth by depth, and runs the micro-kernel on
-// the panels.
+// The code of one tile of a product: packs its rows of A and columns of B, depth by depth, unless that was done before
+// (packing.ts), and runs the micro-kernel on the panels.
 
 import type { DType } from '@darkroom/core';
 import type { Local, ModuleBuilder } from './emitter.ts';
@@ -7,25 +7,33 @@ import { addGatherPack } from './gather-pack.ts';
 import { clampRange } from './map.ts';
 import { addMicroKernel, addPack, clampAdd } from './micro.ts';
 import type { Tile } from './micro.ts';
+import { addPanel } from './packing.ts';
 
 /** Argument words, as product.ts fills them; strides in bytes. */
 const word = {
   a: 0, b: 1, c: 2, m: 3, n: 4, k: 5, aRow: 6, aK: 7, bK: 8, bColumn: 9, cRow: 10, cColumn: 11, nTile: 12, nTiles: 13, mTile: 14,
-  mTiles: 15, batches: 16, kTable: 17, columnTable: 18, outputTable: 19,
+  mTiles: 15, batches: 16, kTable: 17, columnTable: 18, outputTable: 19, paddedLanes: 20,
 } as const; // prettier-ignore
 
-export function emitProduct(
-  module: ModuleBuilder,
-  tile: Tile,
-  aType: DType,
-  bType: DType,
-  gather: boolean,
-  relaxed: boolean,
-): void {
+/** An operand of A·B. */
+export type Side = 'a' | 'b';
+
+/** What the code of a product is specialised on, beside the register block. */
+export interface ProductCode {
+  readonly a: DType;
+  readonly b: DType;
+  readonly gather: boolean;
+  readonly relaxed: boolean;
+  /** The operand that was packed whole before, as float32. */
+  readonly packed: Side | undefined;
+}
+
+export function emitProduct(module: ModuleBuilder, tile: Tile, code: ProductCode): void {
   const { mr, nr, kc, mc } = tile;
-  const micro = addMicroKernel(module, tile, relaxed);
-  const packA = addPack(module, aType, mr);
-  const packB = gather ? addGatherPack(module, nr) : addPack(module, bType, nr);
+  const { gather, packed } = code;
+  const micro = addMicroKernel(module, tile, code.relaxed);
+  const packA = packed === 'a' ? undefined : addPack(module, code.a, mr);
+  const packB = packed === 'b' ? undefined : gather ? addGatherPack(module, nr) : addPack(module, code.b, nr);
   module.add(
     ['i32', 'i32', 'i32'],
     (f) => {
@@ -85,7 +93,23 @@ export function emitProduct(
       f.i32(0).set(pc);
       const depthBlock = (): void => {
         clampAdd(f, pc, kc, depth, () => arg('k'));
-        // B: columns n0 … n1 of this depth.
+        if (packB === undefined) {
+          addPanel(f, b, pc, depth, n0, () => arg('paddedLanes'));
+          f.set(bPanels);
+        } else packColumns(packB);
+        f.get(m0).set(ic);
+        f.for(ic, m1, mc, () => {
+          clampAdd(f, ic, mc, icEnd, () => f.get(m1));
+          f.bump(icEnd, ic);
+          if (packA === undefined) {
+            addPanel(f, a, pc, depth, ic, () => arg('paddedLanes'));
+            f.set(aPanels);
+          } else packRows(packA);
+          blocks();
+        });
+      };
+      /** Columns n0 … n1 of B at this depth. */
+      const packColumns = (pack: number): void => {
         f.get(n0).set(jc).get(bPanels).set(panel);
         f.for(jc, n1, nr, () => {
           clampAdd(f, jc, nr, lanes, () => f.get(n1));
@@ -104,7 +128,7 @@ export function emitProduct(
             arg('bColumn');
             arg('bK');
           }
-          f.get(lanes).get(depth).get(panel).call(packB);
+          f.get(lanes).get(depth).get(panel).call(pack);
           f.get(depth)
             .i32(4 * nr)
             .op('i32.mul')
@@ -112,29 +136,26 @@ export function emitProduct(
             .op('i32.add')
             .set(panel);
         });
-        f.get(m0).set(ic);
-        f.for(ic, m1, mc, () => {
-          clampAdd(f, ic, mc, icEnd, () => f.get(m1));
-          f.bump(icEnd, ic);
-          f.get(ic).set(ir).get(aPanels).set(panel);
-          f.for(ir, icEnd, mr, () => {
-            clampAdd(f, ir, mr, rows, () => f.get(icEnd));
-            f.get(a).get(ir);
-            arg('aRow');
-            f.op('i32.mul').op('i32.add').get(pc);
-            arg('aK');
-            f.op('i32.mul').op('i32.add');
-            arg('aRow');
-            arg('aK');
-            f.get(rows).get(depth).get(panel).call(packA);
-            f.get(depth)
-              .i32(4 * mr)
-              .op('i32.mul')
-              .get(panel)
-              .op('i32.add')
-              .set(panel);
-          });
-          blocks();
+      };
+      /** Rows ic … icEnd of A at this depth. */
+      const packRows = (pack: number): void => {
+        f.get(ic).set(ir).get(aPanels).set(panel);
+        f.for(ir, icEnd, mr, () => {
+          clampAdd(f, ir, mr, rows, () => f.get(icEnd));
+          f.get(a).get(ir);
+          arg('aRow');
+          f.op('i32.mul').op('i32.add').get(pc);
+          arg('aK');
+          f.op('i32.mul').op('i32.add');
+          arg('aRow');
+          arg('aK');
+          f.get(rows).get(depth).get(panel).call(pack);
+          f.get(depth)
+            .i32(4 * mr)
+            .op('i32.mul')
+            .get(panel)
+            .op('i32.add')
+            .set(panel);
         });
       };
       /** All register blocks of rows ic … icEnd and columns n0 … n1. */
