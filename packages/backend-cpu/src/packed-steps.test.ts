@@ -6,6 +6,7 @@ import {
   Conv2d,
   keep,
   Linear,
+  log,
   matmul,
   Module,
   OutOfMemoryError,
@@ -81,6 +82,20 @@ test('a traced call has the bits of the eager one, and a weight written in place
   check();
   device.backend.trim!(); // as core does when memory runs out
   check();
+  traced.dispose();
+});
+
+test('a captured tensor written in place is seen', async () => {
+  const warn = vi.spyOn(log, 'warn').mockImplementation(() => {});
+  const [x, weight] = [random(1, 4, 8), random(2, 8, 8)];
+  const captures = { call: (given: Tensor) => matmul(given, weight), stateDict: () => new Map(), device };
+  const traced = await trace(captures, [x]);
+  const eager = (): ArrayLike<number> => valuesOf(() => captures.call(x));
+  expect(valuesOf(() => traced.call(x))).toEqual(eager());
+  assign(random(3, 8, 8), weight);
+  expect(valuesOf(() => traced.call(x))).toEqual(eager());
+  expect(traced.summaries()[0]!.packedBytes).toBe(4 * 8 * 8);
+  expect(warn).toHaveBeenCalled();
   traced.dispose();
 });
 

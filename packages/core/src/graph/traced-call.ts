@@ -54,6 +54,7 @@ export class TracedCall {
   /** After passes, for weights of `#layouts`. */
   #graph: Graph | undefined;
   #replay: Replay | undefined;
+  /** The weights and constants of the replay. */
   #bound: readonly Tensor[] = [];
   #version = 0;
   #layouts = '';
@@ -100,7 +101,9 @@ export class TracedCall {
     const params = weights();
     const before = this.#graph;
     const graph = this.#optimized(params);
-    const used = graph.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
+    const all = new Map([...params, ...this.constants]);
+    const names = [...graph.params, ...graph.constants].map((v) => v.name);
+    const used = names.map((name) => all.get(name)).filter((w) => w !== undefined);
     let replay = this.#replay;
     this.#replay = undefined; // whatever fails below, what ran before is not run again
     if (replay && graph !== before) {
@@ -112,7 +115,7 @@ export class TracedCall {
       device,
     );
     try {
-      replay.bind(new Map([...params, ...this.constants]));
+      replay.bind(all);
     } catch (error) {
       replay[Symbol.dispose]();
       throw error;
