@@ -18,10 +18,12 @@ import type {
 } from '@darkroom/core';
 import { factoryOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
+import { PackedMemory, PackedSteps } from './packed-steps.ts';
 import { viewOf } from './reference/access.ts';
 import { reference } from './reference/index.ts';
 import { Engine } from './simd/engine.ts';
 import type { EngineOptions } from './simd/engine.ts';
+import type { Packable } from './simd/packing.ts';
 
 export interface CpuOptions extends EngineOptions, DeviceOptions {
   /** 'fast' (default): SIMD kernels where they exist; 'reference': plain loops in double precision only. */
@@ -31,9 +33,7 @@ export interface CpuOptions extends EngineOptions, DeviceOptions {
 interface HeapBuffer extends Buffer {
   readonly at: number;
 }
-interface CpuKernel extends Kernel {
-  readonly run: Run;
-}
+interface CpuKernel extends Kernel, Packable<Run> {}
 
 const at = (slice: Slice): number => (slice.buffer as HeapBuffer).at + slice.offset;
 
@@ -43,6 +43,7 @@ class CpuBackend implements Backend {
   readonly #engine: Engine;
   readonly #referenceOnly: boolean;
   readonly #live = new Set<Buffer>();
+  readonly #packed = new PackedMemory();
 
   constructor(engine: Engine, referenceOnly: boolean) {
     this.#engine = engine;
@@ -73,6 +74,9 @@ class CpuBackend implements Backend {
     if (!this.#live.delete(buffer)) throw new DeviceError('cpu: buffer freed twice');
     this.#engine.free((buffer as HeapBuffer).at);
   }
+  trim(): void {
+    this.#packed.drop();
+  }
   write(dst: Slice, src: Uint8Array): void {
     this.#engine.bytes.set(src, at(dst));
   }
@@ -95,11 +99,9 @@ class CpuBackend implements Backend {
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): CpuKernel {
     const label = `${op.kind}/${choice.id}`;
     if (choice.id !== 'reference') {
-      return {
-        key: `${opKey(op)} ${choice.id}`,
-        label,
-        run: factoryOf(op).prepare(this.#engine, op, args, choice.id),
-      };
+      const made = factoryOf(op).prepare(this.#engine, op, args, choice.id);
+      const kernel = typeof made === 'function' ? { run: made } : made;
+      return { key: `${opKey(op)} ${choice.id}`, label, ...kernel };
     }
     const run: Run = (pointers, scalars) => {
       const { buffer } = this.#engine.memory;
@@ -116,19 +118,15 @@ class CpuBackend implements Backend {
     (kernel as CpuKernel).run(args.map(at), scalars);
   }
 
-  /** Addresses are looked up once; a run then allocates nothing of its own. */
+  /** Addresses are looked up and weights packed once. */
   compile(steps: readonly PreparedStep[]): CompiledSteps {
-    const calls = steps.map(({ kernel, args, scalars }) => ({
-      run: (kernel as CpuKernel).run,
+    const placed = steps.map(({ kernel, args, scalars, fixed }) => ({
+      kernel: kernel as CpuKernel,
       pointers: args.map(at),
       scalars,
+      fixed,
     }));
-    return {
-      run() {
-        for (const { run, pointers, scalars } of calls) run(pointers, scalars);
-      },
-      [Symbol.dispose]() {},
-    };
+    return new PackedSteps(this.#engine, this.#packed, placed);
   }
 
   createQueue(role: 'compute' | 'copy'): Queue {

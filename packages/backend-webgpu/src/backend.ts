@@ -231,7 +231,7 @@ export class WebGpuBackend implements Backend {
   }
 
   /** The commands of one step, in order. */
-  #lower({ kernel, args, scalars }: PreparedStep, sink: CommandSink): void {
+  #lower({ kernel, args, scalars }: Omit<PreparedStep, 'fixed'>, sink: CommandSink): void {
     const { wide, plain } = kernel as GpuKernel;
     const slices = this.#unaliased(args, bindsAtSlices(wide), sink);
     const fits = wide.steps.every(({ pass }) =>

@@ -71,6 +71,7 @@ const traceCells = ({ work, kernels, eager, traced, ...row }: TraceRow): Record<
   kernels: kernels.join(' → '),
   'values MiB': round(row.valuesMiB),
   'arena MiB': round(row.arenaMiB),
+  ...(row.packedMiB > 0 && { 'packed MiB': round(row.packedMiB) }),
   'least ms': round(row.leastMs),
   'eager ms': round(eager.medianMs),
   'traced ms': round(traced.medianMs),

@@ -14,6 +14,7 @@ export interface TraceRow {
   readonly kernels: readonly [eager: number, plan: number, everyCall: number];
   readonly valuesMiB: number;
   readonly arenaMiB: number;
+  readonly packedMiB: number;
   /** Predicted from the device's own rates of product and copy. */
   readonly leastMs: number;
   readonly eager: Times;
@@ -141,6 +142,7 @@ function rowOf(work: string, plan: PlanSummary, eager: Sampled, replayed: Sample
     kernels: [plan.opsBefore, plan.steps, plan.stepsAtEveryCall],
     valuesMiB: plan.unsharedBytes / 2 ** 20,
     arenaMiB: plan.arenaBytes / 2 ** 20,
+    packedMiB: plan.packedBytes / 2 ** 20,
     leastMs: plan.rooflineMs!,
     eager: timesOf(eager),
     traced: timesOf(replayed),

@@ -55,10 +55,14 @@ export interface PreparedStep {
   readonly kernel: Kernel;
   readonly args: readonly Slice[];
   readonly scalars: readonly number[];
+  /** By argument: whether it holds at every run what it holds at the first one, as weights do. */
+  readonly fixed: readonly boolean[];
 }
 
 /** Steps as one unit. `run` enqueues them all; never waits. */
 export interface CompiledSteps {
+  /** Device memory for fixed arguments in the form that kernels read fastest. */
+  readonly packedBytes?: number;
   run(): void;
   [Symbol.dispose](): void;
 }

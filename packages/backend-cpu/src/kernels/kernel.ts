@@ -5,14 +5,18 @@ import type { ArgSpec, KernelOp } from '@darkroom/core';
 import { prepareMap } from '../simd/map.ts';
 import type { MapOperand, PreparedMap } from '../simd/map.ts';
 import type { Engine } from '../simd/engine.ts';
+import type { Packable } from '../simd/packing.ts';
 
 /** Enqueues (here: does) the work on pointers of the inputs, then the output. */
 export type Run = (pointers: readonly number[], scalars: readonly number[]) => void;
 
+/** The argument that a kernel may take packed (packing.ts): products have their weights there. */
+export const weightArgument = 1;
+
 /** Fast ways to run an op: ids of choices, and the kernel for one. */
 export interface Factory<O extends KernelOp = KernelOp> {
   choices(op: O, args: readonly ArgSpec[]): readonly string[];
-  prepare(engine: Engine, op: O, args: readonly ArgSpec[], choice: string): Run;
+  prepare(engine: Engine, op: O, args: readonly ArgSpec[], choice: string): Run | Packable<Run>;
 }
 
 export function operand(spec: ArgSpec): MapOperand {

@@ -8,8 +8,10 @@ import type { ConvSpec } from '../simd/convolution.ts';
 import type { Engine } from '../simd/engine.ts';
 import { prepareMap, supportedExpr } from '../simd/map.ts';
 import { prepareWinograd, winogradFits } from '../simd/winograd.ts';
+import { calledAs } from '../simd/packing.ts';
+import type { Packable } from '../simd/packing.ts';
 import { prepareProduct, tiles } from '../simd/product.ts';
-import type { ProductSpec } from '../simd/product.ts';
+import type { ProductRun, ProductSpec } from '../simd/product.ts';
 import type { Tile } from '../simd/micro.ts';
 import { broadcast, isDense, operand, withDense } from './kernel.ts';
 import type { Factory, Run } from './kernel.ts';
@@ -23,11 +25,11 @@ function withEpilogue(
   engine: Engine,
   expr: Expr | undefined,
   args: readonly ArgSpec[],
-  product: (a: number, b: number, c: number) => void,
-): Run {
+  product: Packable<ProductRun>,
+): Packable<Run> {
   const out = args.at(-1)!;
   const inPlace = out.dtype === 'float32';
-  if (inPlace && expr === undefined) return (p) => product(p[0]!, p[1]!, p.at(-1)!);
+  if (inPlace && expr === undefined) return calledAs(product, (run) => (p) => run(p[0]!, p[1]!, p.at(-1)!));
   const { shape } = out.layout;
   const acc = { dtype: 'float32', strides: out.layout.strides } as const;
   const extra = args.slice(2, -1);
@@ -38,12 +40,12 @@ function withEpilogue(
     output: operand(out),
   })!;
   const bytes = 4 * shape.reduce((a, b) => a * b, 1);
-  return (p) => {
+  return calledAs(product, (run) => (p) => {
     const to = inPlace ? p.at(-1)! : engine.alloc(bytes);
-    product(p[0]!, p[1]!, to);
+    run(p[0]!, p[1]!, to);
     finish.run([to, ...p.slice(2, -1), p.at(-1)!], []);
     if (!inPlace) engine.free(to);
-  };
+  });
 }
 
 function productChoices(expr: Expr | undefined, args: readonly ArgSpec[]): readonly string[] {
@@ -55,7 +57,7 @@ export const matmulFactory: Factory<MatmulOp> = {
   choices: (op, args) => productChoices(op.epilogue, args),
   prepare(engine, op, args, choice) {
     const product = prepareProduct(engine, matmulSpec(args[0]!, args[1]!, args.at(-1)!), tileOf(choice));
-    return withEpilogue(engine, op.epilogue, args, (a, b, c) => product.run(a, b, c));
+    return withEpilogue(engine, op.epilogue, args, product);
   },
 };
 
@@ -65,8 +67,9 @@ function matmulSpec(a: ArgSpec, b: ArgSpec, c: ArgSpec): ProductSpec {
   const common = {
     n,
     k,
+    weight: 'b',
     b: { dtype: b.dtype, k: b.layout.strides.at(-2)!, column: b.layout.strides.at(-1)! },
-  };
+  } as const;
   // One weight for a batch of rows is one larger product, when the rows lie evenly.
   const flatRows =
     b.layout.shape.length === 2
@@ -144,7 +147,7 @@ export const conv2dFactory: Factory<Conv2dOp> = {
       choice === winograd
         ? prepareWinograd(engine, spec, tiles[0]!)
         : prepareConv(engine, spec, tileOf(choice));
-    return withEpilogue(engine, op.epilogue, args, (a, b, c) => conv.run(a, b, c));
+    return withEpilogue(engine, op.epilogue, args, conv);
   },
 };
 

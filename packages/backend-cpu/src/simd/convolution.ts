@@ -5,8 +5,10 @@ import type { DType } from '@darkroom/core';
 import type { Engine } from './engine.ts';
 import { prepareMap } from './map.ts';
 import type { MapOperand } from './map.ts';
+import { calledAs } from './packing.ts';
+import type { Packable } from './packing.ts';
 import { prepareProduct } from './product.ts';
-import type { PreparedProduct } from './product.ts';
+import type { ProductRun } from './product.ts';
 import type { Tile } from './micro.ts';
 
 /** Strides in elements; y is float32. padding: [top, bottom, left, right]. */
@@ -31,9 +33,7 @@ export interface ConvSpec {
   readonly groups: number;
 }
 
-export interface PreparedConv {
-  run(x: number, weight: number, y: number): void;
-}
+export type ConvRun = (x: number, weight: number, y: number) => void;
 
 interface Dim {
   readonly size: number;
@@ -55,7 +55,7 @@ function weightOrder(dims: readonly Dim[]): { order: readonly Dim[]; step: numbe
   return { order: real, step };
 }
 
-export function prepareConv(engine: Engine, s: ConvSpec, tile: Tile): PreparedConv {
+export function prepareConv(engine: Engine, s: ConvSpec, tile: Tile): Packable<ConvRun> {
   const [n, c, h, w] = s.x.shape;
   const [, cg, kh, kw] = s.weight.shape;
   const pointwise = kh === 1 && kw === 1 && s.stride.every((v) => v === 1) && s.padding.every((v) => v === 0);
@@ -78,22 +78,26 @@ export function prepareConv(engine: Engine, s: ConvSpec, tile: Tile): PreparedCo
   const ordered = weightOrder(dims);
   if (!ordered) return withDenseWeight(engine, s, tile);
   const product = gatherProduct(engine, s, tile, ordered, hp, wp);
-  if (planesThere) return { run: (x, weight, y) => product.run(weight, x, y) };
+  if (planesThere) return calledAs(product, weightFirst);
 
   const bytes = 4 * n * c * hp * wp;
   const inside: MapOperand = { dtype: 'float32', strides: [c * hp * wp, hp * wp, wp, 1] };
   const bring = prepareMap(engine, { expr: ['in', 0], shape: s.x.shape, inputs: [s.x], output: inside })!;
   const offset = 4 * (top * wp + left);
-  return {
-    run(x, weight, y) {
-      const planes = engine.alloc(bytes);
-      if (top + bottom + left + right > 0) engine.bytes.fill(0, planes, planes + bytes);
-      bring.run([x, planes + offset], []);
-      product.run(weight, planes, y);
-      engine.free(planes);
-    },
-  };
+  return calledAs(product, (run) => (x, weight, y) => {
+    const planes = engine.alloc(bytes);
+    if (top + bottom + left + right > 0) engine.bytes.fill(0, planes, planes + bytes);
+    bring.run([x, planes + offset], []);
+    run(weight, planes, y);
+    engine.free(planes);
+  });
 }
+
+/** A convolution on a product, whose rows are the weight's. */
+const weightFirst =
+  (run: ProductRun): ConvRun =>
+  (x, weight, y) =>
+    run(weight, x, y);
 
 function gatherProduct(
   engine: Engine,
@@ -102,7 +106,7 @@ function gatherProduct(
   { order, step }: { order: readonly Dim[]; step: number },
   hp: number,
   wp: number,
-): PreparedProduct {
+): Packable<ProductRun> {
   const [n, c] = s.x.shape;
   const [o, cg] = s.weight.shape;
   const [, , oh, ow] = s.y.shape;
@@ -135,6 +139,7 @@ function gatherProduct(
         (_, g) => [g * perGroup * s.weight.strides[0]!, g * cg * hp * wp, g * perGroup * yo] as const,
       ),
       gather: { k: Int32Array.from(offsets), columns, outputs },
+      weight: 'a',
     },
     tile,
   );
@@ -146,7 +151,7 @@ function pointwiseConv(
   tile: Tile,
   xPixel: number,
   yPixel: number,
-): PreparedConv {
+): Packable<ConvRun> {
   const [n, , h, w] = s.x.shape;
   const [o, cg] = s.weight.shape;
   const perGroup = o / s.groups;
@@ -170,25 +175,30 @@ function pointwiseConv(
       b: { dtype: s.x.dtype, k: s.x.strides[1]!, column: xPixel },
       c: { row: s.y.strides[1]!, column: yPixel },
       batches,
+      weight: 'a',
     },
     tile,
   );
-  return { run: (x, weight, y) => product.run(weight, x, y) };
+  return calledAs(product, weightFirst);
 }
 
-/** Weights whose elements have no constant stride are copied first, every run: rare (a sliced weight). */
-function withDenseWeight(engine: Engine, s: ConvSpec, tile: Tile): PreparedConv {
+/** Weights whose elements have no constant stride are copied first, every run or once to pack them: rare (a sliced weight). */
+function withDenseWeight(engine: Engine, s: ConvSpec, tile: Tile): Packable<ConvRun> {
   const { shape } = s.weight;
   const strides = [shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];
   const dense = { dtype: 'float32', shape, strides } as const;
   const bring = prepareMap(engine, { expr: ['in', 0], shape, inputs: [s.weight], output: dense })!;
   const conv = prepareConv(engine, { ...s, weight: dense }, tile);
-  return {
-    run(x, weight, y) {
-      const copy = engine.alloc(4 * shape[0] * strides[0]!);
+  const onCopy = (weight: number, work: (copy: number) => void): void =>
+    engine.lend(4 * shape[0] * strides[0]!, (copy) => {
       bring.run([weight, copy], []);
-      conv.run(x, copy, y);
-      engine.free(copy);
+      work(copy);
+    });
+  return {
+    run: (x, weight, y) => onCopy(weight, (copy) => conv.run(x, copy, y)),
+    packed() {
+      const packed = conv.packed?.();
+      return packed && { ...packed, pack: (from, to) => onCopy(from, (copy) => packed.pack(copy, to)) };
     },
   };
 }

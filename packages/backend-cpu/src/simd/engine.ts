@@ -143,6 +143,16 @@ export class Engine {
     this.#heap.free(at);
   }
 
+  /** Gives `use` memory for as long as it runs. */
+  lend(bytes: number, use: (at: number) => void): void {
+    const at = this.alloc(bytes);
+    try {
+      use(at);
+    } finally {
+      this.free(at);
+    }
+  }
+
   /** Words in the heap that live as long as the engine or until freed: tables of a prepared kernel. */
   table(words: ArrayLike<number>): number {
     const at = this.alloc(Math.max(4, words.length * 4));

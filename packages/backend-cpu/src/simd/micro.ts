@@ -232,3 +232,10 @@ export function addPack(module: ModuleBuilder, dtype: DType, width: number): num
     }, general);
   });
 }
+
+/** out = min(step, whole - from) */
+export function clampAdd(f: FunctionBuilder, from: Local, step: number, out: Local, whole: () => void): void {
+  whole();
+  f.get(from).op('i32.sub').set(out);
+  f.get(out).i32(step).get(out).i32(step).op('i32.lt_u').op('select').set(out);
+}

@@ -4,12 +4,12 @@
 
 import type { DType } from '@darkroom/core';
 import { sizeOf } from './elements.ts';
-import type { FunctionBuilder, Local, ModuleBuilder } from './emitter.ts';
 import type { Engine } from './engine.ts';
-import { addGatherPack } from './gather-pack.ts';
-import { clampRange } from './map.ts';
-import { addMicroKernel, addPack } from './micro.ts';
 import type { Tile } from './micro.ts';
+import { packingCost, preparePacking } from './packing.ts';
+import type { Operand, Packable, Packed, Packing } from './packing.ts';
+import { emitProduct } from './product-code.ts';
+import type { ProductCode, Side } from './product-code.ts';
 
 /** Register blocks worth trying; the first is the default. */
 export const tiles: readonly Tile[] = [
@@ -26,334 +26,118 @@ export interface ProductSpec {
   readonly b: { readonly dtype: DType; readonly k: number; readonly column: number };
   readonly c: { readonly row: number; readonly column: number };
   readonly batches: readonly (readonly [number, number, number])[];
+  /** The operand that may stay the same from call to call, and then can be packed once. */
+  readonly weight?: Side;
   /** For convolution: element offset of each k and each column in B, and of each column in C; strides are ignored then. */
   readonly gather?: { readonly k: Int32Array; readonly columns: Int32Array; readonly outputs: Int32Array };
 }
 
-export interface PreparedProduct {
-  run(a: number, b: number, c: number): void;
-}
-
-const word = {
-  a: 0, b: 1, c: 2, m: 3, n: 4, k: 5, aRow: 6, aK: 7, bK: 8, bColumn: 9, cRow: 10, cColumn: 11, nTile: 12, nTiles: 13, mTile: 14,
-  mTiles: 15, batches: 16, kTable: 17, columnTable: 18, outputTable: 19,
-} as const; // prettier-ignore
+export type ProductRun = (a: number, b: number, c: number) => void;
 
 /** Columns packed at a time by one thread; its block of B stays in the second-level cache. */
 const widest = 512;
 
-export function prepareProduct(engine: Engine, spec: ProductSpec, tile: Tile): PreparedProduct {
-  const { m, n, k, a, b, c, batches, gather } = spec;
+export function prepareProduct(engine: Engine, spec: ProductSpec, tile: Tile): Packable<ProductRun> {
+  const { m, n, k, a, b, c, batches, gather, weight } = spec;
   if (m === 0 || n === 0 || batches.length === 0) return { run() {} };
-  const key = `product ${tile.mr}x${tile.nr} kc${tile.kc} mc${tile.mc} ${a.dtype} ${b.dtype} ${gather ? 'gather' : 'strided'} ${engine.relaxed}`;
-  const code = engine.code(key, (module) =>
-    emitProduct(module, tile, a.dtype, b.dtype, gather !== undefined, engine.relaxed),
-  );
-  const { nTile, mTile } = split(spec, tile, engine.threads);
-  const [nTiles, mTiles] = [Math.ceil(n / nTile), Math.ceil(m / mTile)];
-  const depth = Math.min(k, tile.kc);
-  // One register block, the panels of A (always for the full depth), the panels of B.
-  engine.reserveScratch(
-    4 * (tile.mr * tile.nr + tile.kc * (tile.mc + tile.mr) + depth * (nTile + tile.nr)) + 256,
-  );
   const [sa, sb] = [sizeOf[a.dtype], sizeOf[b.dtype]];
-  const table = engine.table(batches.flatMap(([x, y, z]) => [x * sa, y * sb, z * 4]));
   const scaled = (t: Int32Array, by: number): number => engine.table(t.map((v) => v * by));
-  const args = new Float64Array([
-    0, 0, 0, m, n, k, a.row * sa, a.k * sa, b.k * sb, b.column * sb, c.row * 4, c.column * 4, nTile, nTiles, mTile, mTiles, table,
-    gather ? scaled(gather.k, sb) : 0, gather ? scaled(gather.columns, sb) : 0, gather ? scaled(gather.outputs, 4) : 0,
-  ]); // prettier-ignore
-  const jobs = batches.length * nTiles * mTiles;
-  const work = 2 * m * n * k * batches.length;
-  return {
-    run(pa, pb, pc) {
+  const tables = gather
+    ? [scaled(gather.k, sb), scaled(gather.columns, sb), scaled(gather.outputs, 4)]
+    : [0, 0, 0];
+  /** `side`: of the weight whose packed copy is read, when it is packed. */
+  const build = (side?: Side, packing?: Packing): ProductRun => {
+    const traits: ProductCode = {
+      a: side === 'a' ? 'float32' : a.dtype,
+      b: side === 'b' ? 'float32' : b.dtype,
+      gather: gather !== undefined,
+      relaxed: engine.relaxed,
+      packed: side,
+    };
+    const key = `product ${JSON.stringify({ ...tile, ...traits })}`;
+    const code = engine.code(key, (module) => emitProduct(module, tile, traits));
+    const { nTile, mTile } = split(spec, tile, engine.threads, side);
+    const [nTiles, mTiles] = [Math.ceil(n / nTile), Math.ceil(m / mTile)];
+    const depth = Math.min(k, tile.kc);
+    // One register block, the panels of A (always for the full depth), the panels of B.
+    engine.reserveScratch(
+      4 * (tile.mr * tile.nr + tile.kc * (tile.mc + tile.mr) + depth * (nTile + tile.nr)) + 256,
+    );
+    const offsets = batches.flatMap(([x, y, z], i) => {
+      const packedAt = packing?.offsets[i] ?? 0;
+      return [side === 'a' ? packedAt : x * sa, side === 'b' ? packedAt : y * sb, z * 4];
+    });
+    const args = new Float64Array([
+      0, 0, 0, m, n, k, a.row * sa, a.k * sa, b.k * sb, b.column * sb, c.row * 4, c.column * 4, nTile, nTiles, mTile, mTiles,
+      engine.table(offsets), ...tables, packing?.paddedLanes ?? 0,
+    ]); // prettier-ignore
+    const jobs = batches.length * nTiles * mTiles;
+    const work = 2 * m * n * k * batches.length;
+    return (pa, pb, pc) => {
       args[0] = pa;
       args[1] = pb;
       args[2] = pc;
       engine.run(code, args, jobs, work);
+    };
+  };
+  let packed: Packed<ProductRun> | undefined;
+  return {
+    run: build(),
+    packed() {
+      if (!weight || k === 0) return undefined;
+      if (packed) return packed;
+      const { mTile, nTile } = split(spec, tile, engine.threads);
+      const times = weight === 'a' ? Math.ceil(n / nTile) : Math.ceil(m / mTile);
+      const operand = operandOf(spec, weight);
+      const packing = preparePacking(engine, operand, weight === 'a' ? tile.mr : tile.nr, tile.kc);
+      packed = {
+        bytes: packing.bytes,
+        saves: packingCost * operand.lanes * k * batches.length * times,
+        pack: packing.pack,
+        run: build(weight, packing),
+      };
+      return packed;
     },
   };
 }
 
-/** What packing an element of A or B costs, in multiply-adds of the product itself (measured: 0.5 to 1 ns to 0.04 ns). */
-const packing = 16;
+function operandOf({ m, n, k, a, b, batches }: ProductSpec, side: Side): Operand {
+  return side === 'a'
+    ? { dtype: a.dtype, lanes: m, k, laneStride: a.row, kStride: a.k, offsets: batches.map((at) => at[0]) }
+    : {
+        dtype: b.dtype,
+        lanes: n,
+        k,
+        laneStride: b.column,
+        kStride: b.k,
+        offsets: batches.map((at) => at[1]),
+      };
+}
 
 /**
- * The part of C that one job makes, [m, n]. Each job packs its own rows of A and columns of B, so few jobs pack least; but
- * they must be enough for all threads, and more of them even out threads that are disturbed.
+ * The part of C that one job makes, [m, n]. Each job packs its own rows of A and columns of B, if they are not `packed`, so
+ * few jobs pack least; but they must be enough for all threads, and more of them even out threads that are disturbed.
  */
 function split(
   { m, n, k, batches }: ProductSpec,
   { mr, nr }: Tile,
   threads: number,
+  packed?: Side,
 ): { mTile: number; nTile: number } {
   const up = (x: number, to: number): number => Math.ceil(x / to) * to;
   let best = { mTile: up(m, mr), nTile: Math.min(widest, up(n, nr)) };
   if (threads === 1) return best;
+  const [packA, packB] = [packed === 'a' ? 0 : packingCost, packed === 'b' ? 0 : packingCost];
   let least = Infinity;
   for (let parts = 1; parts <= 4 * threads; parts++) {
     const nTile = Math.min(widest, up(Math.ceil(n / parts), nr));
     for (let rowParts = 1; rowParts * parts <= 4 * threads; rowParts++) {
       const mTile = up(Math.ceil(m / rowParts), mr);
       const jobs = Math.ceil(n / nTile) * Math.ceil(m / mTile) * batches.length;
-      const each = k * (mTile * nTile + packing * (mTile + nTile));
+      const each = k * (mTile * nTile + packA * mTile + packB * nTile);
       const cost = (Math.ceil(jobs / threads) + 0.25) * each;
       if (cost < least) [least, best] = [cost, { mTile, nTile }];
     }
   }
   return best;
-}
-
-function emitProduct(
-  module: ModuleBuilder,
-  tile: Tile,
-  aType: DType,
-  bType: DType,
-  gather: boolean,
-  relaxed: boolean,
-): void {
-  const { mr, nr, kc, mc } = tile;
-  const micro = addMicroKernel(module, tile, relaxed);
-  const packA = addPack(module, aType, mr);
-  const packB = gather ? addGatherPack(module, nr) : addPack(module, bType, nr);
-  module.add(
-    ['i32', 'i32', 'i32'],
-    (f) => {
-      const [args, index, scratch] = f.params as [Local, Local, Local];
-      const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
-      const i32 = (): Local => f.local('i32');
-      const [rest, batch, a, b, c] = f.locals('i32', 5);
-      const [n0, n1, m0, m1, pc, depth, jc, ic, icEnd, ir] = f.locals('i32', 10);
-      const [bPanels, aPanels, block, panel, lanes, rows, cAt, t] = f.locals('i32', 8);
-
-      // index = (batch · mTiles + row tile) · nTiles + column tile
-      f.get(index);
-      arg('nTiles');
-      f.op('i32.div_u').set(rest);
-      f.get(index);
-      arg('nTiles');
-      f.op('i32.rem_u').set(t);
-      clampRange(
-        f,
-        t,
-        n0,
-        n1,
-        () => arg('nTile'),
-        () => arg('n'),
-      );
-      f.get(rest);
-      arg('mTiles');
-      f.op('i32.rem_u').set(t);
-      clampRange(
-        f,
-        t,
-        m0,
-        m1,
-        () => arg('mTile'),
-        () => arg('m'),
-      );
-      arg('batches');
-      f.get(rest);
-      arg('mTiles');
-      f.op('i32.div_u').i32(12).op('i32.mul').op('i32.add').set(batch);
-      arg('a');
-      f.get(batch).mem('i32.load', 0).op('i32.add').set(a);
-      arg('b');
-      f.get(batch).mem('i32.load', 4).op('i32.add').set(b);
-      arg('c');
-      f.get(batch).mem('i32.load', 8).op('i32.add').set(c);
-      f.get(scratch).set(block);
-      f.get(scratch)
-        .i32(4 * mr * nr + 64)
-        .op('i32.add')
-        .set(aPanels);
-      f.get(aPanels)
-        .i32(4 * kc * (mc + mr))
-        .op('i32.add')
-        .set(bPanels);
-
-      f.i32(0).set(pc);
-      const depthBlock = (): void => {
-        clampAdd(f, pc, kc, depth, () => arg('k'));
-        // B: columns n0 … n1 of this depth.
-        f.get(n0).set(jc).get(bPanels).set(panel);
-        f.for(jc, n1, nr, () => {
-          clampAdd(f, jc, nr, lanes, () => f.get(n1));
-          if (gather) {
-            f.get(b);
-            arg('kTable');
-            f.get(pc).i32(2).op('i32.shl').op('i32.add');
-            arg('columnTable');
-            f.get(jc).i32(2).op('i32.shl').op('i32.add');
-          } else {
-            f.get(b).get(pc);
-            arg('bK');
-            f.op('i32.mul').op('i32.add').get(jc);
-            arg('bColumn');
-            f.op('i32.mul').op('i32.add');
-            arg('bColumn');
-            arg('bK');
-          }
-          f.get(lanes).get(depth).get(panel).call(packB);
-          f.get(depth)
-            .i32(4 * nr)
-            .op('i32.mul')
-            .get(panel)
-            .op('i32.add')
-            .set(panel);
-        });
-        f.get(m0).set(ic);
-        f.for(ic, m1, mc, () => {
-          clampAdd(f, ic, mc, icEnd, () => f.get(m1));
-          f.bump(icEnd, ic);
-          f.get(ic).set(ir).get(aPanels).set(panel);
-          f.for(ir, icEnd, mr, () => {
-            clampAdd(f, ir, mr, rows, () => f.get(icEnd));
-            f.get(a).get(ir);
-            arg('aRow');
-            f.op('i32.mul').op('i32.add').get(pc);
-            arg('aK');
-            f.op('i32.mul').op('i32.add');
-            arg('aRow');
-            arg('aK');
-            f.get(rows).get(depth).get(panel).call(packA);
-            f.get(depth)
-              .i32(4 * mr)
-              .op('i32.mul')
-              .get(panel)
-              .op('i32.add')
-              .set(panel);
-          });
-          blocks();
-        });
-      };
-      /** All register blocks of rows ic … icEnd and columns n0 … n1. */
-      const blocks = (): void => {
-        const [ap, bp] = f.locals('i32', 2);
-        f.get(n0).set(jc).get(bPanels).set(bp);
-        f.for(jc, n1, nr, () => {
-          clampAdd(f, jc, nr, lanes, () => f.get(n1));
-          f.get(ic).set(ir).get(aPanels).set(ap);
-          f.for(ir, icEnd, mr, () => {
-            clampAdd(f, ir, mr, rows, () => f.get(icEnd));
-            f.get(c).get(ir);
-            arg('cRow');
-            f.op('i32.mul').op('i32.add').set(cAt);
-            if (!gather) {
-              f.get(cAt).get(jc);
-              arg('cColumn');
-              f.op('i32.mul').op('i32.add').set(cAt);
-            }
-            // Whole blocks whose columns are neighbours in C are written in place; others go through scratch.
-            f.get(rows).i32(mr).op('i32.eq').get(lanes).i32(nr).op('i32.eq').op('i32.and');
-            if (gather) {
-              const o = i32();
-              arg('outputTable');
-              f.get(jc).i32(2).op('i32.shl').op('i32.add').set(o);
-              f.get(o)
-                .mem('i32.load', 4 * (nr - 1))
-                .get(o)
-                .mem('i32.load')
-                .op('i32.sub')
-                .i32(4 * (nr - 1))
-                .op('i32.eq')
-                .op('i32.and');
-              f.get(lanes).i32(nr).op('i32.eq').op('i32.and');
-            } else {
-              arg('cColumn');
-              f.i32(4).op('i32.eq').op('i32.and');
-            }
-            f.if(
-              () => {
-                f.get(ap).get(bp).get(depth).get(cAt);
-                if (gather) {
-                  arg('outputTable');
-                  f.get(jc).i32(2).op('i32.shl').op('i32.add').mem('i32.load').op('i32.add');
-                }
-                arg('cRow');
-                f.get(pc).call(micro);
-              },
-              () => {
-                // The same sums in the same order as in place, so that results do not depend on how C was split.
-                f.get(pc).if(() => transfer('load'));
-                f.get(ap)
-                  .get(bp)
-                  .get(depth)
-                  .get(block)
-                  .i32(4 * nr)
-                  .get(pc)
-                  .call(micro);
-                transfer('store');
-              },
-            );
-            f.get(depth)
-              .i32(4 * mr)
-              .op('i32.mul')
-              .get(ap)
-              .op('i32.add')
-              .set(ap);
-          });
-          f.get(depth)
-            .i32(4 * nr)
-            .op('i32.mul')
-            .get(bp)
-            .op('i32.add')
-            .set(bp);
-        });
-      };
-      /** Copies the valid part of the register block between C and scratch. */
-      const transfer = (way: 'load' | 'store'): void => {
-        const [i, j, inBlock, row, inC] = f.locals('i32', 5);
-        f.i32(0).set(i);
-        f.for(i, rows, 1, () => {
-          f.get(block)
-            .get(i)
-            .i32(4 * nr)
-            .op('i32.mul')
-            .op('i32.add')
-            .set(inBlock);
-          f.get(cAt).get(i);
-          arg('cRow');
-          f.op('i32.mul').op('i32.add').set(row).i32(0).set(j);
-          f.for(j, lanes, 1, () => {
-            f.get(row);
-            if (gather) {
-              arg('outputTable');
-              f.get(jc).get(j).op('i32.add').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
-            } else {
-              f.get(j);
-              arg('cColumn');
-              f.op('i32.mul');
-            }
-            f.op('i32.add').set(inC);
-            const [from, to] = way === 'load' ? [inC, inBlock] : [inBlock, inC];
-            f.get(to).get(from).mem('f32.load').mem('f32.store');
-            f.bump(inBlock, 4);
-          });
-        });
-      };
-      // At least one turn, so that k = 0 writes zeros.
-      depthBlock();
-      f.bump(pc, kc);
-      f.while(
-        () => {
-          f.get(pc);
-          arg('k');
-          f.op('i32.lt_u');
-        },
-        () => {
-          depthBlock();
-          f.bump(pc, kc);
-        },
-      );
-    },
-    'tile',
-  );
-}
-
-/** out = min(step, whole - from) */
-function clampAdd(f: FunctionBuilder, from: Local, step: number, out: Local, whole: () => void): void {
-  whole();
-  f.get(from).op('i32.sub').set(out);
-  f.get(out).i32(step).get(out).i32(step).op('i32.lt_u').op('select').set(out);
 }

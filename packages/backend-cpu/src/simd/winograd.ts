@@ -6,10 +6,12 @@ import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
 import { prepareMap } from './map.ts';
 import type { MapOperand } from './map.ts';
+import { packingCost } from './packing.ts';
+import type { Packable } from './packing.ts';
 import { prepareProduct } from './product.ts';
-import type { PreparedProduct } from './product.ts';
+import type { ProductRun } from './product.ts';
 import type { Tile } from './micro.ts';
-import type { ConvSpec, PreparedConv } from './convolution.ts';
+import type { ConvRun, ConvSpec } from './convolution.ts';
 
 /** Tiles a band: the planes of 16 transformed positions then take a few MiB. */
 const bandTiles = 512;
@@ -25,7 +27,7 @@ export function winogradFits(
   return plain && contiguous && c >= 16 && o >= 16 && oh * ow >= 256;
 }
 
-export function prepareWinograd(engine: Engine, s: ConvSpec, tile: Tile): PreparedConv {
+export function prepareWinograd(engine: Engine, s: ConvSpec, tile: Tile): Packable<ConvRun> {
   const [n, c, h, w] = s.x.shape;
   const [o] = s.weight.shape;
   const [, , oh, ow] = s.y.shape;
@@ -59,8 +61,8 @@ export function prepareWinograd(engine: Engine, s: ConvSpec, tile: Tile): Prepar
       })!;
   const inside: MapOperand = { dtype: 'float32', strides: [c * hp * wp, hp * wp, wp, 1] };
   const bring = prepareMap(engine, { expr: ['in', 0], shape: s.x.shape, inputs: [s.x], output: inside })!;
-  const products = new Map<number, PreparedProduct>();
-  const productOf = (rows: number): PreparedProduct => {
+  const products = new Map<number, Packable<ProductRun>>();
+  const productOf = (rows: number): Packable<ProductRun> => {
     const t = rows * tileColumns;
     const known = products.get(rows);
     if (known) return known;
@@ -74,6 +76,7 @@ export function prepareWinograd(engine: Engine, s: ConvSpec, tile: Tile): Prepar
         b: { dtype: 'float32', k: t, column: 1 },
         c: { row: t, column: 1 },
         batches: Array.from({ length: 16 }, (_, k) => [k * o * c, k * c * t, k * o * t] as const),
+        weight: 'a',
       },
       tile,
     );
@@ -86,39 +89,64 @@ export function prepareWinograd(engine: Engine, s: ConvSpec, tile: Tile): Prepar
   const planes = 4 * n * c * hp * wp + 64;
   const fits = h + top <= hp && w + left <= wp;
   if (!fits) throw new RangeError(`internal: winograd planes ${hp}x${wp} do not hold ${h}x${w}`);
-  return {
-    run(x, weight, y) {
-      const padded = engine.alloc(planes);
-      engine.bytes.fill(0, padded, padded + planes);
-      bring.run([x, padded + 4 * (top * wp + left)], []);
-      const u = engine.alloc(4 * 16 * o * c);
-      const plain = bringWeight ? engine.alloc(4 * 9 * o * c) : weight;
-      bringWeight?.run([weight, plain], []);
-      engine.run(weights, [plain, u, o, c], o, o * c * 100);
-      const v = engine.alloc(size * c);
-      const m = engine.alloc(size * o);
-      for (let image = 0; image < n; image++) {
-        for (let row = 0; row < tileRows; row += bandRows) {
-          const rows = Math.min(bandRows, tileRows - row);
-          const t = rows * tileColumns;
-          const from = padded + 4 * (image * c * hp * wp + 2 * row * wp);
-          engine.run(
-            input,
-            [from, v, c, hp * wp * 4, wp * 4, rows, tileColumns, 4 * t, 4 * c * t],
-            c,
-            c * t * 64,
-          );
-          productOf(rows).run(u, v, m);
-          const to = y + 4 * (image * s.y.strides[0]! + 2 * row * ow);
-          engine.run(
-            output,
-            [to, m, o, s.y.strides[1]! * 4, ow * 4, rows, tileColumns, 4 * t, 4 * o * t, oh - 2 * row, ow],
-            o,
-            o * t * 64,
-          );
-        }
+  /** Gives `work` the transformed weight. */
+  const onTransformed = (weight: number, work: (u: number) => void): void => {
+    engine.lend(4 * 16 * o * c, (u) => {
+      const transform = (plain: number): void => engine.run(weights, [plain, u, o, c], o, o * c * 100);
+      if (!bringWeight) transform(weight);
+      else {
+        engine.lend(4 * 9 * o * c, (plain) => {
+          bringWeight.run([weight, plain], []);
+          transform(plain);
+        });
       }
-      for (const at of [m, v, ...(bringWeight ? [plain] : []), u, padded]) engine.free(at);
+      work(u);
+    });
+  };
+  /** `products` of as many tile rows as it is given, on `u`. */
+  const convolve = (x: number, u: number, y: number, products: (rows: number) => ProductRun): void => {
+    const padded = engine.alloc(planes);
+    engine.bytes.fill(0, padded, padded + planes);
+    bring.run([x, padded + 4 * (top * wp + left)], []);
+    const v = engine.alloc(size * c);
+    const m = engine.alloc(size * o);
+    for (let image = 0; image < n; image++) {
+      for (let row = 0; row < tileRows; row += bandRows) {
+        const rows = Math.min(bandRows, tileRows - row);
+        const t = rows * tileColumns;
+        const from = padded + 4 * (image * c * hp * wp + 2 * row * wp);
+        engine.run(
+          input,
+          [from, v, c, hp * wp * 4, wp * 4, rows, tileColumns, 4 * t, 4 * c * t],
+          c,
+          c * t * 64,
+        );
+        products(rows)(u, v, m);
+        const to = y + 4 * (image * s.y.strides[0]! + 2 * row * ow);
+        engine.run(
+          output,
+          [to, m, o, s.y.strides[1]! * 4, ow * 4, rows, tileColumns, 4 * t, 4 * o * t, oh - 2 * row, ow],
+          o,
+          o * t * 64,
+        );
+      }
+    }
+    for (const at of [m, v, padded]) engine.free(at);
+  };
+  return {
+    run: (x, weight, y) => onTransformed(weight, (u) => convolve(x, u, y, (rows) => productOf(rows).run)),
+    packed() {
+      // Bands of any height read the same panels: those of o rows, c deep.
+      const band = productOf(bandRows).packed?.();
+      return (
+        band && {
+          bytes: band.bytes,
+          // The transform of a weight costs about what packing its 16 values does.
+          saves: n * Math.ceil(tileRows / bandRows) * band.saves + packingCost * 16 * o * c,
+          pack: (from, to) => onTransformed(from, (u) => band.pack(u, to)),
+          run: (x, u, y) => convolve(x, u, y, (rows) => productOf(rows).packed!()!.run),
+        }
+      );
     },
   };
 }

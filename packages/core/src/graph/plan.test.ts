@@ -3,6 +3,7 @@
 import { expect, test, vi } from 'vitest';
 import { nullBackend } from '../backends/null.ts';
 import type { NullBackend } from '../backends/null.ts';
+import type { CompiledSteps, PreparedStep } from '../backend.ts';
 import { Device } from '../device.ts';
 import { keep } from '../scope.ts';
 import { full } from '../ops/fill.ts';
@@ -156,6 +157,43 @@ test('missing weights and inputs are named', () => {
   expect(() => replay.bind(new Map())).toThrow("replay: param 'w' is missing");
   expect(() => replay.set('y', recording.x)).toThrow("replay: there is no input 'y'");
   expect(() => replay.set('x', mul(recording.x, 2).view([64]))).toThrow('does not fit in [8,8]');
+});
+
+test('a backend is told which arguments of the steps of every call stay as they are', () => {
+  const compiled: (readonly PreparedStep[])[] = [];
+  const compile = (steps: readonly PreparedStep[]): CompiledSteps => {
+    compiled.push(steps);
+    return { packedBytes: 2 ** 20 * steps.length, run() {}, [Symbol.dispose]() {} };
+  };
+  const device = new Device({ ...nullBackend(), compile });
+  const zeros = (...shape: number[]): Tensor => full(shape, 0, { device });
+  const params = new Map([['w', zeros(8, 8)]]);
+  const { graph, constants } = recordGraph(
+    ({ x, text }) => {
+      const made = silu(params.get('w')!);
+      const seen = linear(text!, made);
+      return add(linear(linear(x!, params.get('w')!), made), seen);
+    },
+    { x: zeros(4, 8), text: zeros(4, 8) },
+    params,
+  );
+  const plan = planGraph(graph, { device, params, constants });
+  using replay = new Replay(plan, device);
+  replay.bind(params);
+  const fixed = compiled.map((steps) => steps.map((s) => [s.kernel.label, ...s.fixed]));
+  expect(fixed).toEqual([
+    [['map/null', false, false]], // runs once
+    [['matmul/null', false, false, false]], // runs when the text changes
+    [
+      ['matmul/null', false, true, false],
+      ['matmul/null', false, true, false],
+      ['map/null', false, false, false],
+    ],
+  ]);
+  expect(replay.packedBytes).toBe(5 * 2 ** 20);
+  expect(printSummary(summarizePlan(plan, graph, undefined, replay.packedBytes))).toMatch(
+    / in 1 buffer; weights packed 5\.0 MiB$/,
+  );
 });
 
 test('what the first input does not reach runs again only when what it reads changed', () => {

@@ -35,12 +35,14 @@ export interface PlanSummary {
   readonly unsharedBytes: number;
   readonly arenaBytes: number;
   readonly buffers: number;
+  /** Weights in the form that the device's kernels read fastest, beside the weights themselves. */
+  readonly packedBytes: number;
   /** Least time of a call by the device's rates; undefined where those are not known. */
   readonly rooflineMs: number | undefined;
 }
 
-/** `rates`: of measureRates. */
-export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates): PlanSummary {
+/** `rates`: of measureRates; `packedBytes`: of the plan's Replay. */
+export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packedBytes = 0): PlanSummary {
   const views = new Set(['reshape', 'permute', 'expand', 'slice']);
   return {
     opsBefore: recorded.nodes.filter((n) => !views.has(n.op.kind)).length,
@@ -49,6 +51,7 @@ export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates): PlanS
     unsharedBytes: plan.unsharedBytes,
     arenaBytes: plan.buffers.reduce((n, b) => n + b, 0),
     buffers: plan.buffers.length,
+    packedBytes,
     rooflineMs: rates && roofline(plan, rates),
   };
 }
@@ -64,13 +67,14 @@ function roofline(plan: Plan, { flops: rates, bandwidth }: Rates): number {
   return ms;
 }
 
-/** `482 ops → 391 kernels, 350 at every call; values 12.1 MiB → 2.3 MiB in 1 buffer`. */
+/** `482 ops → 391 kernels, 350 at every call; values 12.1 MiB → 2.3 MiB in 1 buffer; weights packed 24.0 MiB`. */
 export function printSummary(s: PlanSummary): string {
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const packed = s.packedBytes > 0 ? `; weights packed ${mib(s.packedBytes)}` : '';
   const time =
     s.rooflineMs === undefined ? '' : `; at least ${s.rooflineMs.toFixed(2)} ms at the device's own rates`;
   return (
     `${s.opsBefore} ops → ${s.steps} kernels, ${s.stepsAtEveryCall} at every call; values ${mib(s.unsharedBytes)} → ${mib(s.arenaBytes)} ` +
-    `in ${s.buffers} buffer${s.buffers === 1 ? '' : 's'}${time}`
+    `in ${s.buffers} buffer${s.buffers === 1 ? '' : 's'}${packed}${time}`
   );
 }

@@ -12,8 +12,10 @@ import { opKey, opScalars } from '../op.ts';
 import { assign } from '../ops/copy.ts';
 import { keep } from '../scope.ts';
 import { Storage } from '../storage.ts';
+import { SegmentMemo } from './segment-memo.ts';
 import { Tensor } from '../tensor.ts';
 import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan.ts';
+import { fixedBases } from './segments.ts';
 
 export class Replay {
   readonly plan: Plan;
@@ -75,23 +77,52 @@ export class Replay {
       if (!weight) throw new ArgumentError(`replay: ${base.kind} '${base.name}' is missing`);
       return { buffer: weight.storage('replay').buffer, offset: 0 };
     });
-    const steps = this.plan.steps.map(({ op, args }, i) => ({
+    const { steps: planned, segments, bases } = this.plan;
+    const isWeight = (base: number): boolean => ['param', 'constant'].includes(bases[base]!.kind);
+    const fixed = fixedBases(planned, segments, isWeight);
+    // Only for steps that run often: what a backend makes of fixed arguments takes time and memory once.
+    const last = segments.at(-1)?.from ?? 0;
+    const steps = planned.map(({ op, args }, i): PreparedStep => ({
       kernel: this.#kernels[i]!,
       args: args.map((arg): Slice => {
         const at = this.#bases[arg.base]!;
         return { buffer: at.buffer, offset: at.offset + offsetBytes(arg), bytes: spanBytes(arg) };
       }),
       scalars: opScalars(op),
+      fixed: args.map(({ base }) => i >= last && fixed.has(base)),
     }));
     const { backend } = this.#device;
-    this.#segments = this.plan.segments.map(({ reads, from, to }) => {
+    const isNumbers = (reads: readonly string[]): boolean =>
+      reads.length > 0 && reads.every((name) => this.#slots!.get(name)!.elements === 1);
+    this.#segments = segments.map(({ reads, from, to }) => {
       const own = steps.slice(from, to);
-      return { reads, steps: own, compiled: backend.compile?.(own), ran: false };
+      const memo = from < last && isNumbers(reads) ? this.#memoOf(from, to) : undefined;
+      return { reads, steps: own, compiled: backend.compile?.(own), memo, ran: false };
     });
   }
 
+  /** For the results of steps from … to - 1, where copies of them are fewer than the steps. */
+  #memoOf(from: number, to: number): SegmentMemo | undefined {
+    const { steps, bases } = this.plan;
+    const written = new Set(steps.slice(from, to).map(({ args }) => args.at(-1)!.base));
+    const elsewhere = steps.filter((_, i) => i < from || i >= to).flatMap(({ args }) => args);
+    const read = new Set(elsewhere.map(({ base }) => base));
+    const results = [...written].filter((i) => read.has(i) || bases[i]!.kind === 'output');
+    if (results.length >= to - from) return undefined;
+    const slices = results.map((i): Slice => ({ ...this.#bases[i]!, bytes: bases[i]!.bytes }));
+    return new SegmentMemo(this.#device, slices);
+  }
+
+  /** Memory that the backend's compiled steps take beside the plan's. */
+  get packedBytes(): number {
+    return this.#segments.reduce((sum, { compiled }) => sum + (compiled?.packedBytes ?? 0), 0);
+  }
+
   #dropSegments(): void {
-    for (const { compiled } of this.#segments) compiled?.[Symbol.dispose]();
+    for (const { compiled, memo } of this.#segments) {
+      compiled?.[Symbol.dispose]();
+      memo?.[Symbol.dispose]();
+    }
     this.#segments = [];
   }
 
@@ -118,10 +149,20 @@ export class Replay {
     for (const [i, segment] of this.#segments.entries()) {
       if (i < last && segment.ran && !segment.reads.some((name) => this.#changed.has(name))) continue;
       segment.ran = false; // until it has
-      this.#runSegment(segment);
+      const numbers = segment.memo && this.#numbers(segment.reads);
+      if (!numbers || !segment.memo!.recall(numbers)) {
+        this.#runSegment(segment);
+        if (numbers) segment.memo!.keep(numbers);
+      }
       segment.ran = true;
     }
     this.#changed.clear();
+  }
+
+  /** What these inputs hold, where each was given as a number. */
+  #numbers(names: readonly string[]): readonly number[] | undefined {
+    const held = names.map((name) => this.#held.get(name));
+    return held.every((value) => typeof value === 'number') ? held : undefined;
   }
 
   #runSegment({ steps, compiled }: Segment): void {
@@ -165,6 +206,7 @@ interface Segment {
   readonly reads: readonly string[];
   readonly steps: readonly PreparedStep[];
   readonly compiled: CompiledSteps | undefined;
+  readonly memo: SegmentMemo | undefined;
   ran: boolean;
 }
 

@@ -46,6 +46,23 @@ export function segmentSteps<S extends Step>(
 }
 
 /**
+ * Bases that hold the same at every run of the last segment: weights, and what is made of them by steps that run once.
+ * `isWeight`: whether a base is bound from outside and no input.
+ */
+export function fixedBases(
+  steps: readonly Step[],
+  segments: readonly PlanSegment[],
+  isWeight: (base: number) => boolean,
+): ReadonlySet<number> {
+  const writtenBy = ({ from, to }: PlanSegment): number[] =>
+    steps.slice(from, to).map(({ args }) => args.at(-1)!.base);
+  const once = segments.slice(0, -1).filter(({ reads }) => reads.length === 0);
+  const again = new Set(segments.filter((s) => !once.includes(s)).flatMap(writtenBy));
+  const weights = steps.flatMap(({ args }) => args.map((arg) => arg.base)).filter(isWeight);
+  return new Set([...weights, ...once.flatMap(writtenBy)].filter((base) => !again.has(base)));
+}
+
+/**
  * The inputs that a step depends on. Steps that write one base (its parts) depend on the same inputs, so that they stay in
  * one segment. What is written again after it was read counts as depending on all: its readers stay there too, in order.
  */

@@ -56,7 +56,7 @@ export class TracedCall {
   /** After passes, for weights of `#layouts`. */
   #graph: Graph | undefined;
   #replay: Replay | undefined;
-  /** What the replay is bound to; undefined while it holds no memory. */
+  /** The weights and constants that the replay is bound to; undefined while it holds no memory. */
   #bound: readonly Tensor[] | undefined;
   #version = 0;
   #layouts = '';
@@ -114,14 +114,16 @@ export class TracedCall {
     this.#bound = undefined; // whatever fails below, what ran before is not run again
     const params = weights();
     const replay = this.prepare(device, params);
-    const used = this.#graph!.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
+    const all = new Map([...params, ...this.constants]);
+    const { params: weightsOf, constants } = this.#graph!;
+    const used = [...weightsOf, ...constants].map((v) => all.get(v.name)).filter((w) => w !== undefined);
     if (used.some(isOnHost))
       throw new DeviceError(
         'trace: weights are in host memory, and a replay needs all of them on the device; there to() brings them, or ' +
           'offload of whole models, but not offload by layers',
       );
     try {
-      replay.bind(new Map([...params, ...this.constants]));
+      replay.bind(all);
     } catch (error) {
       replay.release();
       throw error;
@@ -170,7 +172,7 @@ export class TracedCall {
     return this.#replay?.plan;
   }
   summary(rates?: Rates): PlanSummary | undefined {
-    return this.plan && summarizePlan(this.plan, this.recorded, rates);
+    return this.#replay && summarizePlan(this.#replay.plan, this.recorded, rates, this.#replay.packedBytes);
   }
 
   /** Frees the plan's memory until the next run; plan and kernels stay. */

@@ -1,0 +1,121 @@
+// Steps of a plan whose weights are packed once, not at every run (simd/packing.ts). Packed copies are a cache: a budget
+// bounds them, and where there is no memory for them the steps run as they would without.
+
+import { OutOfMemoryError } from '@darkroom/core';
+import type { CompiledSteps } from '@darkroom/core';
+import { weightArgument } from './kernels/kernel.ts';
+import type { Run } from './kernels/kernel.ts';
+import type { Engine } from './simd/engine.ts';
+import type { Packable, Packed } from './simd/packing.ts';
+
+/** A step with its addresses. */
+export interface Step {
+  readonly kernel: Packable<Run>;
+  readonly pointers: readonly number[];
+  readonly scalars: readonly number[];
+  readonly fixed: readonly boolean[];
+}
+
+/** What the packed copies of one device may take together, and the steps that have them. */
+export class PackedMemory {
+  #left: number;
+  readonly users: Set<PackedSteps> = new Set<PackedSteps>();
+
+  /**
+   * Default: an eighth of what WebAssembly can address. The weights themselves stay, and packed copies are wider (float32,
+   * and 16 values for 9 in Winograd's form): those of a large model would leave no room to compute in.
+   */
+  constructor(bytes: number = 512 * 2 ** 20) {
+    this.#left = bytes;
+  }
+
+  take(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+  give(bytes: number): void {
+    this.#left += bytes;
+  }
+
+  /** Frees all copies; steps that run again make them again. */
+  drop(): void {
+    for (const steps of this.users) steps.drop();
+  }
+}
+
+interface Call {
+  readonly run: Run;
+  readonly pointers: readonly number[];
+  readonly scalars: readonly number[];
+}
+
+export class PackedSteps implements CompiledSteps {
+  readonly #engine: Engine;
+  readonly #memory: PackedMemory;
+  readonly #plain: readonly Call[];
+  /** By step: what is to be packed. */
+  readonly #packable: Map<number, Packed<Run>>;
+  /** The steps on what is packed now; undefined before. */
+  #calls: readonly Call[] | undefined;
+  #copies: number[] = [];
+
+  constructor(engine: Engine, memory: PackedMemory, steps: readonly Step[]) {
+    this.#engine = engine;
+    this.#memory = memory;
+    this.#plain = steps.map(({ kernel, pointers, scalars }) => ({ run: kernel.run, pointers, scalars }));
+    const candidates = steps.flatMap(({ kernel, fixed }, i) => {
+      const packed = fixed[weightArgument] ? kernel.packed?.() : undefined;
+      return packed ? [[i, packed] as const] : [];
+    });
+    const gain = ({ saves, bytes }: Packed<Run>): number => saves / bytes;
+    this.#packable = new Map(
+      candidates.toSorted(([, a], [, b]) => gain(b) - gain(a)).filter(([, { bytes }]) => memory.take(bytes)),
+    );
+    memory.users.add(this);
+  }
+
+  /** Of all copies, whether made already or at the next run. */
+  get packedBytes(): number {
+    return [...this.#packable.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Allocates nothing of its own but the copies, at the first run: fixed arguments hold their values then. */
+  run(): void {
+    this.#calls ??= this.#pack();
+    for (const { run, pointers, scalars } of this.#calls) run(pointers, scalars);
+  }
+
+  #pack(): readonly Call[] {
+    const calls = [...this.#plain];
+    try {
+      for (const [i, { bytes, pack, run }] of this.#packable) {
+        const { pointers, scalars } = calls[i]!;
+        const copy = this.#engine.alloc(bytes);
+        this.#copies.push(copy);
+        pack(pointers[weightArgument]!, copy);
+        calls[i] = { run, pointers: pointers.with(weightArgument, copy), scalars };
+      }
+      return calls;
+    } catch (error) {
+      // What little memory is left, the steps themselves need: they run without any copies.
+      this[Symbol.dispose]();
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      return this.#plain;
+    }
+  }
+
+  /** Gives the copies back until the next run. */
+  drop(): void {
+    for (const copy of this.#copies) this.#engine.free(copy);
+    this.#copies = [];
+    this.#calls = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.drop();
+    this.#memory.give(this.packedBytes);
+    this.#packable.clear();
+    this.#memory.users.delete(this);
+  }
+}

@@ -1,0 +1,56 @@
+// What a segment gave for numbers that it met before. A segment that reads single numbers only (the timestep: its
+// embedding and the projections of it for every block) gives the same for the same numbers as long as the weights stay,
+// and a schedule has the same timesteps for every picture: each is computed once, and copied from then on.
+
+import type { Slice } from '../backend.ts';
+import type { Device } from '../device.ts';
+import { Storage } from '../storage.ts';
+
+/** Bytes that the results of one segment may take; the oldest go first. SD 1.5's take 80 KB a timestep in float32. */
+const mostBytes = 16 << 20;
+
+export class SegmentMemo {
+  readonly #device: Device;
+  readonly #results: readonly Slice[];
+  readonly #kept = new Map<string, readonly Storage[]>();
+  readonly #most: number;
+
+  /** `results`: where the segment leaves what others read. */
+  constructor(device: Device, results: readonly Slice[]) {
+    this.#device = device;
+    this.#results = results;
+    this.#most = Math.floor(mostBytes / results.reduce((sum, { bytes }) => sum + bytes, 1));
+  }
+
+  /** Brings the results for these numbers back; false where they are not known. */
+  recall(numbers: readonly number[]): boolean {
+    const kept = this.#kept.get(keyOf(numbers));
+    for (const [i, { buffer, bytes }] of (kept ?? []).entries())
+      this.#device.backend.copy(this.#results[i]!, { buffer, offset: 0, bytes });
+    return kept !== undefined;
+  }
+
+  /** Keeps the results, which are there for these numbers now. */
+  keep(numbers: readonly number[]): void {
+    if (this.#most === 0) return;
+    if (this.#kept.size >= this.#most) this.#drop(this.#kept.keys().next().value!);
+    const device = this.#device;
+    const kept = this.#results.map(({ bytes }) => new Storage(device, bytes, device.allocate(bytes)));
+    for (const [i, { buffer, bytes }] of kept.entries())
+      device.backend.copy({ buffer, offset: 0, bytes }, this.#results[i]!);
+    this.#kept.set(keyOf(numbers), kept);
+  }
+
+  #drop(key: string): void {
+    for (const storage of this.#kept.get(key)!) storage.release();
+    this.#kept.delete(key);
+  }
+
+  [Symbol.dispose](): void {
+    for (const key of [...this.#kept.keys()]) this.#drop(key);
+  }
+}
+
+/** Tells -0 from 0. */
+const keyOf = (numbers: readonly number[]): string =>
+  numbers.map((v) => (Object.is(v, -0) ? '-0' : String(v))).join();
