@@ -1,23 +1,29 @@
 // Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
 
 import {
+  add,
   channelsLast,
   fuseSharedMatmuls,
   liftScalars,
+  matmul,
   optimize,
   passes,
   planGraph,
   Replay,
   runGraph,
+  scope,
   Scope,
+  silu,
   sliceAttention,
   tensor,
+  trace,
 } from '@darkroom/core';
 import type { Device, Graph, Pass, Tensor } from '@darkroom/core';
 import {
   attentionArbitrary,
   buildAttention,
   buildGraph,
+  buildInput,
   firstMismatch,
   fusedOnGpuTolerance,
   graphArbitrary,
@@ -176,4 +182,32 @@ test.each([true, false])('a plan gives the bits of running op by op (suballocate
     { numRuns },
   );
   expect(device.memory().live).toBe(before);
+});
+
+test('a timestep that was met before gives the same bits, from what was kept', async () => {
+  using memory = new Scope();
+  const random = (seed: number, ...shape: number[]): Tensor =>
+    memory.run(() => buildInput({ shape }, seed, device));
+  const [w, x, y] = [random(1, 16, 16), random(2, 4, 16), random(3, 4, 16)];
+  const module = {
+    device,
+    stateDict: () => new Map([['w', w]]),
+    call: (sample: Tensor, time: Tensor | number): Tensor =>
+      scope(() => {
+        const t = typeof time === 'number' ? tensor([time], { device }) : time;
+        return add(matmul(sample, w), matmul(silu(matmul(t.expand([4, 16]), w)), w));
+      }),
+  };
+  const live = device.memory().live;
+  const traced = await trace(module, [x, 0]);
+  const bits = (result: Tensor): ArrayLike<number> => {
+    const values = result.dataSync();
+    result.dispose();
+    return values;
+  };
+  for (const time of [1, 0.5, 1, -0, 0, 1, 0.5])
+    for (const sample of [x, y])
+      expect(bits(traced.call(sample, time))).toEqual(bits(module.call(sample, time)));
+  traced.dispose();
+  expect(device.memory().live).toBe(live);
 });
