@@ -6,7 +6,7 @@
 
 import { isChannelsLast, layoutOf, permuteLayout } from '../../layout.ts';
 import type { CopyOp, KernelOp, Op } from '../../op.ts';
-import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
+import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { isView, freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
@@ -16,7 +16,8 @@ export const outputsAdjacent: Pass = {
   run(graph) {
     const values = valuesOf(graph);
     const steady = steadyValues(graph);
-    const copies = new Map<ValueId, ValueInfo>();
+    const copies = new Map<string, ValueInfo>();
+    const key = keyOf(graph);
     let next = freeId(graph);
     const nodes: GraphNode[] = [];
     for (const node of graph.nodes) {
@@ -28,12 +29,12 @@ export const outputsAdjacent: Pass = {
         nodes.push(node);
         continue;
       }
-      const known = copies.get(weight!.id);
+      const known = copies.get(key(weight!));
       const made = known ? [] : laid(weight!, order, node.module, () => next++);
       const copy = known ?? made.at(-1)!;
       const reading = replaced(node, node.op as KernelOp, [inputs[0]!, copy, ...inputs.slice(2)]);
       if (reading) {
-        copies.set(weight!.id, copy);
+        copies.set(key(weight!), copy);
         nodes.push(...made);
       }
       nodes.push(reading ?? node);
@@ -67,4 +68,14 @@ function laid(of: ValueInfo, order: readonly number[], module: string, newId: ()
   const first = node({ kind: 'permute', axes: order }, turned, of.id);
   const copy = node(op, dense, first.id);
   return [first, copy, node({ kind: 'permute', axes: back }, permuteLayout(dense, back), copy.id)];
+}
+
+/** The same for views that show a weight alike: each product that reads one turns it anew. */
+function keyOf({ nodes }: Graph): (weight: ValueInfo) => string {
+  const turned = new Map(nodes.filter(({ op }) => op.kind === 'permute').map((n) => [n.id, n.inputs[0]!]));
+  return ({ id, shape, strides }) => {
+    let base = id;
+    while (turned.has(base)) base = turned.get(base)!;
+    return `${base} ${shape} ${strides}`;
+  };
 }

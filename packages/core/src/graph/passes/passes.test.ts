@@ -17,7 +17,8 @@ import { foldConstants, foldExpr } from './fold-constants.ts';
 import { fuseEpilogue } from './fuse-epilogue.ts';
 import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
-import { optimize } from './index.ts';
+import { optimize, passes, passesFor } from './index.ts';
+import { outputsAdjacent } from './outputs-adjacent.ts';
 import type { Pass } from './index.ts';
 import { sliceAttention } from './slice-attention.ts';
 
@@ -190,4 +191,61 @@ test('sliceAttention: items, then heads, then queries, joined as the whole one l
   expect(() => sliceAttention({ maxScoreBytes: Number.NaN })).toThrow(
     'sliceAttention: maxScoreBytes must be above 0, got NaN',
   );
+});
+
+describe('outputsAdjacent', () => {
+  const weights = (): Map<string, Tensor> =>
+    new Map([
+      ['linear', Tensor.abstract('float16', [6, 8])],
+      ['conv', Tensor.abstract('float32', [4, 8, 3, 3])],
+    ]);
+  const nodesOf = (body: (x: Tensor, w: Map<string, Tensor>) => Tensor, x: Tensor): string[] => {
+    const params = weights();
+    const { graph } = recordGraph(({ x: input }) => body(input!, params), { x }, params);
+    const text = printGraph(eliminateDead.run(outputsAdjacent.run(graph)));
+    return text.split('\n').slice(1, -1);
+  };
+
+  test('copies a weight once, for all products that read it', () => {
+    const lines = nodesOf(
+      (x, w) => add(linear(x, w.get('linear')!), linear(silu(x), w.get('linear')!)),
+      rows(),
+    );
+    expect(lines.filter((line) => / = copy/.test(line))).toHaveLength(1);
+    expect(lines.filter((line) => / = matmul/.test(line))).toHaveLength(2);
+    expect(lines[1]).toBe(
+      '%9: f16[8,6] = copy(%2) shape=[8,6] dtype="float16" format="contiguous" starts=[[0,0]]',
+    );
+  });
+
+  test('lays the weight of a convolution of channels-last images, and no other', () => {
+    const conv = (x: Tensor, w: Map<string, Tensor>): Tensor => conv2d(x, w.get('conv')!);
+    expect(nodesOf(conv, image())).toHaveLength(1);
+    const lines = nodesOf((x, w) => conv(copy(x, { format: 'channelsLast' }), w), image());
+    expect(lines.map((line) => /= (\w+)/.exec(line)![1])).toEqual([
+      'copy',
+      'permute',
+      'copy',
+      'permute',
+      'conv2d',
+    ]);
+  });
+
+  test('leaves what is new at every call alone', () => {
+    const { graph } = recordGraph(({ x }) => matmul(x!, x!.transpose()), { x: rows() });
+    expect(outputsAdjacent.run(graph).nodes).toEqual(graph.nodes);
+  });
+
+  test('runs where the device asks for it and its copies are small', () => {
+    const caps = { convFormat: 'contiguous', weights: 'outputsAdjacent' } as const;
+    const copies = (size: number): number => {
+      const w = Tensor.abstract('float32', [size, size]);
+      const x = Tensor.abstract('float32', [4, size]);
+      const { graph } = recordGraph(({ x: input }) => linear(input!, w), { x }, new Map([['w', w]]));
+      return optimize(graph, passesFor(caps, true)).nodes.filter(({ op }) => op.kind === 'copy').length;
+    };
+    expect([copies(64), copies(1 << 14)]).toEqual([1, 0]);
+    expect(passesFor({ ...caps, weights: 'asStored' }, true)).toEqual(passes);
+    expect(passesFor(caps, false).map((pass) => pass.name)).not.toContain('fuseSharedMatmuls');
+  });
 });
