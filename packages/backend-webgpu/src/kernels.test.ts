@@ -198,7 +198,7 @@ test.skipIf(missing)(
     tuned.tuner.onDecision = (d) => decisions.push(d.winner);
     multiply(tuned);
     expect(await tuned.tune()).toBe(1);
-    expect(decisions[0]).toMatch(/^\d+x\d+x\d+$/);
+    expect(decisions[0]).toMatch(/^\d+x\d+x\d+(by\d+)?$/);
     tuned[Symbol.dispose]();
 
     const later = await webgpu({ autotune: 'full', tuneStore });
