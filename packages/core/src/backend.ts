@@ -71,7 +71,7 @@ export interface Caps {
   readonly dtypes: ReadonlySet<DType>;
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
   readonly convFormat: MemoryFormat;
-  /** How traces lay weights: 'outputsAdjacent' where kernels read them faster so than as checkpoints have them. */
+  /** 'outputsAdjacent' where kernels read weights, and channels-last images, faster so: traces then bring them there. */
   readonly weights: 'asStored' | 'outputsAdjacent';
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
   readonly suballocate: boolean;

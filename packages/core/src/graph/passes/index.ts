@@ -34,19 +34,14 @@ export const passes: readonly Pass[] = [
 ];
 
 /**
- * What a trace on a device of these caps runs: the passes above, and those that bring images and weights into the layouts
- * that it reads fastest. `keepsWeights`: copies of weights may be kept from call to call.
+ * What a trace on a device of these caps runs: the passes above and, where the device reads weights faster in another
+ * layout, those that bring images and weights into it. Elsewhere formats stay as the module has them: on tensor cores they
+ * decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
  */
-export function passesFor(
-  caps: Pick<Caps, 'convFormat' | 'weights'> | undefined,
-  keepsWeights: boolean,
-): readonly Pass[] {
+export function passesFor(caps: Pick<Caps, 'weights'> | undefined, keepsWeights: boolean): readonly Pass[] {
   if (!keepsWeights) return passes.filter((pass) => pass !== fuseSharedMatmuls);
-  return [
-    ...(caps?.convFormat === 'channelsLast' ? [ifSmall(channelsLast)] : []),
-    ...passes,
-    ...(caps?.weights === 'outputsAdjacent' ? [ifSmall(outputsAdjacent), eliminateDead] : []),
-  ];
+  if (caps?.weights !== 'outputsAdjacent') return passes;
+  return [ifSmall(channelsLast), ...passes, ifSmall(outputsAdjacent), eliminateDead];
 }
 
 /** Bytes of copied weights that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */
