@@ -4,6 +4,7 @@
 
 import type { Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
+import { OutOfMemoryError } from '../errors.ts';
 import { Storage } from '../storage.ts';
 
 /** Bytes that the results of one segment may take; the oldest go first. SD 1.5's take 80 KB a timestep in float32. */
@@ -35,7 +36,14 @@ export class SegmentMemo {
     if (this.#most === 0) return;
     if (this.#kept.size >= this.#most) this.#drop(this.#kept.keys().next().value!);
     const device = this.#device;
-    const kept = this.#results.map(({ bytes }) => new Storage(device, bytes, device.allocate(bytes)));
+    const kept: Storage[] = [];
+    try {
+      for (const { bytes } of this.#results) kept.push(new Storage(device, bytes, device.allocate(bytes)));
+    } catch (error) {
+      for (const storage of kept) storage.release();
+      if (error instanceof OutOfMemoryError) return; // it is computed again
+      throw error;
+    }
     for (const [i, { buffer, bytes }] of kept.entries())
       device.backend.copy({ buffer, offset: 0, bytes }, this.#results[i]!);
     this.#kept.set(keyOf(numbers), kept);
