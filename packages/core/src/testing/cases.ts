@@ -95,6 +95,7 @@ export const testCases: readonly KernelCase[] = [
   conv('3x3 64 stride 2', [1, 64, 17, 16], [33, 64, 3, 3], { stride: 2 }),
   conv('1x1 70 12x20', [2, 70, 12, 20], [50, 70, 1, 1], { bias: true }),
   conv('1x1 70 12x20 nhwc', [2, 70, 12, 20], [50, 70, 1, 1], { last: true }),
+  { name: 'conv2d groups, outputs adjacent', op: { kind: 'conv2d', stride: [2, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 3 }, inputs: [{ shape: [1, 36, 4, 10], layout: 'channelsLast' }, { shape: [24, 12, 1, 1], layout: 'permuted' }] },
   attention(1, 2, 130, 77, 40),
   attention(2, 2, 70, 200, 17),
   attention(1, 1, 65, 65, 512),

@@ -4,7 +4,7 @@
 // channels. Groups are a batch dimension.
 
 import { elementCount } from '@darkroom/core';
-import type { ArgSpec, Conv2dOp } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp, Layout } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
 import { directConv2d, isDirect } from './conv2d-direct.ts';
@@ -70,18 +70,16 @@ function plan(
   const [read, weights] = [s.read(0, wideX ? 4 : 1), s.read(1, wideW ? 4 : 1)];
   const [C, OG, PIXELS] = [s.u32('c', cg), s.u32('og', og), s.u32('pixels', pixels)];
   const [H, W, OH, OW] = [s.i32('h', h), s.i32('w', w), s.u32('oh', oh), s.u32('ow', ow)];
-  const [SN, SC, SH, SW] = x.strides.map((v, d) => s.u32(`x_s${d}`, wideX ? v / 4 : v)) as [
-    string,
-    string,
-    string,
-    string,
-  ];
-  const [WO, WC, WH, WW] = weight.strides.map((v, d) => s.u32(`w_s${d}`, wideW ? v / 4 : v)) as [
-    string,
-    string,
-    string,
-    string,
-  ];
+  // In quads, what is adjacent has no stride of its own.
+  const strides = (name: string, { strides: all }: Layout, quads: boolean): [string, string, string, string] =>
+    all.map((v, d) => s.u32(`${name}_s${d}`, quads ? (v === 1 ? 0 : v / 4) : v)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+  const [SN, SC, SH, SW] = strides('x', x, wideX);
+  const [WO, WC, WH, WW] = strides('w', weight, wideW);
 
   /** Pixel `index` of the output as image, and the input row and column of its first tap. */
   const pixel = (name: string, index: string): string => `let ${name}_p = min(${index}, ${PIXELS} - 1u);
@@ -152,7 +150,7 @@ function plan(
   let tile_col = group / ${s.u32('tiles_m', tilesM)} % ${s.u32('tiles_n', tilesN)};
   let conv_group = group / ${s.u32('tiles', tilesM * tilesN)};
   let x_group = conv_group * ${C} * ${s.u32('x_c', sc)}${wideX ? ' / 4u' : ''};
-  let w_group = conv_group * ${OG} * ${WO}${wideColumns ? ' / 4u' : ''};
+  let w_group = conv_group * ${OG}${wideColumns ? ' / 4u' : ` * ${WO}`};
   ${productBody(s, {
     tile,
     element: element === 'bf16' ? 'bf16' : 'f16',

@@ -82,6 +82,12 @@ interface Param {
 const floatBits = new Float32Array(1);
 const wordBits = new Uint32Array(floatBits.buffer);
 
+/** A fraction cut off here would be a wrong address there. */
+function wordOf(name: string, value: number): number {
+  invariant(Number.isInteger(value), `parameter ${name} is ${value}, not whole`);
+  return value >>> 0;
+}
+
 export class Shader {
   readonly traits: Traits;
   readonly label: string;
@@ -105,10 +111,10 @@ export class Shader {
 
   /** A run-time number; the same name twice is the same parameter. Gives its text in the shader. */
   u32(name: string, value: number): string {
-    return this.#param(name, 'u32', value >>> 0);
+    return this.#param(name, 'u32', wordOf(name, value));
   }
   i32(name: string, value: number): string {
-    return this.#param(name, 'i32', value >>> 0);
+    return this.#param(name, 'i32', wordOf(name, value));
   }
   f32(name: string, value: number): string {
     floatBits[0] = value;
