@@ -74,7 +74,7 @@ export class WebGpuBackend implements Backend {
   #reads = 0;
   readonly #waits = waitsByPolling ? new Waits() : undefined;
   /** What was encoded when the device was last waited for, and when the batches after that began. */
-  #waited = { dispatches: 0, flops: 0 };
+  #waited = { dispatches: 0, flops: 0, firstRuns: 0 };
   #began: number | undefined;
   #disposed = false;
 
@@ -343,9 +343,14 @@ export class WebGpuBackend implements Backend {
   async #wait(done: () => Promise<unknown>): Promise<void> {
     if (!this.#waits) return void (await done());
     const { dispatches, flops } = this.#encoder;
-    const batch = { dispatches: dispatches - this.#waited.dispatches, flops: flops - this.#waited.flops };
+    const { firstRuns } = this.#programs;
+    const batch = {
+      dispatches: dispatches - this.#waited.dispatches,
+      flops: flops - this.#waited.flops,
+      firstRuns: firstRuns - this.#waited.firstRuns,
+    };
     const since = this.#began ?? performance.now();
-    this.#waited = { dispatches, flops };
+    this.#waited = { dispatches, flops, firstRuns };
     this.#began = undefined;
     await this.#waits.wait(batch, since, done);
   }

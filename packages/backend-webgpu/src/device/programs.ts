@@ -9,6 +9,8 @@ export interface Program {
   readonly source: ProgramSource;
   readonly layout: GPUBindGroupLayout;
   pipeline: GPUComputePipeline | undefined;
+  /** Whether its pipeline was asked for, so that it ran. */
+  ran: boolean;
   /** Why its shader was refused; every use says so again. */
   refused: DeviceError | undefined;
 }
@@ -19,6 +21,7 @@ export class Programs {
   readonly #programs = new Map<string, Program>();
   readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
   readonly #waiting = new Set<Program>();
+  #firstRuns = 0;
 
   constructor(device: GPUDevice, faults: Faults) {
     this.#device = device;
@@ -35,6 +38,11 @@ export class Programs {
     return this.#programs.size - this.#waiting.size;
   }
 
+  /** How many of them ran at least once: drivers may compile for the device only then. */
+  get firstRuns(): number {
+    return this.#firstRuns;
+  }
+
   of(source: ProgramSource): Program {
     const key = `${source.signature}\n${source.code}`;
     let program = this.#programs.get(key);
@@ -43,6 +51,7 @@ export class Programs {
         source,
         layout: this.#layout(source.signature).group,
         pipeline: undefined,
+        ran: false,
         refused: undefined,
       };
       this.#programs.set(key, program);
@@ -51,7 +60,7 @@ export class Programs {
     return program;
   }
 
-  /** The pipeline, compiled now if it was not before; what is wrong with its shader is reported with its label. */
+  /** The pipeline to run, compiled now if it was not before; what is wrong with its shader is reported with its label. */
   pipeline(program: Program): GPUComputePipeline {
     if (program.refused) throw program.refused;
     if (!program.pipeline) {
@@ -63,6 +72,8 @@ export class Programs {
         (message) => refuse(program, message),
       );
     }
+    if (!program.ran) this.#firstRuns++;
+    program.ran = true;
     return program.pipeline;
   }
 

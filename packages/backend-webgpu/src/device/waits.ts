@@ -6,6 +6,8 @@
 const leastMs = 8;
 /** Part of the shortest wait so far that is slept. */
 const part = 0.9;
+/** What ends within this after the sleep had ended before. */
+const firstLookMs = 1;
 /** Batches remembered; those of a denoising loop are a handful. */
 const remembered = 64;
 
@@ -13,10 +15,19 @@ const remembered = 64;
 export interface BatchSize {
   readonly dispatches: number;
   readonly flops: number;
+  /** How many programs ran for the first time. Compiling takes seconds: such a wait says nothing about the next. */
+  readonly firstRuns: number;
 }
 
+interface Shortest {
+  readonly ms: number;
+  /** False where it is a guess, after a sleep that was too long. */
+  readonly measured: boolean;
+}
+const nothing: Shortest = { ms: Infinity, measured: true };
+
 export class Waits {
-  readonly #shortest = new Map<string, number>();
+  readonly #shortest = new Map<string, Shortest>();
   #waiting = 0;
 
   /** Resolves as `done` does, which is called after the sleep; `since`: when the batch began, by performance.now(). */
@@ -25,22 +36,28 @@ export class Waits {
     const alone = this.#waiting === 0 && batch.dispatches > 0;
     this.#waiting++;
     try {
-      if (!alone) return await done();
+      if (!alone || batch.firstRuns > 0) return await done();
       const key = `${batch.dispatches} ${batch.flops}`;
-      const known = this.#shortest.get(key) ?? Infinity;
-      const rest = known * part - (performance.now() - since);
-      if (known < Infinity && rest >= leastMs) await new Promise((resolve) => setTimeout(resolve, rest));
+      const { ms, measured } = this.#shortest.get(key) ?? nothing;
+      const rest = ms * part - (performance.now() - since);
+      const sleeps = ms < Infinity && rest >= leastMs;
+      if (sleeps) await new Promise((resolve) => setTimeout(resolve, rest));
+      const asked = performance.now();
       const result = await done();
-      if (this.#waiting === 1) this.#remember(key, Math.min(known, performance.now() - since));
+      const now = performance.now();
+      // Over at the first look: it was over some time in the sleep, so that the next one is half as long.
+      const over = sleeps && now - asked < firstLookMs;
+      const shortest = measured ? Math.min(ms, now - since) : now - since;
+      if (this.#waiting === 1) this.#remember(key, { ms: over ? rest / 2 : shortest, measured: !over });
       return result;
     } finally {
       this.#waiting--;
     }
   }
 
-  #remember(key: string, ms: number): void {
+  #remember(key: string, time: Shortest): void {
     this.#shortest.delete(key); // so that the oldest is the first
-    this.#shortest.set(key, ms);
+    this.#shortest.set(key, time);
     if (this.#shortest.size > remembered) this.#shortest.delete(this.#shortest.keys().next().value!);
   }
 }
