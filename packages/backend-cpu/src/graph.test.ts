@@ -7,6 +7,7 @@ import {
   liftScalars,
   matmul,
   optimize,
+  outputsAdjacent,
   passes,
   planGraph,
   Replay,
@@ -17,6 +18,7 @@ import {
   sliceAttention,
   tensor,
   trace,
+  winograd,
 } from '@darkroom/core';
 import type { Device, Graph, Pass, Tensor } from '@darkroom/core';
 import {
@@ -88,6 +90,11 @@ test('fuseSharedMatmuls changes no bit here, of narrow values neither', () => {
 
 test('channelsLast: the same up to the order of sums', () => {
   expect(checkSameBits([channelsLast], false, fusedOnGpuTolerance)).toBeGreaterThan(numRuns / 10);
+});
+
+test('winograd: the same up to its rounding', () => {
+  const list = [winograd({ leastChannels: 1, leastTiles: 1 }), outputsAdjacent];
+  expect(checkSameBits(list, false, fusedOnGpuTolerance)).toBeGreaterThan(numRuns / 10);
 });
 
 test.each([

@@ -55,8 +55,8 @@ const hardwareBudget = 2.5e11;
 const softwareBudget = 1e10;
 
 const align = 256;
-const startOf = (slice: Slice): number => Math.floor(slice.offset / align) * align;
-const memoryOf = (slice: Slice): GpuMemory => slice.buffer as GpuMemory;
+const startOf = (slice: Pick<Slice, 'offset'>): number => Math.floor(slice.offset / align) * align;
+const memoryOf = (slice: Pick<Slice, 'buffer'>): GpuMemory => slice.buffer as GpuMemory;
 
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';
@@ -276,11 +276,8 @@ export class WebGpuBackend implements Backend {
 
   /** The part of a buffer that one binding covers: all of it where the device allows, else from the slice on. */
   #window({ arg, piece }: Binding, pass: Dispatch, slices: readonly Slice[]): Window {
-    const slice = slices[arg];
-    if (!slice) {
-      const memory = this.#scratch[arg - slices.length]!;
-      return { memory, offset: 0, bytes: memory.gpu.size };
-    }
+    const scratch = arg - slices.length;
+    const slice = slices[arg] ?? { buffer: this.#scratch[scratch]!, offset: 0 };
     const memory = memoryOf(slice);
     const { size } = memory.gpu;
     const { bindingBytes } = this.#traits;
@@ -289,8 +286,8 @@ export class WebGpuBackend implements Backend {
     const offset = first + piece * bindingBytes;
     if (piece > 0 && offset >= size) {
       // The argument ended in the piece before; the shader never gets here, but a binding must be given.
-      // One for reading, one for writing: a dispatch may not do both to a buffer.
-      const spare = this.#scratchOf(arg === slices.length - 1 ? spareScratch + 1 : spareScratch, align);
+      // Inputs share one, all others have their own: a dispatch may not read and write a buffer, nor write it twice.
+      const spare = this.#scratchOf(spareScratch + Math.max(0, scratch + 2), align);
       return { memory: spare, offset: 0, bytes: spare.gpu.size };
     }
     return { memory, offset, bytes: Math.min(bindingBytes, size - offset) };

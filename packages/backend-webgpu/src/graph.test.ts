@@ -2,14 +2,17 @@
 
 import {
   channelsLast,
+  eliminateDead,
   fuseSharedMatmuls,
   optimize,
+  outputsAdjacent,
   passes,
   planGraph,
   Replay,
   runGraph,
   Scope,
   sliceAttention,
+  winograd,
 } from '@darkroom/core';
 import type { Device, Graph } from '@darkroom/core';
 import {
@@ -55,17 +58,27 @@ describe.skipIf(missing)('webgpu plans', () => {
   }
 
   test.each([
-    ['as recorded', false],
-    ['optimised', true],
-  ])('%s', { timeout: 300_000 }, async (_, optimised) => {
+    ['as recorded', []],
+    // As passesFor(caps) has them, but whatever the sizes are.
+    [
+      'optimised',
+      [
+        channelsLast,
+        ...passes,
+        winograd({ leastChannels: 1, leastTiles: 1 }),
+        outputsAdjacent,
+        eliminateDead,
+      ],
+    ],
+  ] as const)('%s', { timeout: 300_000 }, async (_, list) => {
     const before = device.memory().live;
     await fc.assert(
       fc.asyncProperty(graphArbitrary(fc, { casts: false }), async (program) => {
         using memory = new Scope();
         const given = memory.run(() => buildGraph(program, device));
         const want = await read(memory.run(() => runGraph(given.graph, given.inputs, { ...given, device })));
-        const got = await replayed(optimised ? optimize(given.graph) : given.graph, given);
-        const tolerance = optimised ? fusedOnGpuTolerance : { atol: 0, rtol: 0 };
+        const got = await replayed(optimize(given.graph, list), given);
+        const tolerance = list.length > 0 ? fusedOnGpuTolerance : { atol: 0, rtol: 0 };
         for (const name of Object.keys(want))
           expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
       }),

@@ -36,8 +36,9 @@ export {
   passes,
   passesFor,
   sliceAttention,
+  winograd,
 } from './graph/passes/index.ts';
-export type { Pass, SliceAttentionOptions } from './graph/passes/index.ts';
+export type { Pass, SliceAttentionOptions, WinogradOptions } from './graph/passes/index.ts';
 export { liftScalars } from './graph/lift-scalars.ts';
 export type { Lifted } from './graph/lift-scalars.ts';
 export { planGraph } from './graph/plan.ts';
@@ -97,6 +98,7 @@ export {
 export type { Activation, Operand } from './ops/pointwise.ts';
 export { philox, randomNormal, randomUniform } from './ops/random.ts';
 export type { RandomOptions } from './ops/random.ts';
+export { winogradInput, winogradOutput, winogradTiles } from './ops/winograd.ts';
 export { isRecording } from './recorder.ts';
 export { argmax, max, mean, min, sum } from './ops/reduce.ts';
 export type { ReduceOptions } from './ops/reduce.ts';

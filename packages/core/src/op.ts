@@ -50,6 +50,15 @@ export interface Conv2dOp {
   readonly precision?: Precision;
   readonly epilogue?: Expr;
 }
+/**
+ * A 3x3 convolution of stride 1 from transformed weights: x [n, c, h, w], weight [16, c, o]; padding and epilogue as in
+ * conv2d. See ops/winograd.ts.
+ */
+export interface WinogradOp {
+  readonly kind: 'winograd';
+  readonly padding: readonly [number, number, number, number];
+  readonly epilogue?: Expr;
+}
 /** q [b, h, l, d], k [b, h, s, d], v [b, h, s, d] (, mask broadcast to [b, h, l, s], added to the scores). */
 export interface AttentionOp {
   readonly kind: 'attention';
@@ -129,6 +138,7 @@ export type KernelOp =
   | ReduceOp
   | MatmulOp
   | Conv2dOp
+  | WinogradOp
   | AttentionOp
   | SoftmaxOp
   | GroupNormOp

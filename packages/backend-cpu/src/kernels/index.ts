@@ -1,4 +1,4 @@
-// Which op kinds have fast kernels. random and custom have none: they run the reference.
+// Which op kinds have fast kernels. The others run the reference: conv2d itself goes by Winograd here where that pays.
 
 import type { KernelOp } from '@darkroom/core';
 import type { Factory } from './kernel.ts';
@@ -29,6 +29,7 @@ const factories: { readonly [K in KernelOp['kind']]: Factory<Extract<KernelOp, {
   resize: resizeFactory,
   reduce: reduceFactory,
   random: none,
+  winograd: none,
   custom: none,
 };
 

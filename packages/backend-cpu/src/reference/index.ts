@@ -8,6 +8,7 @@ import { copy, fill, gather, random, resize } from './moves.ts';
 import { map } from './pointwise.ts';
 import { attention, conv2d, matmul } from './products.ts';
 import { groupNorm, layerNorm, reduce, rmsNorm, softmax } from './reductions.ts';
+import { winograd } from './winograd.ts';
 
 /** Arguments are the inputs, then the output; scalars are opScalars(op). */
 type Reference<O> = (op: O, args: readonly View[], scalars: readonly number[]) => void;
@@ -17,6 +18,7 @@ const references: { readonly [K in KernelOp['kind']]: Reference<Extract<KernelOp
   reduce,
   matmul,
   conv2d,
+  winograd,
   attention,
   softmax,
   groupNorm,

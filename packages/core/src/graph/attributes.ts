@@ -57,6 +57,7 @@ const kinds: { readonly [K in Exclude<Op['kind'], 'custom'>]: Attributes } = {
     },
     optional: { precision, epilogue: expr },
   },
+  winograd: { inputs: [2, 64], required: { padding: list(size, 4) }, optional: { epilogue: expr } },
   attention: { inputs: [3, 4], required: { scale: number, mask: oneOf('none', 'causal', 'additive') } },
   softmax: { inputs: [1, 1], required: { axis: size } },
   groupNorm: {
@@ -145,6 +146,7 @@ function strayLeaf(op: Op, inputs: number, rank: number): Expr | undefined {
       return strayIn(op.pre, 1, 0, 0) ?? strayIn(op.post, 1, 0, 0);
     case 'matmul':
     case 'conv2d':
+    case 'winograd':
       return strayIn(op.epilogue, inputs - 1, 0, 0);
     default:
       return undefined;

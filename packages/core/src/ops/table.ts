@@ -15,6 +15,7 @@ import { randomDefinition } from './random.ts';
 import { reduceDefinition } from './reduce.ts';
 import { resizeDefinition } from './resize.ts';
 import { softmaxDefinition } from './softmax.ts';
+import { winogradDefinition } from './winograd.ts';
 
 type Definitions = { readonly [K in KernelOp['kind']]: OpDefinition<Extract<KernelOp, { kind: K }>> };
 
@@ -23,6 +24,7 @@ const definitions: Definitions = {
   reduce: reduceDefinition,
   matmul: matmulDefinition,
   conv2d: conv2dDefinition,
+  winograd: winogradDefinition,
   attention: attentionDefinition,
   softmax: softmaxDefinition,
   groupNorm: groupNormDefinition,

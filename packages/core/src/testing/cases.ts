@@ -96,6 +96,7 @@ export const testCases: readonly KernelCase[] = [
   conv('1x1 70 12x20', [2, 70, 12, 20], [50, 70, 1, 1], { bias: true }),
   conv('1x1 70 12x20 nhwc', [2, 70, 12, 20], [50, 70, 1, 1], { last: true }),
   { name: 'conv2d groups, outputs adjacent', op: { kind: 'conv2d', stride: [2, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 3 }, inputs: [{ shape: [1, 36, 4, 10], layout: 'channelsLast' }, { shape: [24, 12, 1, 1], layout: 'permuted' }] },
+  { name: 'winograd 48 17x19 nhwc', op: { kind: 'winograd', padding: [1, 1, 1, 1], epilogue: ['add', ['in', 0], ['in', 1]] }, inputs: [{ shape: [2, 48, 17, 19], layout: 'channelsLast' }, { shape: [16, 48, 40] }, { shape: [40, 1, 1] }] },
   attention(1, 2, 130, 77, 40),
   attention(2, 2, 70, 200, 17),
   attention(1, 1, 65, 65, 512),

@@ -153,6 +153,27 @@ export function kernelArbitraries(
         }),
     );
 
+  const winograd = fc
+    .record({
+      n: fc.integer({ min: 1, max: 2 }),
+      c: size(20),
+      o: size(20),
+      h: size(9),
+      w: size(9),
+      padding: fc.constantFrom<[number, number, number, number]>([1, 1, 1, 1], [1, 1, 1, 1], [2, 0, 3, 1]),
+      which: fc.nat(3),
+    })
+    .filter(({ h, w, padding: [a, b, c, d] }) => h + a + b > 2 && w + c + d > 2)
+    .chain(({ n, c, o, h, w, padding, which }) =>
+      fc.tuple(input([n, c, h, w]), input([16, c, o]), input([o, 1, 1])).map(([x, weight, bias]) => {
+        const epilogue = epilogues[which];
+        return make(
+          { kind: 'winograd', padding, ...(epilogue && { epilogue }) },
+          epilogue ? [x, weight, bias] : [x, weight],
+        );
+      }),
+    );
+
   const attention = fc
     .record({
       b: fc.integer({ min: 1, max: 2 }),
@@ -276,7 +297,7 @@ export function kernelArbitraries(
     );
 
   return {
-    map, reduce, matmul, conv2d, attention, softmax, groupNorm, layerNorm: lastAxis('layerNorm'), rmsNorm: lastAxis('rmsNorm'),
+    map, reduce, matmul, conv2d, winograd, attention, softmax, groupNorm, layerNorm: lastAxis('layerNorm'), rmsNorm: lastAxis('rmsNorm'),
     gather, copy, fill, resize, random,
   }; // prettier-ignore
 }

@@ -121,6 +121,8 @@ export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: D
       return withEpilogue(productTolerance(op, inputs, shape(0).at(-1)!, output), op.epilogue);
     case 'conv2d':
       return withEpilogue(productTolerance(op, inputs, elementCount(shape(1).slice(1)), output), op.epilogue);
+    case 'winograd': // 16 products a channel, of sums of four inputs
+      return withEpilogue(sumTolerance(64 * shape(1)[1]!, output, 2), op.epilogue);
     case 'attention': {
       // Scores are sums of d products, then exponentiated: their absolute error becomes a relative one.
       const exact = sumTolerance(4 * (shape(0)[3]! + shape(1)[2]!), output, 2);

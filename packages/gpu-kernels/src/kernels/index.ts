@@ -9,6 +9,7 @@ import { matmul } from './matmul.ts';
 import { copy, gather, resize } from './moves.ts';
 import { fill, map, random } from './pointwise.ts';
 import { layerNorm, reduce, rmsNorm, softmax } from './rows.ts';
+import { winograd } from './winograd.ts';
 
 /** The ops that every GPU backend runs with these kernels. */
 export type SharedOp = Exclude<KernelOp, { kind: 'custom' }>;
@@ -18,6 +19,7 @@ const factories: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<Kerne
   reduce,
   matmul,
   conv2d,
+  winograd,
   attention,
   softmax,
   groupNorm,

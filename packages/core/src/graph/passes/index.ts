@@ -12,8 +12,9 @@ import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
 import { outputsAdjacent } from './outputs-adjacent.ts';
-import { steadyValues } from './rewrite.ts';
+import { isView, steadyValues } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
+import { winograd } from './winograd.ts';
 
 export { channelsLast } from './channels-last.ts';
 export { eliminateDead } from './eliminate-dead.ts';
@@ -22,6 +23,8 @@ export { outputsAdjacent } from './outputs-adjacent.ts';
 export { sliceAttention } from './slice-attention.ts';
 export type { SliceAttentionOptions } from './slice-attention.ts';
 export type { Pass } from './rewrite.ts';
+export { winograd } from './winograd.ts';
+export type { WinogradOptions } from './winograd.ts';
 
 export const passes: readonly Pass[] = [
   eliminateDead, // first: views that change nothing hide chains
@@ -35,33 +38,33 @@ export const passes: readonly Pass[] = [
 
 /**
  * What a trace on a device of these caps runs: the passes above and, where the device reads weights faster in another
- * layout, those that bring images and weights into it. Elsewhere formats stay as the module has them: on tensor cores they
+ * layout, those that bring images and weights into it, and Winograd's transform. Elsewhere formats stay as the module has them: on tensor cores they
  * decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
  */
 export function passesFor(caps: Pick<Caps, 'weights'> | undefined, keepsWeights: boolean): readonly Pass[] {
   if (!keepsWeights) return passes.filter((pass) => pass !== fuseSharedMatmuls);
   if (caps?.weights !== 'outputsAdjacent') return passes;
-  return [ifSmall(channelsLast), ...passes, ifSmall(outputsAdjacent), eliminateDead];
+  return [ifSmall(channelsLast), ...passes, ifSmall(winograd()), ifSmall(outputsAdjacent), eliminateDead];
 }
 
-/** Bytes of copied weights that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */
+/** Bytes of weights made anew that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */
 const smallCopies = 256 << 20;
 
-/** The pass, where the copies of weights that it adds are small. */
+/** The pass, where the weights that it makes anew are small. */
 function ifSmall(pass: Pass): Pass {
   return {
     ...pass,
     run(graph) {
       const after = pass.run(graph);
-      return copiedBytes(after) - copiedBytes(graph) <= smallCopies ? after : graph;
+      return madeBytes(after) - madeBytes(graph) <= smallCopies ? after : graph;
     },
   };
 }
 
-function copiedBytes(graph: Graph): number {
+function madeBytes(graph: Graph): number {
   const steady = steadyValues(graph);
-  const copies = graph.nodes.filter(({ id, op }) => op.kind === 'copy' && steady.has(id));
-  return copies.reduce((sum, { shape, dtype }) => sum + elementCount(shape) * dtypes[dtype].bytes, 0);
+  const made = graph.nodes.filter(({ id, op }) => !isView(op) && steady.has(id));
+  return made.reduce((sum, { shape, dtype }) => sum + elementCount(shape) * dtypes[dtype].bytes, 0);
 }
 
 /** The graph after `list`, in order. */

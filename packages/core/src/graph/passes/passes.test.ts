@@ -19,8 +19,9 @@ import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { optimize, passes, passesFor } from './index.ts';
 import { outputsAdjacent } from './outputs-adjacent.ts';
-import type { Pass } from './index.ts';
+import type { Pass, WinogradOptions } from './index.ts';
 import { sliceAttention } from './slice-attention.ts';
+import { winograd } from './winograd.ts';
 
 type Body = Parameters<typeof recordGraph>[0];
 const image = (dtype: 'float32' | 'float16' = 'float32'): Tensor => Tensor.abstract(dtype, [2, 8, 4, 4]);
@@ -247,5 +248,44 @@ describe('outputsAdjacent', () => {
     expect([copies(64), copies(1 << 14)]).toEqual([1, 0]);
     expect(passesFor({ weights: 'asStored' }, true)).toEqual(passes);
     expect(passesFor(caps, false).map((pass) => pass.name)).not.toContain('fuseSharedMatmuls');
+  });
+});
+
+describe('winograd', () => {
+  const kinds = (
+    shape: readonly number[],
+    more: { weight?: readonly number[]; dtype?: 'float16'; stride?: number; options?: WinogradOptions } = {},
+  ): string[] => {
+    const { weight = [16, shape[1]!, 3, 3], dtype = 'float32', stride = 1, options } = more;
+    const w = Tensor.abstract('float16', weight);
+    const x = Tensor.abstract(dtype, shape);
+    const { graph } = recordGraph(
+      ({ x: input }) => {
+        const image = copy(input!, { format: 'channelsLast' });
+        const conv = (): Tensor => conv2d(image, w, { padding: 1, stride });
+        return { one: silu(conv()), two: conv() };
+      },
+      { x },
+      new Map([['w', w]]),
+    );
+    const nodes = optimize(graph, [fuseEpilogue, winograd(options)]).nodes.map(({ op }) => op);
+    return nodes.filter(({ kind }) => /conv2d|winograd|map/.test(kind)).map(({ kind }) => kind);
+  };
+
+  test('transforms a weight once for all convolutions that read it, and keeps their epilogues', () => {
+    expect(kinds([2, 16, 8, 8])).toEqual(['map', 'map', 'winograd', 'winograd']);
+  });
+
+  const apart: readonly [string, ...Parameters<typeof kinds>][] = [
+    ['few channels', [2, 12, 8, 8]],
+    ['few outputs', [2, 16, 8, 8], { weight: [15, 16, 3, 3] }],
+    ['few tiles', [1, 16, 8, 8]],
+    ['tiles that take much memory', [1, 128, 512, 512]],
+    ['a stride', [2, 16, 8, 8], { stride: 2 }],
+    ['another kernel', [2, 16, 8, 8], { weight: [16, 16, 1, 1] }],
+    ['narrow images', [2, 16, 8, 8], { dtype: 'float16' }],
+  ];
+  test.each(apart)('leaves %s alone', (_, ...given) => {
+    expect(kinds(...given)).toEqual(['conv2d', 'conv2d']);
   });
 });

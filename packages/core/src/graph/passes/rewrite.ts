@@ -15,8 +15,9 @@ export interface Pass {
   /**
    * 'exact': bit for bit the same. 'rounding': values that were stored in between are not rounded to storage any more.
    * 'order': the same terms are summed, in another order where a backend picks a kernel by size or layout.
+   * 'method': computed in another way, whose rounding is of another kind; still within an op's tolerance.
    */
-  readonly effect: 'exact' | 'rounding' | 'order';
+  readonly effect: 'exact' | 'rounding' | 'order' | 'method';
   run(graph: Graph): Graph;
 }
 
