@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const conditions = ['@darkroom/source'];
@@ -9,5 +10,7 @@ export default defineConfig({
     include: ['packages/*/src/**/*.test.ts', 'docs/demo/src/**/*.test.ts', 'scripts/**/*.test.ts'],
     testTimeout: 120_000,
     pool: 'forks',
+    // Vitest leaves a core to itself; of two that is half the machine.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 });

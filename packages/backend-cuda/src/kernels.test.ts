@@ -11,6 +11,9 @@ import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { cuda } from './index.ts';
 import { emulatorIsMissing } from './node/testing.ts';
 
+// Each of some hundred kernels runs once, on little: compiling them is most of the time.
+process.env['DARKROOM_CUDA_EMULATOR_FLAGS'] ??= '-O1';
+
 const missing = emulatorIsMissing();
 const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 12);
 const slow = { timeout: 900_000 };

@@ -1,6 +1,11 @@
-// Reference kernel: winograd, as its formula in double precision, one output at a time.
+// Reference kernel: winograd, as its formula in double precision, tile by tile.
 
-import { winogradInput as inputs, winogradOutput as outputs } from '@darkroom/core';
+import {
+  elementCount,
+  winogradInput as inputs,
+  winogradOutput as outputs,
+  winogradTiles,
+} from '@darkroom/core';
 import type { WinogradOp } from '@darkroom/core';
 import { at, forEachIndex } from './access.ts';
 import type { View } from './access.ts';
@@ -10,31 +15,47 @@ export function winograd(op: WinogradOp, args: readonly View[]): void {
   const [x, weight] = args as [View, View];
   const out = args.at(-1)!;
   const [, channels, h, w] = x.shape as [number, number, number, number];
+  const [, outChannels, oh, ow] = out.shape as [number, number, number, number];
+  if (elementCount(out.shape) === 0) return;
   const finish = epilogue(op.epilogue, args.slice(2, -1), out.shape);
-  forEachIndex(out.shape, (index) => {
-    const [n, o, y, xx] = index as [number, number, number, number];
-    const [top, left] = [y - (y % 2) - op.padding[0], xx - (xx % 2) - op.padding[2]];
-    const [rows, columns] = [outputs[y % 2]!, outputs[xx % 2]!];
-    const read = (c: number, r: number, s: number): number => {
-      const inside = top + r >= 0 && top + r < h && left + s >= 0 && left + s < w;
-      return inside ? x.get(at(x.strides, [n, c, top + r, left + s])) : 0;
-    };
-    /** Position i, j of the transformed tile of channel c: B^T d B. */
-    const transformed = (c: number, i: number, j: number): number => {
-      let sum = 0;
-      for (let r = 0; r < 4; r++)
-        for (let s = 0; s < 4; s++)
-          if (inputs[i]![r]! && inputs[j]![s]!) sum += inputs[i]![r]! * inputs[j]![s]! * read(c, r, s);
-      return sum;
-    };
-    let sum = 0;
-    for (let i = 0; i < 4; i++)
-      for (let j = 0; j < 4; j++) {
-        const sign = rows[i]! * columns[j]!;
-        if (sign === 0) continue;
-        for (let c = 0; c < channels; c++)
-          sum += sign * transformed(c, i, j) * weight.get(at(weight.strides, [4 * i + j, c, o]));
+  const [sn, sc, sh, sw] = x.strides as [number, number, number, number];
+  const [wp, wc, wo] = weight.strides as [number, number, number];
+  const d = new Float64Array(16);
+  const v = new Float64Array(16 * channels); // B^T d B of each channel, by position
+  const m = new Float64Array(16);
+  forEachIndex(winogradTiles(out.shape), ([n, ty, tx]) => {
+    const [top, left] = [2 * ty! - op.padding[0], 2 * tx! - op.padding[2]];
+    for (let c = 0; c < channels; c++) {
+      for (let i = 0; i < 16; i++) {
+        const [r, s] = [top + (i >> 2), left + (i & 3)];
+        d[i] = r >= 0 && r < h && s >= 0 && s < w ? x.get(n! * sn + c * sc + r * sh + s * sw) : 0;
       }
-    out.set(at(out.strides, index), finish(sum, index));
+      for (let p = 0; p < 16; p++) v[p * channels + c] = bothSides(inputs, p >> 2, p & 3, d);
+    }
+    for (let o = 0; o < outChannels; o++) {
+      for (let p = 0; p < 16; p++) {
+        let sum = 0;
+        for (let c = 0; c < channels; c++) sum += v[p * channels + c]! * weight.get(p * wp + c * wc + o * wo);
+        m[p] = sum;
+      }
+      for (let y = 2 * ty!; y < Math.min(oh, 2 * ty! + 2); y++)
+        for (let xx = 2 * tx!; xx < Math.min(ow, 2 * tx! + 2); xx++) {
+          const index = [n!, o, y, xx];
+          out.set(at(out.strides, index), finish(bothSides(outputs, y & 1, xx & 1, m), index));
+        }
+    }
   });
+}
+
+/** Element i, j of the matrix, the 4x4 values and the matrix transposed, multiplied. */
+function bothSides(
+  matrix: readonly (readonly number[])[],
+  i: number,
+  j: number,
+  values: Float64Array,
+): number {
+  let sum = 0;
+  for (let r = 0; r < 4; r++)
+    for (let s = 0; s < 4; s++) sum += matrix[i]![r]! * matrix[j]![s]! * values[4 * r + s]!;
+  return sum;
 }

@@ -36,14 +36,15 @@ export class Waits {
     const alone = this.#waiting === 0 && batch.dispatches > 0;
     this.#waiting++;
     try {
-      if (!alone || batch.firstRuns > 0) return await done();
+      if (!alone) return await done();
+      if (batch.firstRuns > 0) return await gently(done);
       const key = `${batch.dispatches} ${batch.flops}`;
       const { ms, measured } = this.#shortest.get(key) ?? nothing;
       const rest = ms * part - (performance.now() - since);
       const sleeps = ms < Infinity && rest >= leastMs;
       if (sleeps) await new Promise((resolve) => setTimeout(resolve, rest));
       const asked = performance.now();
-      const result = await done();
+      const result = await (ms === Infinity ? gently(done) : done());
       const now = performance.now();
       // Over at the first look: it was over some time in the sleep, so that the next one is half as long.
       const over = sleeps && now - asked < firstLookMs;
@@ -59,5 +60,30 @@ export class Waits {
     this.#shortest.delete(key); // so that the oldest is the first
     this.#shortest.set(key, time);
     if (this.#shortest.size > remembered) this.#shortest.delete(this.#shortest.keys().next().value!);
+  }
+}
+
+/** Waits polled without pause before the pauses begin. */
+const eagerMs = 2;
+const pauseMs = 1;
+const cell = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Waits with a pause in every turn of the event loop, so that the polling leaves the core to whoever computes or compiles: for
+ * waits of unknown length. Other events of the process are late by a pause at most.
+ */
+async function gently<T>(done: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  let waiting = true;
+  const turn = (): void => {
+    if (!waiting) return;
+    if (performance.now() - start > eagerMs) Atomics.wait(cell, 0, 0, pauseMs);
+    setImmediate(turn);
+  };
+  setImmediate(turn);
+  try {
+    return await done();
+  } finally {
+    waiting = false;
   }
 }
