@@ -78,3 +78,25 @@ test('a failed wait is an error of its caller and is not remembered', async () =
   await inTime(waits.wait(batch, start, after(0)));
   expect(performance.now() - start).toBe(0);
 });
+
+test('a wait of unknown length leaves the event loop few turns, and others many', async () => {
+  vi.useRealTimers();
+  const waits = new Waits();
+  const turnsIn = async (firstRuns: number): Promise<number> => {
+    let turns = 0;
+    let waiting = true;
+    const turn = (): void => {
+      turns++;
+      if (waiting) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await waits.wait({ dispatches: 1, flops: 1, firstRuns }, performance.now(), after(60));
+    waiting = false;
+    return turns;
+  };
+  const few = await turnsIn(1);
+  await turnsIn(0); // learned
+  const many = await turnsIn(0);
+  expect(few).toBeGreaterThan(0);
+  expect(many).toBeGreaterThan(few);
+});

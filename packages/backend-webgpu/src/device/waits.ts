@@ -66,13 +66,13 @@ export class Waits {
 /** Waits polled without pause before the pauses begin. */
 const eagerMs = 2;
 const pauseMs = 1;
-const cell = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * Waits with a pause in every turn of the event loop, so that the polling leaves the core to whoever computes or compiles: for
  * waits of unknown length. Other events of the process are late by a pause at most.
  */
 async function gently<T>(done: () => Promise<T>): Promise<T> {
+  const cell = new Int32Array(new SharedArrayBuffer(4)); // here: a page may have none, and waits by itself
   const start = performance.now();
   let waiting = true;
   const turn = (): void => {
