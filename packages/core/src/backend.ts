@@ -73,6 +73,8 @@ export interface Caps {
   readonly convFormat: MemoryFormat;
   /** 'outputsAdjacent' where kernels read weights, and channels-last images, faster so: traces then bring them there. */
   readonly weights: 'asStored' | 'outputsAdjacent';
+  /** Beside 'outputsAdjacent': sizes from which on traces convolve by Winograd's method; absent: never. */
+  readonly winograd?: { readonly leastChannels: number; readonly leastTiles: number };
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
   readonly suballocate: boolean;
   /** True when `alloc` is costly, so that core keeps freed buffers for reuse. */

@@ -41,10 +41,14 @@ export const passes: readonly Pass[] = [
  * layout, those that bring images and weights into it, and Winograd's transform. Elsewhere formats stay as the module has them: on tensor cores they
  * decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
  */
-export function passesFor(caps: Pick<Caps, 'weights'> | undefined, keepsWeights: boolean): readonly Pass[] {
+export function passesFor(
+  caps: Pick<Caps, 'weights' | 'winograd'> | undefined,
+  keepsWeights: boolean,
+): readonly Pass[] {
   if (!keepsWeights) return passes.filter((pass) => pass !== fuseSharedMatmuls);
   if (caps?.weights !== 'outputsAdjacent') return passes;
-  return [ifSmall(channelsLast), ...passes, ifSmall(winograd()), ifSmall(outputsAdjacent), eliminateDead];
+  const transformed = caps.winograd ? [ifSmall(winograd(caps.winograd))] : [];
+  return [ifSmall(channelsLast), ...passes, ...transformed, ifSmall(outputsAdjacent), eliminateDead];
 }
 
 /** Bytes of weights made anew that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */

@@ -10,6 +10,7 @@ import { linear, matmul } from '../../ops/matmul.ts';
 import { groupNorm } from '../../ops/norm.ts';
 import { activations, add, clamp, cos, mul, silu, sub } from '../../ops/pointwise.ts';
 import { Tensor } from '../../tensor.ts';
+import type { Caps } from '../../backend.ts';
 import { printGraph } from '../print.ts';
 import { recordGraph } from '../record.ts';
 import { eliminateDead } from './eliminate-dead.ts';
@@ -19,7 +20,7 @@ import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { optimize, passes, passesFor } from './index.ts';
 import { outputsAdjacent } from './outputs-adjacent.ts';
-import type { Pass, WinogradOptions } from './index.ts';
+import type { Pass } from './index.ts';
 import { sliceAttention } from './slice-attention.ts';
 import { winograd } from './winograd.ts';
 
@@ -247,6 +248,12 @@ describe('outputsAdjacent', () => {
     };
     expect([copies(64), copies(1 << 14)]).toEqual([1, 0]);
     expect(passesFor({ weights: 'asStored' }, true)).toEqual(passes);
+    const names = (winogradSizes?: Caps['winograd']): string[] =>
+      passesFor({ ...caps, ...(winogradSizes && { winograd: winogradSizes }) }, true).map(
+        (pass) => pass.name,
+      );
+    expect(names()).not.toContain('winograd');
+    expect(names({ leastChannels: 16, leastTiles: 32 })).toContain('winograd');
     expect(passesFor(caps, false).map((pass) => pass.name)).not.toContain('fuseSharedMatmuls');
   });
 });
@@ -254,9 +261,9 @@ describe('outputsAdjacent', () => {
 describe('winograd', () => {
   const kinds = (
     shape: readonly number[],
-    more: { weight?: readonly number[]; dtype?: 'float16'; stride?: number; options?: WinogradOptions } = {},
+    more: { weight?: readonly number[]; dtype?: 'float16'; stride?: number } = {},
   ): string[] => {
-    const { weight = [16, shape[1]!, 3, 3], dtype = 'float32', stride = 1, options } = more;
+    const { weight = [16, shape[1]!, 3, 3], dtype = 'float32', stride = 1 } = more;
     const w = Tensor.abstract('float16', weight);
     const x = Tensor.abstract(dtype, shape);
     const { graph } = recordGraph(
@@ -268,7 +275,9 @@ describe('winograd', () => {
       { x },
       new Map([['w', w]]),
     );
-    const nodes = optimize(graph, [fuseEpilogue, winograd(options)]).nodes.map(({ op }) => op);
+    const nodes = optimize(graph, [fuseEpilogue, winograd({ leastChannels: 16, leastTiles: 32 })]).nodes.map(
+      ({ op }) => op,
+    );
     return nodes.filter(({ kind }) => /conv2d|winograd|map/.test(kind)).map(({ kind }) => kind);
   };
 

@@ -3,9 +3,10 @@
 // tiles, relative L2). For float32 images, and with transformed weights in float32: in float16 they would lose digits that
 // the weights have.
 //
-// For devices that ask for laid out weights (Caps.weights): each weight is transformed once, and kept from call to call at
-// 16/9 of its elements. Small convolutions stay as they are: there the transforms cost what the products save.
+// For devices that ask for it (Caps.winograd): each weight is transformed once, and kept from call to call at 16/9 of its
+// elements. Small convolutions stay as they are: there the transforms cost what the products save.
 
+import type { Caps } from '../../backend.ts';
 import type { Expr } from '../../expr.ts';
 import { elementCount, isChannelsLast, layoutOf, permuteLayout } from '../../layout.ts';
 import type { CopyOp, KernelOp, MapOp, Op, Spec } from '../../op.ts';
@@ -15,16 +16,13 @@ import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-export interface WinogradOptions {
-  /** Input and output channels, and tiles of 2x2 outputs, from which on it pays. */
-  readonly leastChannels?: number;
-  readonly leastTiles?: number;
-}
+/** Input and output channels, and tiles of 2x2 outputs, from which on it pays. */
+export type WinogradOptions = NonNullable<Caps['winograd']>;
 
 /** Bytes of transformed tiles beyond which a convolution stays as it is: they are written and read once more. */
 const mostScratch = 64 << 20;
 
-export function winograd({ leastChannels = 16, leastTiles = 32 }: WinogradOptions = {}): Pass {
+export function winograd({ leastChannels, leastTiles }: WinogradOptions): Pass {
   return {
     name: 'winograd',
     effect: 'method',
