@@ -41,7 +41,7 @@ function plan(
     return directConv2d(op, args, pick, traits, element);
   const size = sizeOf(op, args);
   // Slices that are not aligned as the choice needs: the same sums another way.
-  const chosen = pick.tile.tensor && element === 'tf32' ? plainTiles(size, traits.unroll)[0]! : pick.tile;
+  const chosen = pick.tile.tensor && element === 'tf32' ? plainTiles(size, traits)[0]! : pick.tile;
   const [, , h, w] = x.shape as [number, number, number, number];
   const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
   const [n, , oh, ow] = out.shape as [number, number, number, number];

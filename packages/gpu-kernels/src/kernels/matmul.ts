@@ -64,7 +64,7 @@ function plan(
   // Slices that are not aligned as the choice needs: the same sums another way.
   const tile =
     pick.tile.tensor && element === 'tf32'
-      ? plainTiles({ m, n, k, stacks: elementCount(batch) }, traits.unroll)[0]!
+      ? plainTiles({ m, n, k, stacks: elementCount(batch) }, traits)[0]!
       : pick.tile;
   const exact = k % tile.k === 0;
 

@@ -100,11 +100,11 @@ export interface ProductSize {
 }
 
 /** Tiles for products on vector units, best guess first: least padding, then the largest, which reads least. */
-export function plainTiles(size: ProductSize, unroll: boolean): readonly Tile[] {
+export function plainTiles(size: ProductSize, { unroll, compilePrice }: Traits): readonly Tile[] {
   const price = unroll
     ? // GPUs run short of registers with more than 64 results an invocation: such tiles are for tuning only.
       (t: Tile) => paddedWork(t, size) * (1 + 4 / t.m + 4 / t.n) * (resultsOf(t) > 64 ? 1.5 : 1)
-    : (t: Tile) => softwarePrice(t, size);
+    : (t: Tile) => softwarePrice(t, size, compilePrice);
   return (unroll ? tiles : [...tiles, ...narrowTiles]).toSorted((a, b) => price(a) - price(b));
 }
 
@@ -118,9 +118,9 @@ const resultsOf = (t: Tile): number => (t.m * t.n) / (t.rows * t.columns);
  * they compile slowly what is written out for many results (lavapipe: 7 ms a result, as long as 17,000 multiply-adds in
  * each of 1,000 runs). Fitted to 17 sizes of emoji-64 on lavapipe (docs/results/2026-11-25-traces.md).
  */
-function softwarePrice(t: Tile, size: ProductSize): number {
+function softwarePrice(t: Tile, size: ProductSize, compilePrice = 17_000): number {
   const reads = t.rows / t.m + t.columns / t.n;
-  return paddedWork(t, size) * (1 + 2 * reads + 8 / t.m + 8 / t.n) + 17_000 * resultsOf(t);
+  return paddedWork(t, size) * (1 + 2 * reads + 8 / t.m + 8 / t.n) + compilePrice * resultsOf(t);
 }
 
 /** How many of the tensor picks are worth the tuner's time. */
@@ -158,7 +158,7 @@ export function productChoices(
   traits: Traits,
   tensor: boolean | 'split',
 ): readonly string[] {
-  const plain = plainTiles(size, traits.unroll).map((t) => t.id);
+  const plain = plainTiles(size, traits).map((t) => t.id);
   // Less than half a small tile is not worth a warp's matrices.
   if (!tensor || size.m < 16 || size.n < 16) return plain;
   const picks = tensorPicks(size, traits.processors ?? 1, tensor === 'split');

@@ -25,6 +25,8 @@ export interface Traits {
   readonly processors?: number;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
+  /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run. */
+  readonly compilePrice?: number;
 }
 
 /** What a kernel is compiled from, before it is put into a language. */
