@@ -82,7 +82,7 @@ describe.skipIf(missing)('webgpu plans', () => {
         for (const name of Object.keys(want))
           expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
     expect(device.memory().live).toBe(before);
   });
@@ -104,7 +104,7 @@ describe.skipIf(missing)('webgpu plans', () => {
         for (const name of Object.keys(want))
           expect(firstMismatch(got[name]!, want[name]!, tolerance)).toBe(-1);
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
     expect(device.memory().live).toBe(before);
   });
