@@ -52,6 +52,15 @@ export function kernelArbitraries(
     activations.silu(['add', ['in', 0], ['in', 1]]),
     ['add', activations.gelu(['mul', ['in', 0], 0.5]), ['in', 1]],
   ];
+  /** A product with one of the epilogues, which reads the third input. */
+  const finished = (
+    op: KernelOp,
+    [a, b, c]: readonly [InputSpec, InputSpec, InputSpec],
+    which: number,
+  ): KernelCase => {
+    const epilogue = epilogues[which];
+    return epilogue ? make({ ...op, epilogue } as KernelOp, [a, b, c]) : make(op, [a, b]);
+  };
   const unit = { values: 'normal' } as const;
 
   const map = fc
@@ -108,10 +117,7 @@ export function kernelArbitraries(
           input([...(share ? [] : batch), k, n], unit),
           input(which === 3 ? [m, n] : [n]),
         )
-        .map(([a, b, c]) => {
-          const epilogue = epilogues[which];
-          return make({ kind: 'matmul', ...(epilogue && { epilogue }) }, epilogue ? [a, b, c] : [a, b]);
-        }),
+        .map((inputs) => finished({ kind: 'matmul' }, inputs, which)),
     );
 
   const conv2d = fc
@@ -144,13 +150,7 @@ export function kernelArbitraries(
     .chain(({ n, cg, og, groups, h, w, kernel, which, ...geometry }) =>
       fc
         .tuple(input([n, cg * groups, h, w]), input([og * groups, cg, ...kernel]), input([og * groups, 1, 1]))
-        .map(([x, weight, bias]) => {
-          const epilogue = epilogues[which];
-          return make(
-            { kind: 'conv2d', groups, ...geometry, ...(epilogue && { epilogue }) },
-            epilogue ? [x, weight, bias] : [x, weight],
-          );
-        }),
+        .map((inputs) => finished({ kind: 'conv2d', groups, ...geometry }, inputs, which)),
     );
 
   const winograd = fc
@@ -165,13 +165,9 @@ export function kernelArbitraries(
     })
     .filter(({ h, w, padding: [a, b, c, d] }) => h + a + b > 2 && w + c + d > 2)
     .chain(({ n, c, o, h, w, padding, which }) =>
-      fc.tuple(input([n, c, h, w]), input([16, c, o]), input([o, 1, 1])).map(([x, weight, bias]) => {
-        const epilogue = epilogues[which];
-        return make(
-          { kind: 'winograd', padding, ...(epilogue && { epilogue }) },
-          epilogue ? [x, weight, bias] : [x, weight],
-        );
-      }),
+      fc
+        .tuple(input([n, c, h, w]), input([16, c, o]), input([o, 1, 1]))
+        .map((inputs) => finished({ kind: 'winograd', padding }, inputs, which)),
     );
 
   const attention = fc

@@ -71,17 +71,9 @@ function plan(
   const [C, OG, PIXELS] = [s.u32('c', cg), s.u32('og', og), s.u32('pixels', pixels)];
   const [H, W, OH, OW] = [s.i32('h', h), s.i32('w', w), s.u32('oh', oh), s.u32('ow', ow)];
   // In quads, what is adjacent has no stride of its own.
-  const strides = (
-    name: string,
-    { strides: all }: Layout,
-    quads: boolean,
-  ): [string, string, string, string] =>
-    all.map((v, d) => s.u32(`${name}_s${d}`, quads ? (v === 1 ? 0 : v / 4) : v)) as [
-      string,
-      string,
-      string,
-      string,
-    ];
+  type Four = [string, string, string, string];
+  const strides = (name: string, of: Layout, quads: boolean): Four =>
+    of.strides.map((v, d) => s.u32(`${name}_s${d}`, quads ? (v === 1 ? 0 : v / 4) : v)) as Four;
   const [SN, SC, SH, SW] = strides('x', x, wideX);
   const [WO, WC, WH, WW] = strides('w', weight, wideW);
 

@@ -60,9 +60,13 @@ function eachPosition(s: Shader, statements: (p: string) => string): string {
   return Array.from({ length: 16 }, (_, p) => `{ ${statements(`${p}u`)} }`).join('\n  ');
 }
 
-/** Where a tile lies: `tile` becomes `tx`, `ty` and `item`. */
-const place = (s: Shader, g: Geometry): string =>
-  `let tx = tile % ${s.u32('columns', g.columns)};
+/** An invocation's `tile`, at `tx`, `ty` of image `item`, and which of `quads` quads of channels is its; no more than there are. */
+const head = (s: Shader, g: Geometry, quads: string): string =>
+  `let id = group * ${flatThreads}u + tid;
+  if (id >= ${s.u32('tiles', g.tiles)} * ${quads}) { return; }
+  let block = id % ${quads};
+  let tile = id / ${quads};
+  let tx = tile % ${s.u32('columns', g.columns)};
   let ty = tile / ${s.u32('columns', g.columns)} % ${s.u32('rows', g.rows)};
   let item = tile / ${s.u32('columns', g.columns)} / ${s.u32('rows', g.rows)};`;
 
@@ -78,19 +82,15 @@ function inputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: 
   const [SN, SH, SW] = [s.u32('sn', sn / unit), s.u32('sh', sh / unit), s.u32('sw', sw / unit)];
   const [CQ, TILES] = [s.u32('cq', g.cq), s.u32('tiles', g.tiles)];
   const load = (): string => {
-    if (quads) return x.getIf('at + quad', 'inside');
+    if (quads) return x.getIf('at + block', 'inside');
     const lane = (e: number): string => {
-      const c = `(quad * 4u + ${e}u)`;
+      const c = `(block * 4u + ${e}u)`;
       return x.getIf(`at + ${c} * ${s.u32('sc', sc)}`, `inside && ${c} < ${s.u32('c', g.channels)}`);
     };
     return `vec4<f32>(${lanes.map(lane).join(', ')})`;
   };
   const { code, results } = bothSides(winogradInput, 'd');
-  const body = `let id = group * ${flatThreads}u + tid;
-  if (id >= ${TILES} * ${CQ}) { return; }
-  let quad = id % ${CQ};
-  let tile = id / ${CQ};
-  ${place(s, g)}
+  const body = `${head(s, g, CQ)}
   let top = i32(ty * 2u) - ${s.i32('top', op.padding[0])};
   let left = i32(tx * 2u) - ${s.i32('left', op.padding[2])};
   var d = array<vec4<f32>, 16>();
@@ -103,7 +103,7 @@ function inputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: 
   )}
   ${code}
   var v = array<vec4<f32>, 16>(${results.join(', ')});
-  ${eachPosition(s, (p) => planes.set(`(${p} * ${TILES} + tile) * ${CQ} + quad`, `v[${p}]`))}`;
+  ${eachPosition(s, (p) => planes.set(`(${p} * ${TILES} + tile) * ${CQ} + block`, `v[${p}]`))}`;
   return s.pass(flatThreads, groupsFor(g.tiles * g.cq), body);
 }
 
@@ -170,11 +170,7 @@ function outputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide:
     others: () => `let o0 = item; let o2 = oy; let o3 = ox;`,
   });
   const { code, results } = bothSides(winogradOutput, 'm');
-  const body = `let id = group * ${flatThreads}u + tid;
-  if (id >= ${TILES} * ${OQ}) { return; }
-  let block = id % ${OQ};
-  let tile = id / ${OQ};
-  ${place(s, g)}
+  const body = `${head(s, g, OQ)}
   var m = array<vec4<f32>, 16>();
   ${eachPosition(s, (p) => `m[${p}] = ${planes.get(`(${p} * ${TILES} + tile) * ${OQ} + block`)};`)}
   ${code}

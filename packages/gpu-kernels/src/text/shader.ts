@@ -25,7 +25,7 @@ export interface Traits {
   readonly processors?: number;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
-  /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run. */
+  /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run; default: lavapipe's. */
   readonly compilePrice?: number;
 }
 

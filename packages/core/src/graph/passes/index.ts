@@ -38,8 +38,9 @@ export const passes: readonly Pass[] = [
 
 /**
  * What a trace on a device of these caps runs: the passes above and, where the device reads weights faster in another
- * layout, those that bring images and weights into it, and Winograd's transform. Elsewhere formats stay as the module has them: on tensor cores they
- * decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
+ * layout, those that bring images and weights into it, and Winograd's method from the sizes on that it names. Elsewhere
+ * formats stay as the module has them: on tensor cores they decide whether tf32 is used. `keepsWeights`: copies of weights
+ * may be kept from call to call.
  */
 export function passesFor(
   caps: Pick<Caps, 'weights' | 'winograd'> | undefined,

@@ -4,7 +4,8 @@
 // the weights have.
 //
 // For devices that ask for it (Caps.winograd): each weight is transformed once, and kept from call to call at 16/9 of its
-// elements. Small convolutions stay as they are: there the transforms cost what the products save.
+// elements. Small convolutions stay as they are: there the transforms cost what the products save. By hand only where a backend has
+// a kernel for the op: the CPU, whose conv2d goes by the method itself, runs its reference.
 
 import type { Caps } from '../../backend.ts';
 import type { Expr } from '../../expr.ts';
