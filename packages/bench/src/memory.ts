@@ -160,7 +160,7 @@ async function unetRows(device: Device, size: number, dtype: DType): Promise<Mem
   ] as const) {
     const offload = make();
     await run(`channels last, ${name}`);
-    offload.remove();
+    offload.leave();
   }
   return rows;
 }

@@ -9,6 +9,7 @@ export type {
 export { tensor, tensorFromBytes, to, toAsync } from './create.ts';
 export type { ToOptions } from './create.ts';
 export { debug, log } from './debug.ts';
+export { describe } from './describe.ts';
 export { Device } from './device.ts';
 export type { DeviceOptions } from './device.ts';
 export { dispatch } from './dispatch.ts';
@@ -77,6 +78,8 @@ export { nullBackend } from './backends/null.ts';
 export type { NullBackend } from './backends/null.ts';
 export { opKey, opSchemaVersion, opScalars } from './op.ts';
 export type * from './op.ts';
+export { checkOptions, hint, nearest } from './options.ts';
+export type { OptionNames } from './options.ts';
 export { attention } from './ops/attention.ts';
 export type { AttentionOptions } from './ops/attention.ts';
 export { conv2d } from './ops/conv2d.ts';

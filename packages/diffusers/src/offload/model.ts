@@ -19,18 +19,25 @@ function* entries(module: AnyModule): Generator<AnyModule> {
 export class ModelOffload implements OffloadPolicy {
   readonly undo = 'disableModelCpuOffload()';
   readonly byLayers = false;
-  readonly #groups = new Map<string, WeightGroup>();
+  readonly settings = '';
+  readonly #groups = new Map<AnyModule, WeightGroup>();
   readonly #attachments: Attachments;
   #current: WeightGroup | undefined;
+  #calls = 0;
 
-  /** @throws ArgumentError when weights are on the device already. */
-  constructor(components: Components) {
-    requireHost('enableModelCpuOffload', components);
+  /** For one owner of `components`; others may join. @throws ArgumentError when weights are on the device already. */
+  constructor(components: Components, owner?: object) {
     this.#attachments = new Attachments(
+      this,
       (name, module) => this.#attach(name, module),
-      (name, module) => this.#detach(name, module),
+      (module) => this.#detach(module),
     );
-    this.#attachments.attach(components);
+    this.join(owner ?? this, components);
+  }
+
+  join(owner: object, components: Components): void {
+    requireHost('enableModelCpuOffload', components);
+    this.#attachments.join(owner, components);
   }
 
   #attach(name: string, module: AnyModule): void {
@@ -38,7 +45,7 @@ export class ModelOffload implements OffloadPolicy {
       name,
       [...module.namedModules()].map(([, m]) => m),
     );
-    this.#groups.set(name, group);
+    this.#groups.set(module, group);
     const bringWeights = (): void => {
       if (!isRecording()) this.#use(group); // a recording needs shapes only, and those the placeholders have
     };
@@ -46,9 +53,9 @@ export class ModelOffload implements OffloadPolicy {
     for (const entry of entries(module)) entry.addHook(hook);
   }
 
-  #detach(name: string, module: AnyModule): void {
-    const group = this.#groups.get(name)!;
-    this.#groups.delete(name);
+  #detach(module: AnyModule): void {
+    const group = this.#groups.get(module)!;
+    this.#groups.delete(module);
     if (this.#current === group) this.#current = undefined;
     group.release();
     for (const entry of entries(module)) entry.removeHook(hookName);
@@ -65,15 +72,17 @@ export class ModelOffload implements OffloadPolicy {
     this.#current = group;
   }
 
-  async begin(components: Components): Promise<void> {
-    await this.#attachments.update(components);
+  async begin(owner: object, components: Components): Promise<void> {
+    this.#calls++;
+    await this.#attachments.update(owner, components);
   }
   finish(): void {
+    if (--this.#calls > 0) return;
+    this.#calls = 0;
     this.#current?.release();
     this.#current = undefined;
   }
-  remove(): void {
-    this.finish();
-    this.#attachments.remove();
+  leave(owner: object = this): void {
+    this.#attachments.leave(owner);
   }
 }

@@ -203,7 +203,7 @@ describe('offload', () => {
     seen.length = 0;
     chain.call(x).dispose();
     expect(seen).toEqual(['xx....', '.xx...', '..xx..', '...xx.', '....xx', '.....x']);
-    offload.remove();
+    offload.leave();
     expect(chain.isOnHost).toBe(true);
     x.dispose();
     chain.dispose();

@@ -59,7 +59,7 @@ test.each([
   offload.finish();
   for (const other of calls) run(other);
   expect(prefetched()).toBeGreaterThan(0);
-  offload.remove();
+  offload.leave();
   expect(tooEarly()).toBe(0);
   x.dispose();
   model.dispose();

@@ -37,15 +37,20 @@ interface Queues {
 export class SequentialOffload implements OffloadPolicy {
   readonly undo = 'disableSequentialCpuOffload()';
   readonly byLayers = true;
+  readonly settings: string;
   readonly #options: SequentialOffloadOptions;
   readonly #attachments: Attachments;
   readonly #entries = new Map<AnyModule, Entry>();
   #current: Entry | undefined;
   #prefetched: Entry | undefined;
   #queues: Queues | undefined;
+  #calls = 0;
 
-  /** @throws ArgumentError when weights are on the device already or a module is traced, or for bad options. */
-  constructor(components: Components, options: SequentialOffloadOptions = {}) {
+  /**
+   * For one owner of `components`; others may join.
+   * @throws ArgumentError when weights are on the device already or a module is traced, or for bad options.
+   */
+  constructor(components: Components, options: SequentialOffloadOptions = {}, owner?: object) {
     for (const name of ['groupSize', 'maxMemory'] as const) {
       const value = options[name];
       if (value !== undefined && !(Number.isInteger(value) && value > 0))
@@ -55,14 +60,20 @@ export class SequentialOffload implements OffloadPolicy {
     }
     if (options.groupSize !== undefined && options.maxMemory !== undefined)
       throw new ArgumentError('enableSequentialCpuOffload: give groupSize or maxMemory, not both');
+    this.#options = options;
+    this.settings = sequentialSettings(options);
+    this.#attachments = new Attachments(
+      this,
+      (name, module) => this.#attach(name, module),
+      (module) => this.#detach(module),
+    );
+    this.join(owner ?? this, components);
+  }
+
+  join(owner: object, components: Components): void {
     requireHost('enableSequentialCpuOffload', components);
     refuseTraced('enableSequentialCpuOffload', components);
-    this.#options = options;
-    this.#attachments = new Attachments(
-      (name, module) => this.#attach(name, module),
-      (_, module) => this.#detach(module),
-    );
-    this.#attachments.attach(components);
+    this.#attachments.join(owner, components);
   }
 
   #attach(name: string, component: AnyModule): void {
@@ -138,11 +149,22 @@ export class SequentialOffload implements OffloadPolicy {
     return this.#queues;
   }
 
-  async begin(components: Components): Promise<void> {
+  async begin(owner: object, components: Components): Promise<void> {
+    this.#calls++;
     refuseTraced('sequential offload', components);
-    await this.#attachments.update(components);
+    await this.#attachments.update(owner, components);
   }
   finish(): void {
+    if (--this.#calls > 0) return;
+    this.#calls = 0;
+    this.#release();
+  }
+  leave(owner: object = this): void {
+    this.#release();
+    this.#attachments.leave(owner);
+  }
+
+  #release(): void {
     this.#awaitPrefetched();
     for (const entry of this.#entries.values()) {
       entry.uses = 0; // a pass that threw did not count down
@@ -150,10 +172,16 @@ export class SequentialOffload implements OffloadPolicy {
     }
     this.#current = this.#prefetched = undefined;
   }
-  remove(): void {
-    this.finish();
-    this.#attachments.remove();
-  }
+}
+
+/** The options with their defaults, to compare those of two pipelines. */
+export function sequentialSettings({
+  groupSize,
+  maxMemory,
+  prefetch = true,
+}: SequentialOffloadOptions): string {
+  const size = maxMemory === undefined ? `groupSize: ${groupSize ?? 1}` : `maxMemory: ${maxMemory}`;
+  return `{ ${size}, prefetch: ${prefetch} }`;
 }
 
 function hasParameters(module: AnyModule): boolean {

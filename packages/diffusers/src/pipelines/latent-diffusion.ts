@@ -4,6 +4,7 @@
 import {
   ArgumentError,
   cast,
+  checkOptions,
   compileAhead,
   concat,
   DarkroomError,
@@ -15,7 +16,7 @@ import {
   tensor,
   toAsync,
 } from '@darkroom/core';
-import type { Device, TraceOptions } from '@darkroom/core';
+import type { Device, OptionNames, TraceOptions } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
 import { replayNeedsAll } from '../offload/policy.ts';
@@ -23,6 +24,8 @@ import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import { progressBar } from '../progress/progress.ts';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
+import { checkChanged } from './callback-tensors.ts';
+import type { RunningCall } from './calls.ts';
 import type { CheckedCall } from './check-call.ts';
 import { guidanceEmbedding, guide, rescaleGuidance } from './guidance.ts';
 import { drawNoise, generatorsFor } from './noise.ts';
@@ -63,13 +66,14 @@ export abstract class LatentDiffusionPipeline<
   extends Pipeline<C>
   implements Interruptible
 {
-  interrupt = false;
   /** The order in which model offload runs components. */
   static readonly offloadOrder: readonly string[] = ['textEncoder', 'unet', 'vae'];
   /** Calls whose kernels were compiled ahead, by what they depend on; kept for one device. */
   #traces: StepTraces<T> | undefined;
   #compiled: { readonly device: Device; readonly calls: Set<string> } | undefined;
 
+  /** The options that a call takes, by name: what else is given is refused. */
+  protected abstract readonly optionNames: OptionNames<O>;
   /** Throws for bad arguments, before anything runs. */
   protected abstract check(prompt: string | readonly string[] | undefined, options: O): K;
   /** Brings what the user gave onto the device; the call owns it. */
@@ -109,13 +113,16 @@ export abstract class LatentDiffusionPipeline<
     prompt: string | readonly string[] | undefined,
     options: O = {} as O,
   ): Promise<StableDiffusionOutput> {
+    checkOptions(this.className, options, this.optionNames);
     const call = this.check(prompt, options);
     options.signal?.throwIfAborted();
-    this.interrupt = false;
+    if (this.#traces) this.offload.refuseLayers('enableTracing');
+    const running = this.calls.start();
+    const offload = this.offload.begin();
     const memory = new Scope();
     let schedule: Schedule | undefined;
     try {
-      await this.offload?.begin(this.components);
+      await offload.ready;
       schedule = this.scheduler.schedule(call.schedule);
       const window = this.window(call, schedule);
       const { generators, seeds } = generatorsFor(options, call.images);
@@ -126,12 +133,13 @@ export abstract class LatentDiffusionPipeline<
       const tensors = scope(() => this.prepare(start, inputs));
       adoptAll(memory, tensors);
       checkNames(options.callbackOnStepEndTensors ?? [], tensors);
-      await this.#denoise({ ...start, tensors }, options, memory);
+      await this.#denoise({ ...start, tensors }, running, options, memory);
       return await this.#finish(tensors.latents, options, seeds);
     } finally {
-      this.offload?.finish();
+      offload.finish();
       schedule?.dispose();
       memory.dispose();
+      this.calls.end(running);
     }
   }
 
@@ -184,36 +192,35 @@ export abstract class LatentDiffusionPipeline<
   }
 
   /** Runs the steps; the final latents stand in run.tensors, which `memory` frees. */
-  async #denoise(run: Run<K, T>, options: O, memory: Scope): Promise<void> {
+  async #denoise(run: Run<K, T>, running: RunningCall, options: O, memory: Scope): Promise<void> {
     const { schedule, begin, end, tensors } = run;
     const bar = await progressBar(end - begin, this.progress);
-    const replaceLatents = (next: Tensor): void => {
-      tensors.latents.dispose();
-      memory.adopt(next);
-      tensors.latents = next;
+    const replace = (changed: Partial<T>): void => {
+      for (const [name, next] of Object.entries(changed) as [keyof T, Tensor][]) {
+        const old = tensors[name] as Tensor;
+        if (next === old) continue;
+        old.dispose();
+        memory.adopt(next);
+        tensors[name] = next as T[keyof T];
+      }
     };
     try {
       for (let i = begin; i < end; i++) {
         options.signal?.throwIfAborted();
-        replaceLatents(await this.#next(run, i));
+        replace({ latents: await this.#next(run, i) } as Partial<T>);
         if (options.callbackOnStepEnd) {
           const shown: Partial<T> = { latents: tensors.latents } as Partial<T>;
           for (const name of options.callbackOnStepEndTensors ?? []) shown[name] = tensors[name];
-          const changed = await options.callbackOnStepEnd(
-            this,
-            i - begin,
-            schedule.timesteps[i]!,
-            shown as T,
+          const changed = await this.calls.callback(running, this, (pipe) =>
+            options.callbackOnStepEnd!(pipe, i - begin, schedule.timesteps[i]!, shown as T),
           );
-          const { latents, ...others } = changed ?? {};
-          if (latents && latents !== tensors.latents) replaceLatents(latents);
-          Object.assign(tensors, others);
+          replace(checkChanged(changed, tensors));
         }
         bar.update(i + 1 - begin, `peak ${(this.device.memory().peak / 2 ** 20).toFixed(0)} MiB`);
         // Lets a signal, a timer or the terminal in between steps.
         await this.device.idle();
         await macrotask();
-        if (this.interrupt) break;
+        if (running.interrupt) break;
       }
     } finally {
       bar.stop();
@@ -247,7 +254,8 @@ export abstract class LatentDiffusionPipeline<
    * dispose(); under model offload, while the UNet is on the device. @throws ArgumentError under sequential offload
    */
   enableTracing(options: TraceOptions = {}): void {
-    if (this.offload?.byLayers) throw replayNeedsAll('enableTracing', `call ${this.offload.undo} first`);
+    this.calls.requireNone('enableTracing');
+    this.offload.refuseLayers('enableTracing');
     this.disableTracing();
     this.#traces = new StepTraces(options);
   }

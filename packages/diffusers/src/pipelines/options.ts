@@ -1,6 +1,6 @@
 // What every pipeline's call takes and gives. Pipelines add their own options in their own files.
 
-import type { Tensor } from '@darkroom/core';
+import type { OptionNames, Tensor } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
 import type { Generator } from '../random/generator.ts';
 
@@ -57,6 +57,29 @@ export interface CallOptions<T extends LoopTensors = LoopTensors> {
   readonly callbackOnStepEndTensors?: readonly (keyof T & string)[];
   readonly signal?: AbortSignal;
 }
+
+/** The names of CallOptions, for pipelines to add theirs to. */
+export const callOptionNames: OptionNames<CallOptions> = {
+  negativePrompt: true,
+  numImagesPerPrompt: true,
+  numInferenceSteps: true,
+  timesteps: true,
+  sigmas: true,
+  guidanceScale: true,
+  guidanceRescale: true,
+  eta: true,
+  seed: true,
+  generator: true,
+  promptEmbeds: true,
+  negativePromptEmbeds: true,
+  clipSkip: true,
+  width: true,
+  height: true,
+  outputType: true,
+  callbackOnStepEnd: true,
+  callbackOnStepEndTensors: true,
+  signal: true,
+};
 
 export interface StableDiffusionOutput {
   /** For outputType 'image'. */

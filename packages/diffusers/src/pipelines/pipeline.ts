@@ -6,10 +6,8 @@ import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
 import { memoryReport } from '../offload/memory-report.ts';
 import type { MemoryReport } from '../offload/memory-report.ts';
-import { ModelOffload } from '../offload/model.ts';
+import { PipelineOffload } from '../offload/pipeline-offload.ts';
 import { modulesOf } from '../offload/policy.ts';
-import type { OffloadPolicy } from '../offload/policy.ts';
-import { SequentialOffload } from '../offload/sequential.ts';
 import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import type { TilingOptions } from '../models/vae-tiling.ts';
 import { fusedAttention, plainAttention } from '../models/attention-strategies.ts';
@@ -19,6 +17,7 @@ import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import { Callable } from './callable.ts';
+import { Calls } from './calls.ts';
 import { loadComponents } from './from-pretrained.ts';
 import type { LoadOptions } from './from-pretrained.ts';
 import { asUNet } from './own-unet.ts';
@@ -229,11 +228,9 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   async to(
     target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' },
   ): Promise<this> {
-    if (this.offload) {
-      throw new ArgumentError(
-        `to: the pipeline's weights are under offload; call ${this.offload.undo} first, then to()`,
-      );
-    }
+    this.calls.requireNone('to');
+    const { remedy } = this.offload;
+    if (remedy) throw new ArgumentError(`to: the pipeline's weights are under offload; ${remedy}, then to()`);
     const options =
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
     // Traced UNets and a user's own may refuse: they go first, so that then nothing has moved.
@@ -247,35 +244,41 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
 
   /** Moves every component's weights to host memory, where offload takes them from. */
   async toHost(): Promise<this> {
+    this.calls.requireNone('toHost');
     for (const module of modulesOf(this.components).values()) await module.toHost();
     return this;
   }
 
-  /** How the weights of this pipeline come to its device; undefined: they are there. */
-  protected offload: OffloadPolicy | undefined;
+  /** How the weights of this pipeline come to its device. */
+  protected readonly offload: PipelineOffload = new PipelineOffload(() => this.components);
+  /** The calls under way. */
+  protected readonly calls: Calls = new Calls();
 
-  #setOffload(call: string, make: () => OffloadPolicy): void {
-    if (this.offload)
-      throw new ArgumentError(`${call}: offload is enabled already; call ${this.offload.undo} first`);
-    this.offload = make();
+  /**
+   * Whether the call whose callback runs shall end after its current step; outside of callbacks: all calls under way.
+   * What a call is told ends with it, and calls that start later know nothing of it.
+   */
+  get interrupt(): boolean {
+    return this.calls.interrupt;
   }
-  #endOffload(undo: string): void {
-    if (this.offload?.undo !== undo) return;
-    this.offload.remove();
-    this.offload = undefined;
+  set interrupt(value: boolean) {
+    this.calls.interrupt = value;
   }
 
   /**
    * Keeps one component on the device at a time: text encoders, then the UNet while the loop runs, then the VAE. Weights
-   * must be in host memory: load with `{ weights: 'host' }`, or call toHost() first.
+   * must be in host memory: load with `{ weights: 'host' }`, or call toHost() first. Pipelines that share modules share
+   * their offload: whatever one of them enabled holds for the calls of all.
    * @throws ArgumentError when they are on the device, or when offload is enabled already.
    */
   enableModelCpuOffload(): void {
-    this.#setOffload('enableModelCpuOffload', () => new ModelOffload(this.components));
+    this.calls.requireNone('enableModelCpuOffload');
+    this.offload.enableModel();
   }
   /** Weights then lie in host memory; to({ device }) brings them to the device. */
   disableModelCpuOffload(): void {
-    this.#endOffload('disableModelCpuOffload()');
+    this.calls.requireNone('disableModelCpuOffload');
+    this.offload.disable('disableModelCpuOffload()');
   }
   /**
    * Keeps weights on the device only while their leaf module, or group of leaf modules, computes; the next group comes
@@ -283,11 +286,13 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
    * @throws ArgumentError when they are on the device, when offload is enabled already, or for bad options.
    */
   enableSequentialCpuOffload(options: SequentialOffloadOptions = {}): void {
-    this.#setOffload('enableSequentialCpuOffload', () => new SequentialOffload(this.components, options));
+    this.calls.requireNone('enableSequentialCpuOffload');
+    this.offload.enableSequential(options);
   }
   /** Weights then lie in host memory; to({ device }) brings them to the device. */
   disableSequentialCpuOffload(): void {
-    this.#endOffload('disableSequentialCpuOffload()');
+    this.calls.requireNone('disableSequentialCpuOffload');
+    this.offload.disable('disableSequentialCpuOffload()');
   }
 
   /** Where the weights of each component are, and what the device holds: bytes. */
@@ -297,8 +302,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
 
   /** Frees the weights of every component. */
   dispose(): void {
-    this.offload?.remove();
-    this.offload = undefined;
+    this.offload.disable();
     for (const module of Object.values(this.modules)) module.dispose();
   }
   [Symbol.dispose](): void {

@@ -2,6 +2,7 @@
 // Reference: diffusers' StableDiffusionImg2ImgPipeline, including the order in which noise is drawn.
 
 import { ArgumentError, tensor } from '@darkroom/core';
+import type { OptionNames } from '@darkroom/core';
 import { preprocessImage, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
@@ -12,6 +13,7 @@ import { noisedTo, repeatAll, requireFits, requireStrength, strengthWindow } fro
 import { LatentDiffusionPipeline } from './latent-diffusion.ts';
 import type { CallInputs, Run } from './latent-diffusion.ts';
 import { drawNoise } from './noise.ts';
+import { callOptionNames } from './options.ts';
 import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { componentFolders } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
@@ -34,6 +36,12 @@ interface Img2ImgCall extends CheckedCall {
 
 type Img2ImgRun = Omit<Run<Img2ImgCall, LoopTensors>, 'tensors'>;
 
+const optionNames: OptionNames<StableDiffusionImg2ImgOptions> = {
+  ...callOptionNames,
+  image: true,
+  strength: true,
+};
+
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionImg2ImgPipeline {
   (
@@ -49,6 +57,8 @@ export class StableDiffusionImg2ImgPipeline extends LatentDiffusionPipeline<
 > {
   static readonly className = 'StableDiffusionImg2ImgPipeline';
   static readonly folders: Readonly<Record<keyof PipelineComponents, string>> = componentFolders;
+
+  protected override readonly optionNames: OptionNames<StableDiffusionImg2ImgOptions> = optionNames;
 
   protected override check(
     prompt: string | readonly string[] | undefined,

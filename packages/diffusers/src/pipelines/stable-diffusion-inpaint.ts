@@ -3,7 +3,7 @@
 // Reference: diffusers' StableDiffusionInpaintPipeline, including the order in which noise is drawn.
 
 import { ArgumentError, concat, map, resize, scope, tensor } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import type { OptionNames, Tensor } from '@darkroom/core';
 import { preprocessImage, preprocessMask, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
@@ -14,6 +14,7 @@ import { noisedTo, repeatAll, requireFits, requireStrength, strengthWindow } fro
 import { LatentDiffusionPipeline } from './latent-diffusion.ts';
 import type { CallInputs, Run } from './latent-diffusion.ts';
 import { drawNoise, scaledNoise } from './noise.ts';
+import { callOptionNames } from './options.ts';
 import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { componentFolders } from './pipeline.ts';
 import type { PipelineComponents } from './pipeline.ts';
@@ -49,6 +50,15 @@ interface InpaintCall extends CheckedCall {
 
 type InpaintRun = Run<InpaintCall, InpaintTensors>;
 
+const optionNames: OptionNames<StableDiffusionInpaintOptions> = {
+  ...callOptionNames,
+  image: true,
+  maskImage: true,
+  maskedImageLatents: true,
+  strength: true,
+  latents: true,
+};
+
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionInpaintPipeline {
   (
@@ -65,6 +75,8 @@ export class StableDiffusionInpaintPipeline extends LatentDiffusionPipeline<
 > {
   static readonly className = 'StableDiffusionInpaintPipeline';
   static readonly folders: Readonly<Record<keyof PipelineComponents, string>> = componentFolders;
+
+  protected override readonly optionNames: OptionNames<StableDiffusionInpaintOptions> = optionNames;
 
   protected override check(
     prompt: string | readonly string[] | undefined,

@@ -2,7 +2,7 @@
 // conditions. Reference: diffusers' StableDiffusionXLPipeline.
 
 import { ArgumentError } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import type { OptionNames, Tensor } from '@darkroom/core';
 import type { TextEncoderLike } from '../models/types.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
@@ -16,6 +16,7 @@ import type { MicroConditions, Pair } from './encode-prompts-xl.ts';
 import { LatentDiffusionPipeline } from './latent-diffusion.ts';
 import type { CallInputs, Run } from './latent-diffusion.ts';
 import { drawNoise, scaledNoise } from './noise.ts';
+import { callOptionNames } from './options.ts';
 import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import { componentFolders } from './pipeline.ts';
 import type { PipelineComponents, PipelineOptions } from './pipeline.ts';
@@ -64,6 +65,22 @@ interface XLCall extends CheckedCall {
 
 type XLRun = Run<XLCall, XLTensors>;
 
+const optionNames: OptionNames<StableDiffusionXLOptions> = {
+  ...callOptionNames,
+  prompt2: true,
+  negativePrompt2: true,
+  pooledPromptEmbeds: true,
+  negativePooledPromptEmbeds: true,
+  latents: true,
+  originalSize: true,
+  cropsCoordsTopLeft: true,
+  targetSize: true,
+  negativeOriginalSize: true,
+  negativeCropsCoordsTopLeft: true,
+  negativeTargetSize: true,
+  denoisingEnd: true,
+};
+
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionXLPipeline {
   (
@@ -97,6 +114,8 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
     this.tokenizer2 = components.tokenizer2;
     this.forceZerosForEmptyPrompt = this.index['force_zeros_for_empty_prompt'] !== false;
   }
+
+  protected override readonly optionNames: OptionNames<StableDiffusionXLOptions> = optionNames;
 
   protected override check(
     prompt: string | readonly string[] | undefined,

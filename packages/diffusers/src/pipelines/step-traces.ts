@@ -41,6 +41,7 @@ type StepTensors<T> = T & { readonly timestepCond?: Tensor };
 export type StepTrace = Pick<TracedModule<never, unknown>, 'plans' | 'summaries' | 'summary'>;
 
 type Tensors = Readonly<Record<string, Tensor>>;
+type Traced = TracedModule<[StepInputs, number], Tensors>;
 type StepInputs = Readonly<Record<'latents', Tensor>> & Tensors;
 
 /** What stands around the model in one step: two graphs, and what they read. */
@@ -59,11 +60,13 @@ const prediction = 'prediction';
 
 export class StepTraces<T extends LoopTensors> {
   readonly #options: TraceOptions;
-  readonly #traces = new Map<string, TracedModule<[StepInputs, number], Tensors>>();
+  readonly #traces = new Map<string, Traced>();
+  /** Traces being made: calls at once wait for the same one. */
+  readonly #making = new Map<string, Promise<void>>();
   #unet: UNetLike | undefined;
   #processors: readonly unknown[] = [];
-  /** Kinds of steps that the picture of this schedule had. */
-  #seen: { readonly schedule: Schedule; readonly kinds: Set<string> } | undefined;
+  /** Kinds of steps that a call had, by its schedule. */
+  readonly #seen = new WeakMap<Schedule, Set<string>>();
 
   constructor(options: TraceOptions) {
     this.#options = options;
@@ -72,7 +75,9 @@ export class StepTraces<T extends LoopTensors> {
   /** Latents after the step; the caller keeps them. */
   async step(step: TraceableStep<T>): Promise<Tensor> {
     const { schedule, i, tensors, unet } = step;
-    if (this.#seen?.schedule !== schedule || this.#unet !== unet) this.#begin(unet, schedule);
+    const seen = this.#seen.get(schedule) ?? new Set<string>();
+    if (seen.size === 0 || this.#unet !== unet) this.#begin(unet);
+    this.#seen.set(schedule, seen);
     using memory = new Scope();
     const history = schedule.remembered;
     const name = (n: number): string => `history.${n}`;
@@ -91,16 +96,10 @@ export class StepTraces<T extends LoopTensors> {
     };
     const kind = kindOf(shell, given);
     const time = schedule.timesteps[i]!;
-    let traced = this.#traces.get(kind);
     // What a picture has once is its first or last step: not worth a plan, and the memory of it.
-    if (!traced && this.#seen!.kinds.has(kind)) {
-      const call = (x: StepInputs, t: number): Tensors => run(step, shell, x, t);
-      const stateDict = (): Named => unet.stateDict!();
-      const about = { name: 'step', device: unet.device!, module: unet };
-      traced = await trace({ ...about, stateDict, call }, [given, time], this.#options);
-      this.#traces.set(kind, traced);
-    }
-    this.#seen!.kinds.add(kind);
+    if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, step, shell, given);
+    seen.add(kind);
+    const traced = this.#traces.get(kind);
     const out = traced ? traced.call(given, time) : scope(() => run(step, shell, given, time));
     for (const [n, handle] of shell.remembered.entries()) {
       const result = out[`remembered.${n}`]!;
@@ -110,8 +109,29 @@ export class StepTraces<T extends LoopTensors> {
     return out['latents']!;
   }
 
+  /** Traces a kind of step, once; a trace that is done after dispose() is not kept. */
+  #make(kind: string, step: TraceableStep<T>, shell: Shell, given: StepInputs): Promise<void> {
+    const known = this.#making.get(kind);
+    if (known) return known;
+    const { unet, schedule, i } = step;
+    const call = (x: StepInputs, t: number): Tensors => run(step, shell, x, t);
+    const stateDict = (): Named => unet.stateDict!();
+    const about = { name: 'step', device: unet.device!, module: unet };
+    const make = async (): Promise<void> => {
+      const sample: [StepInputs, number] = [given, schedule.timesteps[i]!];
+      const traced = await trace({ ...about, stateDict, call }, sample, this.#options);
+      if (this.#making.get(kind) === making) this.#traces.set(kind, traced);
+      else traced.dispose();
+    };
+    const making = make().finally(() => {
+      if (this.#making.get(kind) === making) this.#making.delete(kind);
+    });
+    this.#making.set(kind, making);
+    return making;
+  }
+
   /** A new picture: traces of another model, or of one whose attention is computed in another way now, go. */
-  #begin(unet: UNetLike, schedule: Schedule): void {
+  #begin(unet: UNetLike): void {
     if (!unet.stateDict)
       throw new ArgumentError('enableTracing: the UNet has no stateDict() that names its weights');
     const processors = Object.values(unet.attnProcessors ?? {});
@@ -119,7 +139,6 @@ export class StepTraces<T extends LoopTensors> {
     if (!same || processors.some((p, n) => p !== this.#processors[n])) this.dispose();
     this.#unet = unet;
     this.#processors = processors;
-    this.#seen = { schedule, kinds: new Set() };
   }
 
   get traces(): readonly StepTrace[] {
@@ -129,6 +148,7 @@ export class StepTraces<T extends LoopTensors> {
   dispose(): void {
     for (const traced of this.#traces.values()) traced.dispose();
     this.#traces.clear();
+    this.#making.clear();
   }
 }
 
