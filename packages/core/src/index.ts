@@ -55,6 +55,7 @@ export { recordGraph } from './graph/record.ts';
 export type { Recording } from './graph/record.ts';
 export { loadTraced, parseTraced, trace, TracedModule } from './graph/traced.ts';
 export type { LoadTracedOptions, Traceable } from './graph/traced.ts';
+export { traceOptionNames } from './graph/traced-call.ts';
 export type { TraceOptions } from './graph/traced-call.ts';
 export type { PlanSegment } from './graph/segments.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';

@@ -134,7 +134,9 @@ export class Engine {
     const at = this.#heap.alloc(bytes);
     if (at === undefined) {
       throw new OutOfMemoryError(
-        `cpu: no room for ${bytes} bytes (WebAssembly memory ends at 4 GiB; weights in float16 take half)`,
+        `cpu: no room for ${bytes} bytes: a WebAssembly memory ends at 4 GiB. Load the weights in half their size ` +
+          "({ dtype: 'float16' }, --dtype float16), or keep them in host memory until they are needed " +
+          "({ weights: 'host' } and enableModelCpuOffload(), --offload model)",
       );
     }
     return at;

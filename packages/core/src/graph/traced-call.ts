@@ -8,6 +8,7 @@ import { isOnHost } from '../nn/host-weights.ts';
 import { isRecording } from '../recorder.ts';
 import { debug } from '../debug.ts';
 import { full } from '../ops/fill.ts';
+import type { OptionNames } from '../options.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Rates } from '../tune/rates.ts';
 import type { Graph, NamedValue } from './graph.ts';
@@ -32,6 +33,8 @@ export interface TraceOptions {
   /** Whether what does not depend on the first argument is kept from call to call (default), which takes memory. */
   readonly hoist?: boolean;
 }
+
+export const traceOptionNames: OptionNames<TraceOptions> = { passes: true, hoist: true };
 
 /** How often weights were written in place; undefined when one is gone. */
 function versionOf(weights: readonly Tensor[]): number | undefined {

@@ -10,6 +10,7 @@ import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
 import { hostCopyOf } from '../nn/host-weights.ts';
 import { Module } from '../nn/module.ts';
 import type { AnyModule } from '../nn/module.ts';
+import { checkOptions } from '../options.ts';
 import { isRecording } from '../recorder.ts';
 import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
@@ -22,7 +23,7 @@ import { describeCall, putBack, takeCall, takeResult } from './signature.ts';
 import type { Template } from './signature.ts';
 import { parseTraces, serializeTraces } from './trace-file.ts';
 import type { SavedConstant } from './trace-file.ts';
-import { TracedCall, typeOf } from './traced-call.ts';
+import { TracedCall, traceOptionNames, typeOf } from './traced-call.ts';
 import type { TraceOptions } from './traced-call.ts';
 
 /** What can be traced: a Module, or an object that calls one. */
@@ -243,6 +244,7 @@ export async function trace<Args extends readonly unknown[], Out>(
   sample: NoInfer<Args>,
   options: TraceOptions = {},
 ): Promise<TracedModule<Args, Out>> {
+  checkOptions('trace', options, traceOptionNames);
   const { name = '', config = {}, device, dtype = 'float32' } = module;
   if (!module.stateDict)
     throw new ArgumentError(`trace: ${name || 'the module'} has no stateDict() that names its weights`);
@@ -315,6 +317,7 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
   source: string,
   options: LoadTracedOptions,
 ): Promise<TracedModule<Args, Out>> {
+  checkOptions('loadTraced', options, { ...traceOptionNames, device: true, params: true });
   const { device, params } = options;
   const saved = parseTraces(text, source);
   for (const [name, p] of params) {

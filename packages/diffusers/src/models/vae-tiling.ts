@@ -2,7 +2,7 @@
 // Both write into one result, so that what is held beside it does not grow with batch or picture.
 // Reference: diffusers' AutoencoderKL.tiled_decode and tiled_encode, whose blending is reproduced.
 
-import { ArgumentError, assign, copy, map, scope, zeros } from '@darkroom/core';
+import { ArgumentError, assign, checkOptions, copy, map, scope, zeros } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 
 export interface TilingOptions {
@@ -21,6 +21,7 @@ export interface Tiles {
 
 /** `trained`: config.sample_size; `scale`: pixels per latent. @throws ArgumentError for what cannot be tiled. */
 export function tilesOf(options: TilingOptions, trained: number, scale: number): Tiles {
+  checkOptions('enableTiling', options, { tileSize: true, overlap: true });
   const { tileSize = trained - (trained % scale), overlap = 0.25 } = options;
   if (!Number.isInteger(tileSize) || tileSize < scale || tileSize % scale !== 0) {
     throw new ArgumentError(

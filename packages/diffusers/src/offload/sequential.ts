@@ -2,8 +2,8 @@
 // computes, the one that followed it last time comes on the copy queue, so that two groups are on the device at once.
 // Reference: diffusers' enable_sequential_cpu_offload.
 
-import { ArgumentError, isRecording } from '@darkroom/core';
-import type { AnyModule, Device, Hook, Queue } from '@darkroom/core';
+import { ArgumentError, checkOptions, isRecording } from '@darkroom/core';
+import type { AnyModule, Device, Hook, OptionNames, Queue } from '@darkroom/core';
 import { Attachments, refuseTraced, requireHost } from './policy.ts';
 import type { Components, OffloadPolicy } from './policy.ts';
 import { WeightGroup } from './weight-group.ts';
@@ -16,6 +16,12 @@ export interface SequentialOffloadOptions {
   /** Bring the next group while one computes; default true. Without it one group is on the device at a time. */
   readonly prefetch?: boolean;
 }
+
+const optionNames: OptionNames<SequentialOffloadOptions> = {
+  groupSize: true,
+  maxMemory: true,
+  prefetch: true,
+};
 
 const hookName = 'sequential offload';
 
@@ -51,6 +57,7 @@ export class SequentialOffload implements OffloadPolicy {
    * @throws ArgumentError when weights are on the device already or a module is traced, or for bad options.
    */
   constructor(components: Components, options: SequentialOffloadOptions = {}, owner?: object) {
+    checkOptions('enableSequentialCpuOffload', options, optionNames);
     for (const name of ['groupSize', 'maxMemory'] as const) {
       const value = options[name];
       if (value !== undefined && !(Number.isInteger(value) && value > 0))

@@ -1,7 +1,6 @@
 // Checks a call's arguments before anything runs: each bad one gives one error with the rule and both values.
 
-import { ArgumentError, formatShape } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { ArgumentError, describe, formatShape, Tensor } from '@darkroom/core';
 import type { CallOptions } from './options.ts';
 import type { Pipeline } from './pipeline.ts';
 
@@ -30,23 +29,44 @@ export interface CheckedCall {
   readonly schedule: { numInferenceSteps?: number; timesteps?: number[]; sigmas?: number[] };
 }
 
-type Prompt = string | readonly string[] | undefined;
+/** null counts as not given. */
+type Prompt = string | readonly string[] | null | undefined;
 
 export function requirePositiveInteger(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1)
-    throw new ArgumentError(`${name}: must be an integer >= 1, got ${value}`);
+    throw new ArgumentError(`${name}: must be an integer >= 1, got ${describe(value)}`);
 }
 
 function requireFinite(name: string, value: number): void {
   if (typeof value !== 'number' || !Number.isFinite(value))
-    throw new ArgumentError(`${name}: must be a finite number, got ${value}`);
+    throw new ArgumentError(`${name}: must be a finite number, got ${describe(value)}`);
+}
+
+/** Callbacks see tensors of types that differ between pipelines. */
+interface Callbacks {
+  readonly callbackOnStepEnd?: unknown;
+  readonly callbackOnStepEndTensors?: unknown;
+}
+
+function requireList(name: string, value: unknown, of: 'numbers' | 'names'): void {
+  const type = of === 'numbers' ? 'number' : 'string';
+  if (value === undefined || (Array.isArray(value) && value.every((v) => typeof v === type))) return;
+  throw new ArgumentError(`${name}: must be a list of ${of}, got ${describe(value)}`);
+}
+
+function checkLoop({ signal, callbackOnStepEnd, ...options }: Pick<CallOptions, 'signal'> & Callbacks): void {
+  if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted !== 'function')
+    throw new ArgumentError(`signal: must be an AbortSignal, got ${describe(signal)}`);
+  if (callbackOnStepEnd !== undefined && typeof callbackOnStepEnd !== 'function')
+    throw new ArgumentError(`callbackOnStepEnd: must be a function, got ${describe(callbackOnStepEnd)}`);
+  requireList('callbackOnStepEndTensors', options.callbackOnStepEndTensors, 'names');
 }
 
 /** A call but for its size, which image pipelines take from the image. */
 export function checkCall(
   pipe: Pipeline,
   prompt: Prompt,
-  options: Omit<CallOptions, 'callbackOnStepEnd' | 'callbackOnStepEndTensors'>,
+  options: Omit<CallOptions, 'callbackOnStepEnd' | 'callbackOnStepEndTensors'> & Callbacks,
   defaults: { readonly guidanceScale: number },
 ): Omit<CheckedCall, 'latentShape'> {
   const {
@@ -57,6 +77,9 @@ export function checkCall(
     numImagesPerPrompt = 1,
     eta = 0,
   } = options;
+  checkLoop(options);
+  for (const name of ['timesteps', 'sigmas'] as const) requireList(name, options[name], 'numbers');
+  for (const name of ['promptEmbeds', 'negativePromptEmbeds'] as const) requireTensor(name, options[name]);
   const prompts = checkPrompt('prompt', prompt);
   if ((prompts === undefined) === (promptEmbeds === undefined))
     throw new ArgumentError('prompt: give either a prompt or promptEmbeds');
@@ -68,7 +91,7 @@ export function checkCall(
   if (options.clipSkip !== undefined) requirePositiveInteger('clipSkip', options.clipSkip);
   const outputType: string = options.outputType ?? 'image';
   if (!['image', 'tensor', 'latent'].includes(outputType)) {
-    throw new ArgumentError(`outputType: must be 'image', 'tensor' or 'latent', got '${outputType}'`);
+    throw new ArgumentError(`outputType: must be 'image', 'tensor' or 'latent', got ${describe(outputType)}`);
   }
   if (promptEmbeds && promptEmbeds.rank !== 3) {
     throw new ArgumentError(
@@ -100,12 +123,15 @@ export function checkCall(
 
 /** One prompt, or a list of at least one. */
 export function checkPrompt(name: string, prompt: Prompt): readonly string[] | undefined {
-  if (prompt === undefined) return undefined;
-  const prompts = typeof prompt === 'string' ? [prompt] : prompt;
-  if (prompts.length === 0 || prompts.some((p) => typeof p !== 'string')) {
-    throw new ArgumentError(`${name}: must be a string or a list of at least one string`);
+  if (prompt === undefined || prompt === null) return undefined;
+  const prompts: unknown = typeof prompt === 'string' ? [prompt] : prompt;
+  const isList = Array.isArray(prompts);
+  const bad: unknown = isList ? prompts.find((p) => typeof p !== 'string') : prompts;
+  if (!isList || prompts.length === 0 || bad !== undefined) {
+    const got = isList && prompts.length > 0 ? `a list with ${describe(bad)}` : describe(prompts);
+    throw new ArgumentError(`${name}: must be a string or a list of at least one string, got ${got}`);
   }
-  return prompts;
+  return prompts as string[];
 }
 
 /** One negative prompt for all, or one for each; undefined stays so. */
@@ -158,7 +184,15 @@ export function checkUNetChannels(pipe: Pipeline, extra: readonly number[]): voi
   );
 }
 
+/** Throws for anything but a tensor or nothing. */
+export function requireTensor(name: string, given: unknown): void {
+  if (given === undefined || (given instanceof Tensor && !given.isDisposed)) return;
+  const got = given instanceof Tensor ? 'one that was disposed' : describe(given);
+  throw new ArgumentError(`${name}: must be a tensor, got ${got}`);
+}
+
 export function requireShape(name: string, given: Tensor, shape: readonly number[], why = ''): void {
+  requireTensor(name, given);
   if (formatShape(given.shape) !== formatShape(shape)) {
     throw new ArgumentError(`${name}: must be ${formatShape(shape)}${why}, got ${formatShape(given.shape)}`);
   }

@@ -1,8 +1,8 @@
 // fromPretrained: a folder, hub id or other files → components. model_index.json names class and library of each; every
 // config and weight file is checked before it is used, and an error leaves nothing on the device.
 
-import { ArgumentError, FormatError, isDType, isFloat } from '@darkroom/core';
-import type { AnyModule, Device, DType } from '@darkroom/core';
+import { ArgumentError, checkOptions, describe, Device, FormatError, isDType, isFloat } from '@darkroom/core';
+import type { AnyModule, DType, OptionNames } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
 import type { HubOptions } from '../loading/hub.ts';
@@ -29,6 +29,22 @@ export interface LoadOptions extends HubOptions {
   /** Bytes loaded of a component's weights. */
   readonly onLoad?: (component: string, loadedBytes: number, totalBytes: number) => void;
 }
+
+/** `components` is an option of the pipelines' fromPretrained. */
+const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown }> = {
+  device: true,
+  dtype: true,
+  weights: true,
+  variant: true,
+  onLoad: true,
+  components: true,
+  revision: true,
+  cacheDir: true,
+  localFilesOnly: true,
+  token: true,
+  endpoint: true,
+  onDownload: true,
+};
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -92,6 +108,11 @@ export async function loadComponents(
   given: Readonly<Record<string, unknown>>,
   wanted: { readonly className: string; readonly names: readonly string[] },
 ): Promise<{ index: Config; components: Record<string, unknown>; files: ModelFiles }> {
+  checkOptions('fromPretrained', options, loadOptionNames);
+  if (!((options as LoadOptions | undefined)?.device instanceof Device))
+    throw new ArgumentError(
+      `fromPretrained: needs a device, as in { device: await cpu() }, got ${describe((options as LoadOptions | undefined)?.device)}`,
+    );
   const { dtype } = options;
   if (dtype !== undefined && !(isDType(dtype) && isFloat(dtype))) {
     throw new ArgumentError(
@@ -101,8 +122,6 @@ export async function loadComponents(
   const { weights = 'device' } = options;
   if (weights !== 'device' && weights !== 'host')
     throw new ArgumentError(`fromPretrained: weights must be 'device' or 'host', got '${String(weights)}'`);
-  if (!options.device)
-    throw new ArgumentError('fromPretrained: needs a device, as in { device: await cpu() }');
   const isFiles = typeof model === 'object' && model !== null;
   const files = isFiles ? model : await openModel(model, options);
   const index = await readJson(files, 'model_index.json');

@@ -1,12 +1,12 @@
 // What image-to-image and inpainting share: which part of the schedule a strength runs, and latents noised to a step.
 
-import { ArgumentError, concat } from '@darkroom/core';
+import { ArgumentError, concat, describe } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
 
 export function requireStrength(strength: number): void {
-  if (!(strength >= 0 && strength <= 1))
-    throw new ArgumentError(`strength: must be from 0 to 1, got ${strength}`);
+  if (typeof strength !== 'number' || !(strength >= 0 && strength <= 1))
+    throw new ArgumentError(`strength: must be a number from 0 to 1, got ${describe(strength)}`);
 }
 
 /** A strength of 1 runs every step, one of 0.6 the last int(0.6 · n) of n. */

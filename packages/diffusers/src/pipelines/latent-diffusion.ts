@@ -15,6 +15,7 @@ import {
   Tensor,
   tensor,
   toAsync,
+  traceOptionNames,
 } from '@darkroom/core';
 import type { Device, OptionNames, TraceOptions } from '@darkroom/core';
 import { Image } from '../image/image.ts';
@@ -26,6 +27,7 @@ import type { Generator } from '../random/generator.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
 import { checkChanged } from './callback-tensors.ts';
 import type { RunningCall } from './calls.ts';
+import { requireMemory } from './check-memory.ts';
 import type { CheckedCall } from './check-call.ts';
 import { guidanceEmbedding, guide, rescaleGuidance } from './guidance.ts';
 import { drawNoise, generatorsFor } from './noise.ts';
@@ -115,6 +117,7 @@ export abstract class LatentDiffusionPipeline<
   ): Promise<StableDiffusionOutput> {
     checkOptions(this.className, options, this.optionNames);
     const call = this.check(prompt, options);
+    requireMemory(this, call, options);
     options.signal?.throwIfAborted();
     if (this.#traces) this.offload.refuseLayers('enableTracing');
     const running = this.calls.start();
@@ -254,6 +257,7 @@ export abstract class LatentDiffusionPipeline<
    * dispose(); under model offload, while the UNet is on the device. @throws ArgumentError under sequential offload
    */
   enableTracing(options: TraceOptions = {}): void {
+    checkOptions('enableTracing', options, traceOptionNames);
     this.calls.requireNone('enableTracing');
     this.offload.refuseLayers('enableTracing');
     this.disableTracing();

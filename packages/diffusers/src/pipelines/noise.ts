@@ -1,6 +1,6 @@
 // Noise for latents: drawn on the host from torch's CPU stream, so that one seed gives one picture on every backend.
 
-import { ArgumentError, formatShape, map, tensor } from '@darkroom/core';
+import { ArgumentError, describe, formatShape, map, tensor } from '@darkroom/core';
 import type { Device, DType, FloatDType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
@@ -26,9 +26,12 @@ export function generatorsFor(
       );
   };
   if (generator !== undefined) {
-    if (!isList(generator)) return { generators: [generator], seeds: [] };
-    check(generator.length, 'generators');
-    return { generators: generator, seeds: [] };
+    const list: readonly Generator[] = isList(generator) ? generator : [generator];
+    const bad: unknown = list.find((g) => typeof (g as Partial<Generator> | null)?.randn !== 'function');
+    if (bad !== undefined)
+      throw new ArgumentError(`generator: must be a Generator or a list of them, got ${describe(bad)}`);
+    if (isList(generator)) check(list.length, 'generators');
+    return { generators: list, seeds: [] };
   }
   if (isList(seed)) {
     check(seed.length, 'seeds');

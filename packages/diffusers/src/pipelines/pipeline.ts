@@ -1,6 +1,6 @@
 // What every pipeline is: named components that can be replaced, shared, moved, saved and freed. Its call is elsewhere.
 
-import { ArgumentError, Module, TracedModule } from '@darkroom/core';
+import { ArgumentError, checkOptions, Module, TracedModule } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
@@ -177,6 +177,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   }
 
   setProgressBarConfig(config: ProgressConfig): void {
+    checkOptions('setProgressBarConfig', config, { disable: true, description: true, create: true });
     this.progress = config;
   }
 
@@ -233,6 +234,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
     if (remedy) throw new ArgumentError(`to: the pipeline's weights are under offload; ${remedy}, then to()`);
     const options =
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
+    checkOptions('to', options, { device: true, dtype: true, memoryFormat: true });
     // Traced UNets and a user's own may refuse: they go first, so that then nothing has moved.
     const modules = Object.values(this.modules);
     const moves = (m: ComponentModule): boolean => m instanceof Module && !(m instanceof TracedModule);

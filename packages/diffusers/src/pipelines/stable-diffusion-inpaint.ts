@@ -7,7 +7,7 @@ import type { OptionNames, Tensor } from '@darkroom/core';
 import { preprocessImage, preprocessMask, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
-import { checkCall, checkSize, checkUNetChannels, requireShape } from './check-call.ts';
+import { checkCall, checkSize, checkUNetChannels, requireShape, requireTensor } from './check-call.ts';
 import type { CheckedCall } from './check-call.ts';
 import { embedPrompts } from './encode-prompts.ts';
 import { noisedTo, repeatAll, requireFits, requireStrength, strengthWindow } from './image-start.ts';
@@ -97,6 +97,7 @@ export class StableDiffusionInpaintPipeline extends LatentDiffusionPipeline<
     const latentShape = checkSize(this, options, call.images);
     if (options.latents) requireShape('latents', options.latents, latentShape);
     if (options.maskedImageLatents) {
+      requireTensor('maskedImageLatents', options.maskedImageLatents);
       const [n = 0] = options.maskedImageLatents.shape;
       requireShape('maskedImageLatents', options.maskedImageLatents, [n, ...latentShape.slice(1)]);
       requireFits('maskedImageLatents', n, call.images);

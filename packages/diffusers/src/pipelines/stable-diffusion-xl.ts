@@ -1,14 +1,14 @@
 // Text to image with Stable Diffusion XL: two text encoders, their pooled embedding, and the picture's size and crop as
 // conditions. Reference: diffusers' StableDiffusionXLPipeline.
 
-import { ArgumentError } from '@darkroom/core';
+import { ArgumentError, describe } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { TextEncoderLike } from '../models/types.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import {
-  checkCall, checkNegatives, checkPrompt, checkSize, checkUNetChannels, requireShape,
+  checkCall, checkNegatives, checkPrompt, checkSize, checkUNetChannels, requireShape, requireTensor,
 } from './check-call.ts'; // prettier-ignore
 import type { CheckedCall } from './check-call.ts';
 import { embedPromptsXL, timeIds } from './encode-prompts-xl.ts';
@@ -35,8 +35,9 @@ export interface XLTensors extends LoopTensors {
 }
 
 export interface StableDiffusionXLOptions extends CallOptions<XLTensors> {
-  /** For the second text encoder; default: the prompt. */
+  /** For the second text encoder; default, also for '': the prompt. */
   readonly prompt2?: string | readonly string[];
+  /** Default, also for '': the negative prompt. */
   readonly negativePrompt2?: string | readonly string[];
   /** [prompts, features]; with promptEmbeds. */
   readonly pooledPromptEmbeds?: Tensor;
@@ -127,8 +128,11 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
     if (options.latents) requireShape('latents', options.latents, latentShape);
     checkPooled(options, call.count);
     const { denoisingEnd } = options;
-    if (denoisingEnd !== undefined && !(denoisingEnd > 0 && denoisingEnd < 1))
-      throw new ArgumentError(`denoisingEnd: must be above 0 and below 1, got ${denoisingEnd}`);
+    const inside = typeof denoisingEnd === 'number' && denoisingEnd > 0 && denoisingEnd < 1;
+    if (denoisingEnd !== undefined && !inside)
+      throw new ArgumentError(
+        `denoisingEnd: must be a number above 0 and below 1, got ${describe(denoisingEnd)}`,
+      );
     return {
       ...call,
       latentShape,
@@ -143,11 +147,11 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
     options: StableDiffusionXLOptions,
   ): CheckedCall['texts'][0] {
     const { prompts, negatives } = call.texts[0]!;
-    const second = checkPrompt('prompt2', options.prompt2);
+    const second = checkPrompt('prompt2', givenText(options.prompt2));
     if (second && !prompts) throw new ArgumentError('prompt2: give either prompts or promptEmbeds');
     if (second && second.length !== prompts!.length)
       throw new ArgumentError(`prompt2: ${second.length} for ${prompts!.length} prompts; give one for each`);
-    const negatives2 = checkNegatives('negativePrompt2', options.negativePrompt2, call.count);
+    const negatives2 = checkNegatives('negativePrompt2', givenText(options.negativePrompt2), call.count);
     return { prompts: second ?? prompts, negatives: negatives2 ?? negatives };
   }
 
@@ -201,6 +205,11 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
   }
 }
 
+/** '' and [] for the second encoder mean the first one's texts; '' within a list is the empty text. */
+function givenText(text: string | readonly string[] | undefined): string | readonly string[] | undefined {
+  return text?.length === 0 ? undefined : text;
+}
+
 /** Pooled embeddings come with their prompt embeddings, and only with them. */
 function checkPooled(options: StableDiffusionXLOptions, count: number): void {
   for (const [name, pooledName] of [
@@ -208,6 +217,7 @@ function checkPooled(options: StableDiffusionXLOptions, count: number): void {
     ['negativePromptEmbeds', 'negativePooledPromptEmbeds'],
   ] as const) {
     const pooled = options[pooledName];
+    requireTensor(pooledName, pooled);
     if ((options[name] === undefined) !== (pooled === undefined))
       throw new ArgumentError(`${pooledName}: must be given together with ${name}`);
     if (pooled) requireShape(pooledName, pooled, [count, pooled.shape[1] ?? 0], ', one row a prompt');
@@ -227,8 +237,9 @@ function microConditions(
     'negativeTargetSize',
   ] as const) {
     const pair = options[name];
-    if (pair && !(pair.length === 2 && pair.every(Number.isFinite)))
-      throw new ArgumentError(`${name}: must be two numbers of pixels, got ${JSON.stringify(pair)}`);
+    if (pair === undefined) continue;
+    if (!(Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite)))
+      throw new ArgumentError(`${name}: must be two numbers of pixels, got ${describe(pair)}`);
   }
   const { originalSize = drawn, cropsCoordsTopLeft = [0, 0], targetSize = drawn } = options;
   const conditions = { originalSize, cropsCoordsTopLeft, targetSize };
