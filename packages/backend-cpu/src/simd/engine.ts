@@ -1,7 +1,7 @@
 // The engine: one shared memory with its heap, compiled kernels, and the thread pool. Runs are synchronous: the
 // calling thread takes tiles too and returns when all are done. Knows nothing of ops or tensors.
 
-import { DeviceError, OutOfMemoryError } from '@darkroom/core';
+import { ArgumentError, describe, DeviceError, log, OutOfMemoryError } from '@darkroom/core';
 import { ModuleBuilder } from './emitter.ts';
 import { Heap } from './heap.ts';
 import {
@@ -17,6 +17,8 @@ import {
 } from './threads.ts';
 import type { WorkerHandle } from './threads.ts';
 
+/** Waits of a second for one tile of a worker, after which it counts as gone where nothing else tells: far away. */
+const mostWaits = 600;
 const pageBytes = 65536;
 const maxPages = 65536;
 /** Runs below this many flops (or bytes) stay on the calling thread: even a worker that is awake costs microseconds. */
@@ -36,7 +38,7 @@ export interface Code {
 }
 
 export interface EngineOptions {
-  /** Default: the cores of the machine. */
+  /** From 1 to 32; default: the cores of the machine. Without shared memory (a page that is not isolated) always 1. */
   readonly threads?: number;
   /** Default: true where the engine has relaxed SIMD. Fused multiply-adds change the last bits of products. */
   readonly relaxed?: boolean;
@@ -54,6 +56,8 @@ export class Engine {
   #bytes: Uint8Array;
   #scratchBytes = 0;
   #canWait = true;
+  /** Why nothing can be computed any more. */
+  #lost: string | undefined;
 
   private constructor(
     memory: WebAssembly.Memory,
@@ -76,23 +80,41 @@ export class Engine {
     }
   }
 
+  /** @throws ArgumentError for a bad number of threads, DeviceError when a worker does not start. */
   static async create(options: EngineOptions = {}): Promise<Engine> {
+    const { threads: asked } = options;
+    if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= maxThreads))
+      throw new ArgumentError(
+        `cpu: threads must be an integer from 1 to ${maxThreads}, got ${describe(asked)}`,
+      );
     const isNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
     const platform = isNode ? await import('./node/threads.ts') : undefined;
     if (!hasRelaxedSimd()) platform?.enableRelaxedSimd();
     const shared = typeof SharedArrayBuffer !== 'undefined';
     const cores = platform?.coreCount() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
-    const threads = shared ? Math.max(1, Math.min(maxThreads, Math.floor(options.threads ?? cores))) : 1;
+    const threads = shared ? (asked ?? Math.max(1, Math.min(maxThreads, cores))) : 1;
+    if (asked !== undefined && asked > threads)
+      log.warn(
+        `cpu: threads need shared memory, which a page has under cross-origin isolation; 1 of ${asked} is used`,
+      );
     const memory = new WebAssembly.Memory(
       shared ? { initial: 16, maximum: maxPages, shared: true } : { initial: 16 },
     );
     const start = platform?.startWorker ?? startWebWorker;
-    const workers = await Promise.all(
+    const started = await Promise.allSettled(
       Array.from({ length: threads - 1 }, (_, i) =>
         start(workerSource, { memory, index: i + 1, c: control, argsAt, spins }),
       ),
     );
-    return new Engine(memory, shared, (options.relaxed ?? true) && hasRelaxedSimd(), workers);
+    const workers = started.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
+    const engine = new Engine(memory, shared, (options.relaxed ?? true) && hasRelaxedSimd(), workers);
+    for (const [i, s] of started.entries()) {
+      if (s.status === 'fulfilled') continue;
+      engine.dispose();
+      const reason = (s.reason as Error).message;
+      throw new DeviceError(`cpu: worker thread ${i + 1} of ${started.length} did not start: ${reason}`);
+    }
+    return engine;
   }
 
   #grow(end: number): boolean {
@@ -131,6 +153,7 @@ export class Engine {
 
   /** @throws OutOfMemoryError when the 4 GiB of a 32-bit memory are used up. */
   alloc(bytes: number): number {
+    this.#requireWorkers();
     const at = this.#heap.alloc(bytes);
     if (at === undefined) {
       throw new OutOfMemoryError(
@@ -210,6 +233,7 @@ export class Engine {
       for (let i = 0; i < tiles; i++) code.tile(argsAt, i, scratch);
       return;
     }
+    this.#requireWorkers();
     words[control.kernel] = code.id;
     if (code.byteCount > stagingBytes) throw new RangeError(`internal: a module of ${code.byteCount} bytes`);
     this.bytes.copyWithin(stagingAt, code.bytesAt, code.bytesAt + code.byteCount);
@@ -223,16 +247,37 @@ export class Engine {
     for (let i = Atomics.add(words, control.next, 1); i < tiles; i = Atomics.add(words, control.next, 1)) {
       code.tile(argsAt, i, scratch);
     }
+    this.#awaitWorkers();
+  }
+
+  /** Returns when every worker has said that it has no tile left. @throws DeviceError when one cannot say so any more. */
+  #awaitWorkers(): void {
+    const words = this.#words;
     const others = this.threads - 1;
+    let waits = 0;
     for (let turn = 0; ; turn++) {
       const done = Atomics.load(words, control.done);
-      if (done === others) {
-        if (Atomics.load(words, control.failed) > 0)
-          throw new DeviceError('cpu: a worker thread failed while running a kernel');
-        return;
-      }
-      if (turn > spins && this.#canWait) Atomics.wait(words, control.done, done, 1000);
+      if (done === others) break;
+      if (turn <= spins || !this.#canWait) continue;
+      if (Atomics.wait(words, control.done, done, 1000) !== 'timed-out') continue;
+      const gone = this.#workers.findIndex((worker) => !worker.mayRun());
+      if (gone >= 0) this.#lose(`worker thread ${gone + 1} of ${others} ended while a kernel ran`);
+      if (++waits >= mostWaits) this.#lose(`a worker thread gave no sign for ${waits} seconds`);
     }
+    if (Atomics.load(words, control.failed) > 0) this.#lose('a worker thread failed while a kernel ran');
+  }
+
+  #requireWorkers(): void {
+    for (const [i, { ended }] of this.#workers.entries())
+      if (ended !== undefined && this.#lost === undefined)
+        this.#lose(`worker thread ${i + 1} of ${this.#workers.length} ended (${ended})`);
+    if (this.#lost !== undefined) this.#lose(this.#lost);
+  }
+
+  /** What a worker left undone cannot be told from what it did. */
+  #lose(reason: string): never {
+    this.#lost = reason;
+    throw new DeviceError(`cpu: the device is lost: ${reason}; open another one with cpu()`);
   }
 
   dispose(): void {

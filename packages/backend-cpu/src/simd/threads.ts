@@ -33,6 +33,10 @@ export const heapStart: number = stagingAt + stagingBytes;
 
 export interface WorkerHandle {
   stop(): void;
+  /** Why it ended by itself, as soon as the event loop tells; undefined while it runs. */
+  readonly ended: string | undefined;
+  /** False when it is gone: looks without the event loop, which a caller that waits holds up. True where none can tell. */
+  mayRun(): boolean;
 }
 
 /** What a worker runs: plain JavaScript for Node's worker_threads and for browser workers. */
@@ -67,7 +71,13 @@ const start = ({ memory, index, c, argsAt, spins }) => {
 };
 if (typeof require === 'function') {
   const { parentPort } = require('node:worker_threads');
-  parentPort.once('message', (data) => { parentPort.postMessage('ready'); parentPort.close(); start(data); });
+  let thread;
+  try { thread = require('node:fs').readlinkSync('/proc/thread-self'); } catch {} // Linux only
+  parentPort.once('message', (data) => {
+    parentPort.postMessage({ thread });
+    parentPort.close?.(); // Deno's has none
+    start(data);
+  });
 } else {
   onmessage = ({ data }) => { postMessage('ready'); start(data); };
 }
@@ -77,11 +87,18 @@ if (typeof require === 'function') {
 export async function startWebWorker(source: string, data: unknown): Promise<WorkerHandle> {
   const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
   const worker = new Worker(url);
+  let ended: string | undefined;
   await new Promise<void>((resolve, reject) => {
     worker.onmessage = () => resolve();
-    worker.onerror = (event) => reject(new Error(event.message));
+    worker.onerror = (event) => reject(new Error((ended = event.message)));
     worker.postMessage(data);
   });
   URL.revokeObjectURL(url);
-  return { stop: () => worker.terminate() };
+  return {
+    stop: () => worker.terminate(),
+    get ended() {
+      return ended;
+    },
+    mayRun: () => true,
+  };
 }

@@ -1,5 +1,6 @@
 // Node's half of the engine: worker threads and V8's relaxed-SIMD switch.
 
+import { existsSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -18,15 +19,27 @@ export function coreCount(): number {
   return availableParallelism();
 }
 
-/** Starts a worker that never keeps the process alive. Resolves when it runs. */
+/** Starts a worker that never keeps the process alive. Resolves when it runs; rejects when it ends before. */
 export async function startWorker(source: string, data: unknown): Promise<WorkerHandle> {
   const worker = new Worker(source, { eval: true });
-  const ready = new Promise<void>((resolve, reject) => {
-    worker.once('message', () => resolve());
-    worker.once('error', reject);
+  let ended: string | undefined;
+  let thread: string | undefined;
+  await new Promise<void>((resolve, reject) => {
+    worker.once('message', (message: { readonly thread?: string }) => {
+      ({ thread } = message);
+      resolve();
+    });
+    // Listens for as long as it runs: an error that nobody hears of would end the process.
+    worker.on('error', (error: Error) => reject(new Error((ended ??= error.message))));
+    worker.on('exit', (code) => reject(new Error((ended ??= `exit code ${code}`))));
+    worker.postMessage(data);
   });
-  worker.postMessage(data);
-  await ready;
   worker.unref();
-  return { stop: () => void worker.terminate() };
+  return {
+    stop: () => void worker.terminate(),
+    get ended() {
+      return ended;
+    },
+    mayRun: () => ended === undefined && (thread === undefined || existsSync(`/proc/${thread}`)),
+  };
 }
