@@ -1,0 +1,80 @@
+// The README's program as it stands, under every JavaScript runtime that is here: the same picture. On PATH or in
+// DARKROOM_RUNTIMES (a folder of programs); those missing are skipped with the reason printed, unless DARKROOM_REQUIRE
+// names them, as CI does. Runs the built packages, so `tsc -b` comes first, as in npm test.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { transpileModule } from 'typescript';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Image } from '@darkroom/diffusers';
+
+const bench = fileURLToPath(new URL('../', import.meta.url));
+const root = join(bench, '../..');
+const path = [process.env['DARKROOM_RUNTIMES'], process.env['PATH']].filter(Boolean).join(delimiter);
+
+/** A folder inside this package, from where a program finds the packages as an application would. */
+let folder: string;
+beforeAll(() => {
+  mkdirSync(join(bench, '.cache'), { recursive: true });
+  folder = mkdtempSync(join(bench, '.cache/runtimes-'));
+  const program = /```ts\n(import [^`]*save\('fox\.png'\);\n)```/.exec(
+    readFileSync(join(root, 'README.md'), 'utf8'),
+  )![1]!;
+  writeFileSync(join(folder, 'program.ts'), program);
+  const { outputText } = transpileModule(program, { compilerOptions: { target: 99, module: 99 } });
+  writeFileSync(join(folder, 'program.mjs'), outputText);
+  symlinkSync(join(root, 'models'), join(folder, 'models'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs the program; kills what hangs, far away from how long any machine takes. */
+function draw(command: string, ...args: string[]): Image {
+  const done = spawnSync(command, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+    timeout: 280_000,
+  });
+  expect([done.status, done.signal], `${command}: ${done.stderr}${done.error?.message ?? ''}`).toEqual([
+    0,
+    null,
+  ]);
+  const image = Image.fromPng(readFileSync(join(folder, 'fox.png')));
+  rmSync(join(folder, 'fox.png'));
+  return image;
+}
+
+function isMissing(command: string): boolean {
+  const found = spawnSync(command, ['--version'], { env: { ...process.env, PATH: path } });
+  if (found.status === 0) return false;
+  const reason = `no ${command} on PATH; npm install --prefix DIR ${command}, then DARKROOM_RUNTIMES=DIR/node_modules/.bin`;
+  if ((process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes(command)) throw new Error(reason);
+  console.warn(`skipped: ${reason}`);
+  return true;
+}
+
+describe("the README's program", () => {
+  let node: Image;
+  test('runs in Node', () => {
+    node = draw(process.execPath, 'program.mjs');
+    expect([node.width, node.height]).toEqual([64, 64]);
+  });
+
+  // Two threads hung in Deno, whose parentPort has no close().
+  test.skipIf(isMissing('deno'))('draws the same in Deno', () => {
+    const image = draw('deno', 'run', '-A', '--node-modules-dir=manual', 'program.ts');
+    expect(farthest(image, node)).toBeLessThanOrEqual(1);
+  });
+
+  test.skipIf(isMissing('bun'))('draws the same in Bun', () => {
+    expect(farthest(draw('bun', 'program.ts'), node)).toBeLessThanOrEqual(1);
+  });
+});
+
+/** Largest difference of two pictures, in 0 … 255. Engines may round differently where they fuse multiply and add. */
+function farthest(a: Image, b: Image): number {
+  expect(a.data.length).toBe(b.data.length);
+  return a.data.reduce((most, v, i) => Math.max(most, Math.abs(v - b.data[i]!)), 0);
+}
