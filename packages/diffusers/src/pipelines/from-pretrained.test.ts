@@ -63,6 +63,43 @@ test('files of any kind stand in for a folder; where there is no disk, a folder 
   await expect(refused).rejects.toThrow("which a browser cannot open; give httpFiles('https://…') instead");
 });
 
+test('a folder as the reference library saves it today: one tokenizer file, text encoder without its first level', async () => {
+  const old = await load();
+  const want = (await old('a fox', { numInferenceSteps: 2, seed: 1 })).images[0]!.data;
+  old.dispose();
+  const read = (name: string): string => readFileSync(join(model, 'tokenizer', name), 'utf8');
+  const merges = read('merges.txt').trim().split('\n').slice(1);
+  const json = {
+    added_tokens: [],
+    model: {
+      type: 'BPE',
+      end_of_word_suffix: '</w>',
+      vocab: JSON.parse(read('vocab.json')) as object,
+      merges,
+    },
+  };
+  writeFileSync(join(model, 'tokenizer/tokenizer.json'), JSON.stringify(json));
+  for (const name of ['vocab.json', 'merges.txt', 'special_tokens_map.json'])
+    rmSync(join(model, 'tokenizer', name));
+  await editWeights(join(model, 'text_encoder/model.safetensors'), (tensors) => {
+    for (const [key, t] of [...tensors]) {
+      tensors.delete(key);
+      tensors.set(key.replace(/^text_model\./, ''), t);
+    }
+  });
+  const pipe = await load();
+  expect((await pipe('a fox', { numInferenceSteps: 2, seed: 1 })).images[0]!.data).toEqual(want);
+  await pipe.savePretrained(join(folder.path, 'saved'));
+  pipe.dispose();
+  // What readers before and after the change take: both layouts of the tokenizer, the level in the keys.
+  for (const name of ['vocab.json', 'merges.txt', 'tokenizer.json'])
+    expect(existsSync(join(folder.path, 'saved/tokenizer', name))).toBe(true);
+  const saved = await openSafetensors(
+    await fileSource(join(folder.path, 'saved/text_encoder/model.safetensors')),
+  );
+  expect([...saved.entries.keys()].every((key) => key.startsWith('text_model.'))).toBe(true);
+});
+
 describe('a bad folder is refused whole', () => {
   const cases: readonly [string, () => Promise<void> | void, string[]][] = [
     ['truncated weights', () => truncateSync(unet(), 1_000_000), ['unet', 'not a valid safetensors file']],

@@ -1,11 +1,13 @@
-// The four files of a CLIP tokenizer → the description that @huggingface/tokenizers runs.
+// The files of a CLIP tokenizer, of either layout → the description that @huggingface/tokenizers runs.
 // Not here: encoding. CLIP's rules: NFC, whitespace runs to one space, lower case, a split into words, single
 // digits and runs of punctuation, then byte-level BPE whose last piece of a word ends in '</w>'.
 // Reference: the tokenizer.json that transformers derives from the same files.
 
 import { FormatError } from '@darkroom/core';
 import { describeJson, isJsonObject, parseJsonObject } from '../loading/json.ts';
-import type { JsonObject, JsonValue } from '../loading/json.ts';
+import type { JsonObject } from '../loading/json.ts';
+import { addedToken, readTokenizerJson } from './tokenizer-json.ts';
+import type { AddedToken } from './tokenizer-json.ts';
 
 /** A file's text, and its name for messages. */
 export interface NamedText {
@@ -13,62 +15,75 @@ export interface NamedText {
   readonly text: string;
 }
 
+/** Vocabulary and merges come as two files or as one. */
 export interface ClipTokenizerFiles {
   /** vocab.json: token → id. */
-  readonly vocab: NamedText;
+  readonly vocab?: NamedText | undefined;
   /** merges.txt: a version line, then one merge of two tokens a line. */
-  readonly merges: NamedText;
+  readonly merges?: NamedText | undefined;
+  /** tokenizer.json: both, and added tokens; read where the two are not there. */
+  readonly tokenizer?: NamedText | undefined;
+  /** added_tokens.json: further token → id. */
+  readonly addedTokens?: NamedText | undefined;
   /** tokenizer_config.json: model_max_length and special tokens. */
   readonly config?: NamedText | undefined;
   /** special_tokens_map.json: special tokens, over those of the config. */
   readonly specialTokens?: NamedText | undefined;
 }
 
-interface SpecialToken {
-  readonly content: string;
-  readonly id: number;
-  readonly normalized: boolean;
-}
-
 export interface ClipTokenizerConfig {
   readonly tokenizerJson: object;
-  readonly bos: SpecialToken;
-  readonly eos: SpecialToken;
-  readonly pad: SpecialToken;
+  readonly bos: AddedToken;
+  readonly eos: AddedToken;
+  readonly pad: AddedToken;
   readonly maxLength: number;
+  /** Vocabulary and merges as files of their own, which every reader takes. */
+  readonly vocabText: string;
+  readonly mergesText: string;
+  /** Tokens beyond the vocabulary, likewise; undefined when there are none. */
+  readonly addedText: string | undefined;
+}
+
+/** Vocabulary and merges, from whichever files hold them. */
+interface Pieces {
+  readonly vocab: Record<string, number>;
+  readonly merges: readonly (readonly [string, string])[];
+  readonly added: readonly AddedToken[];
+  /** The file with the vocabulary, for messages. */
+  readonly from: NamedText;
 }
 
 const words = String.raw`'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`;
 
+/** @throws FormatError naming file, line or key. */
 export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
-  const vocab = readVocab(files.vocab);
-  const merges = readMerges(files.merges);
+  const { vocab, merges, added: inFile, from } = readPieces(files);
   const config = files.config ? parseJsonObject(files.config.text, files.config.name) : {};
   const map = files.specialTokens ? parseJsonObject(files.specialTokens.text, files.specialTokens.name) : {};
-  const special = (key: string, fallback: string): SpecialToken => {
+  const known = new Map([...inFile, ...addedTokens(config, files)].map((token) => [token.content, token]));
+  const special = (key: string, fallback: string): AddedToken => {
+    const where = map[key] != null ? files.specialTokens! : config[key] != null ? files.config! : from;
     const value = map[key] ?? config[key] ?? fallback;
-    return specialToken(
-      key,
-      value,
-      vocab,
-      map[key] !== undefined ? files.specialTokens! : (files.config ?? files.vocab),
-      files.vocab,
-    );
+    const content = isJsonObject(value) ? value['content'] : value;
+    if (typeof content !== 'string' || content === '')
+      throw new FormatError(`${where.name}: ${key} must be a token, found ${describeJson(value)}`);
+    const id = Object.hasOwn(vocab, content) ? vocab[content] : known.get(content)?.id;
+    if (id === undefined)
+      throw new FormatError(
+        `${where.name}: ${key} is ${describeJson(content)}, which ${from.name} does not hold`,
+      );
+    const details = isJsonObject(value) ? value : (known.get(content) ?? {});
+    const plain = { single_word: false, lstrip: false, rstrip: false };
+    return { ...plain, id, content, special: true, normalized: details['normalized'] === true };
   };
   const bos = special('bos_token', '<|startoftext|>');
   const eos = special('eos_token', '<|endoftext|>');
   const unk = special('unk_token', '<|endoftext|>');
   const pad = special('pad_token', '<|endoftext|>');
-  const added = new Map([bos, eos, unk, pad].map((t) => [t.content, t]));
+  for (const token of [bos, eos, unk, pad]) known.set(token.content, token);
   const tokenizerJson = {
     version: '1.0',
-    added_tokens: [...added.values()].map((t) => ({
-      ...t,
-      special: true,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-    })),
+    added_tokens: [...known.values()],
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -102,11 +117,53 @@ export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
       merges,
     },
   };
-  return { tokenizerJson, bos, eos, pad, maxLength: maxLength(config, files.config) };
+  const beyond = Object.fromEntries(
+    [...known.values()].filter((t) => !Object.hasOwn(vocab, t.content)).map((t) => [t.content, t.id]),
+  );
+  return {
+    tokenizerJson,
+    bos,
+    eos,
+    pad,
+    maxLength: maxLength(config, files.config),
+    vocabText: JSON.stringify(vocab),
+    addedText: Object.keys(beyond).length > 0 ? JSON.stringify(beyond) : undefined,
+    mergesText: `#version: 0.2\n${merges.map(([a, b]) => `${a} ${b}\n`).join('')}`,
+  };
 }
 
-function readVocab({ name, text }: NamedText): Record<string, number> {
-  const vocab = parseJsonObject(text, name);
+function readPieces(files: ClipTokenizerFiles): Pieces {
+  const { vocab, merges, tokenizer } = files;
+  if (vocab && merges) {
+    const read = checkVocab(parseJsonObject(vocab.text, vocab.name), vocab.name);
+    return { vocab: read, merges: readMerges(merges), added: [], from: vocab };
+  }
+  if (!tokenizer)
+    throw new FormatError('tokenizer: needs vocab.json and merges.txt, or tokenizer.json; found neither');
+  const read = readTokenizerJson(tokenizer);
+  return { ...read, vocab: checkVocab(read.vocab, tokenizer.name), from: tokenizer };
+}
+
+/** Tokens beyond the vocabulary, as the files of older readers hold them. */
+function addedTokens(
+  config: JsonObject,
+  { config: file, addedTokens: more }: ClipTokenizerFiles,
+): AddedToken[] {
+  const decoder = config['added_tokens_decoder'] ?? {};
+  if (!isJsonObject(decoder))
+    throw new FormatError(
+      `${file!.name}: added_tokens_decoder must be an object, found ${describeJson(decoder)}`,
+    );
+  const byId = Object.entries(decoder).map(([id, token]) =>
+    addedToken(token, `${file!.name}: added_tokens_decoder[${describeJson(id)}]`, Number(id)),
+  );
+  const byContent = Object.entries(more ? parseJsonObject(more.text, more.name) : {}).map(([content, id]) =>
+    addedToken(content, `${more!.name}: ${describeJson(content)}`, id),
+  );
+  return [...byContent, ...byId];
+}
+
+function checkVocab(vocab: JsonObject, name: string): Record<string, number> {
   const seen = new Map<number, string>();
   for (const [token, id] of Object.entries(vocab)) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0) {
@@ -139,27 +196,6 @@ function readMerges({ name, text }: NamedText): [string, string][] {
   }
   if (merges.length === 0) throw new FormatError(`${name}: holds no merges`);
   return merges;
-}
-
-/** A special token is a string, or an object with `content`. */
-function specialToken(
-  key: string,
-  value: JsonValue,
-  vocab: Record<string, number>,
-  from: NamedText,
-  vocabFile: NamedText,
-): SpecialToken {
-  const details: JsonObject = isJsonObject(value) ? value : {};
-  const content = isJsonObject(value) ? value['content'] : value;
-  if (typeof content !== 'string' || content === '') {
-    throw new FormatError(`${from.name}: ${key} must be a token, found ${describeJson(value)}`);
-  }
-  const id = Object.hasOwn(vocab, content) ? vocab[content] : undefined;
-  if (id === undefined)
-    throw new FormatError(
-      `${from.name}: ${key} is ${JSON.stringify(content)}, which ${vocabFile.name} does not hold`,
-    );
-  return { content, id, normalized: details['normalized'] === true };
 }
 
 function maxLength(config: JsonObject, file: NamedText | undefined): number {

@@ -3,7 +3,7 @@
 // Reference: transformers' fast CLIPTokenizer, whose ids are reproduced exactly.
 
 import { Tokenizer } from '@huggingface/tokenizers';
-import { ArgumentError } from '@darkroom/core';
+import { ArgumentError, FormatError } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { readClipConfig } from './clip-config.ts';
 import type { ClipTokenizerConfig, ClipTokenizerFiles, NamedText } from './clip-config.ts';
@@ -23,7 +23,10 @@ export class ClipTokenizer {
   readonly bosId: number;
   readonly eosId: number;
   readonly padId: number;
-  /** The files it was made from, by name: what savePretrained writes back. */
+  /**
+   * What savePretrained writes, by name: the files it was made from, and the vocabulary and merges as files of their own
+   * where they came in tokenizer.json, so that older readers take them too.
+   */
   readonly files: Readonly<Record<string, string>>;
   readonly #tokenizer: Tokenizer;
 
@@ -38,14 +41,17 @@ export class ClipTokenizer {
 
   /** From the contents of the files; throws FormatError naming file, line or key. */
   static fromFiles(files: ClipTokenizerFiles): ClipTokenizer {
-    const named = {
-      'vocab.json': files.vocab,
-      'merges.txt': files.merges,
-      'tokenizer_config.json': files.config,
-      'special_tokens_map.json': files.specialTokens,
+    const config = readClipConfig(files);
+    const texts = {
+      'vocab.json': files.vocab?.text ?? config.vocabText,
+      'merges.txt': files.merges?.text ?? config.mergesText,
+      'tokenizer.json': files.tokenizer?.text,
+      'added_tokens.json': files.addedTokens?.text ?? config.addedText,
+      'tokenizer_config.json': files.config?.text,
+      'special_tokens_map.json': files.specialTokens?.text,
     };
-    const texts = Object.entries(named).flatMap(([name, file]) => (file ? [[name, file.text] as const] : []));
-    return new ClipTokenizer(readClipConfig(files), Object.fromEntries(texts));
+    const present = Object.entries(texts).filter(([, text]) => text !== undefined) as [string, string][];
+    return new ClipTokenizer(config, Object.fromEntries(present));
   }
 
   /** All ids of a text with begin and end, of any length. */
@@ -76,20 +82,31 @@ export class ClipTokenizer {
   }
 }
 
-/** From the files in `folder` of a checkpoint; the two JSON files beside the vocabulary may be absent. */
+/**
+ * From the files in `folder` of a checkpoint: vocab.json and merges.txt, or tokenizer.json alone. The JSON files beside
+ * them may be absent. @throws FormatError naming what is missing or damaged.
+ */
 export async function clipTokenizerFromFiles(
   files: ModelFiles,
   folder = 'tokenizer',
 ): Promise<ClipTokenizer> {
   const prefix = folder === '' ? '' : `${folder}/`;
-  const text = async (file: string): Promise<NamedText> => {
-    return { name: `${files.describe()}/${prefix}${file}`, text: await files.readText(`${prefix}${file}`) };
-  };
+  const where = `${files.describe()}/${prefix}`;
   const optional = async (file: string): Promise<NamedText | undefined> =>
-    (await files.exists(`${prefix}${file}`)) ? text(file) : undefined;
+    (await files.exists(`${prefix}${file}`))
+      ? { name: `${where}${file}`, text: await files.readText(`${prefix}${file}`) }
+      : undefined;
+  const [vocab, merges] = [await optional('vocab.json'), await optional('merges.txt')];
+  const tokenizer = vocab && merges ? undefined : await optional('tokenizer.json');
+  if (!tokenizer && !(vocab && merges)) {
+    const missing = vocab ? 'merges.txt' : merges ? 'vocab.json' : 'vocab.json and merges.txt';
+    throw new FormatError(`${where.replace(/\/$/, '')}: has no ${missing}, nor a tokenizer.json`);
+  }
   return ClipTokenizer.fromFiles({
-    vocab: await text('vocab.json'),
-    merges: await text('merges.txt'),
+    vocab,
+    merges,
+    tokenizer,
+    addedTokens: await optional('added_tokens.json'),
     config: await optional('tokenizer_config.json'),
     specialTokens: await optional('special_tokens_map.json'),
   });
