@@ -62,8 +62,9 @@ export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
   const map = files.specialTokens ? parseJsonObject(files.specialTokens.text, files.specialTokens.name) : {};
   const known = new Map([...inFile, ...addedTokens(config, files)].map((token) => [token.content, token]));
   const special = (key: string, fallback: string): AddedToken => {
-    const where = map[key] != null ? files.specialTokens! : config[key] != null ? files.config! : from;
-    const value = map[key] ?? config[key] ?? fallback;
+    const [inMap, inConfig] = [map[key] ?? undefined, config[key] ?? undefined];
+    const where = inMap !== undefined ? files.specialTokens! : inConfig !== undefined ? files.config! : from;
+    const value = inMap ?? inConfig ?? fallback;
     const content = isJsonObject(value) ? value['content'] : value;
     if (typeof content !== 'string' || content === '')
       throw new FormatError(`${where.name}: ${key} must be a token, found ${describeJson(value)}`);
