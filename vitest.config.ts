@@ -8,7 +8,9 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'docs/demo/src/**/*.test.ts', 'scripts/**/*.test.ts'],
-    testTimeout: 300_000, // shaders and kernels compile in most of it, beside another file
+    // A watchdog against hangs, far away: no verdict depends on how fast a machine is, and no test has a limit of its own.
+    testTimeout: 1_800_000,
+    hookTimeout: 1_800_000,
     pool: 'forks',
     // Vitest leaves a core to itself; of two that is half the machine.
     maxWorkers: Math.max(2, availableParallelism() - 1),

@@ -42,7 +42,7 @@ describe.skipIf(missing)('every kernel compiles', () => {
     ...testCases,
     ...Object.values(kernelArbitraries(fc)).flatMap((a) => fc.sample(a, { numRuns: 6, seed: 1 })),
   ];
-  test.each(architectures.map((a, i) => [a, i]))('for sm_%i', { timeout: 300_000 }, (architecture, turn) => {
+  test.each(architectures.map((a, i) => [a, i]))('for sm_%i', (architecture, turn) => {
     const sources = new Map<string, KernelText>();
     for (const c of cases) for (const t of textsOf(c, architecture, device)) sources.set(sourceOf(t), t);
     let compiled = 0;

@@ -16,7 +16,6 @@ process.env['DARKROOM_CUDA_EMULATOR_FLAGS'] ??= '-O1';
 
 const missing = emulatorIsMissing();
 const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 12);
-const slow = { timeout: 900_000 };
 
 describe.skipIf(missing)('cuda kernels', () => {
   let device: Device;
@@ -33,7 +32,7 @@ describe.skipIf(missing)('cuda kernels', () => {
 
   describe('random kernel cases agree with the oracle', () => {
     for (const [kind, arbitrary] of Object.entries(kernelArbitraries(fc))) {
-      test(kind, slow, async () => {
+      test(kind, async () => {
         await fc.assert(
           fc.asyncProperty(arbitrary, fc.nat(1000), (c, seed) => checkKernelCase(c, device, oracle, seed)),
           { numRuns: runs },
@@ -75,17 +74,17 @@ describe.skipIf(missing)('cuda kernels', () => {
     });
     // Widths of the models, and such as need padding, or are shared by warps; lengths that no tile divides.
     const attentions = [heads(40, 70, 77), heads(40, 200, 130), heads(64, 130, 130, 'causal'), heads(8, 20, 50, 'additive'), heads(80, 33, 77), heads(96, 70, 64, 'causal'), heads(128, 64, 100), heads(160, 64, 64), heads(256, 5, 40), heads(264, 9, 20), heads(512, 40, 40)]; // prettier-ignore
-    test.each(attentions.map((c) => [c.name, c] as const))('direct %s', slow, async (_, c) => {
+    test.each(attentions.map((c) => [c.name, c] as const))('direct %s', async (_, c) => {
       const inputs = c.inputs.map((x, i) => (i === 2 ? { ...x, layout: 'contiguous' as const } : x));
       await checkKernelCase({ ...c, inputs }, only('direct'), oracle);
       const narrow = inputs.map((x, i): InputSpec => (i < 3 ? { ...x, dtype: 'bfloat16' } : x));
       await checkKernelCase({ ...c, inputs: narrow }, only('direct'), oracle);
     });
     const others = [heads(40, 70, 77), heads(64, 130, 130, 'causal'), heads(17, 20, 50, 'additive'), heads(160, 64, 64), heads(256, 5, 40)]; // prettier-ignore
-    test.each(others.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+    test.each(others.map((c) => [c.name, c] as const))('%s', async (_, c) => {
       await checkKernelCase(c, only('mma'), oracle);
     });
-    test.each(cases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+    test.each(cases.map((c) => [c.name, c] as const))('%s', async (_, c) => {
       const ids = tensorChoices(c);
       expect(ids.length).toBeGreaterThanOrEqual(7);
       for (const id of ids) await checkKernelCase(c, only(id), oracle);
@@ -94,7 +93,7 @@ describe.skipIf(missing)('cuda kernels', () => {
       { name: 'a long sum in parts', op: { kind: 'matmul', epilogue: add }, inputs: [half([2, 40, 1032]), half([1032, 72], 'permuted'), half([72])] },
       { name: 'taps in parts', op: { ...conv, stride: [1, 1], padding: [1, 1, 1, 1] }, inputs: [half([1, 72, 5, 7], 'channelsLast'), half([48, 72, 3, 3], 'channelsLast'), half([48, 1, 1])] },
     ]; // prettier-ignore
-    test.each(long.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+    test.each(long.map((c) => [c.name, c] as const))('%s', async (_, c) => {
       const ids = tensorChoices(c).filter((id) => id.includes('/'));
       expect(ids.length).toBeGreaterThanOrEqual(2);
       for (const id of ids) await checkKernelCase(c, only(id), oracle);
@@ -113,7 +112,7 @@ describe.skipIf(missing)('cuda kernels', () => {
       which: fc.nat(2),
       pick: fc.nat(),
     });
-    test('direct matmul', slow, async () => {
+    test('direct matmul', async () => {
       await fc.assert(
         fc.asyncProperty(product, async ({ dtype, m, n, k, batch, share, which, pick }) => {
           const epilogue = epilogues[which];
@@ -144,7 +143,7 @@ describe.skipIf(missing)('cuda kernels', () => {
       which: fc.nat(2),
       pick: fc.nat(),
     });
-    test('direct conv2d', slow, async () => {
+    test('direct conv2d', async () => {
       await fc.assert(
         fc.asyncProperty(
           image,
@@ -199,7 +198,7 @@ describe.skipIf(missing)('cuda kernels', () => {
   });
 
   describe('the case table agrees with the oracle', () => {
-    test.each(testCases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+    test.each(testCases.map((c) => [c.name, c] as const))('%s', async (_, c) => {
       await checkKernelCase(c, device, oracle);
     });
   });

@@ -83,7 +83,6 @@ const lacks = ({ name }: Problem, architecture: number): boolean =>
 describe.skipIf(missing)('machine code', () => {
   test.each(architectures)(
     'for tensor cores multiplies matrices and keeps to its registers on sm_%i',
-    { timeout: 300_000 },
     async (architecture) => {
       const traits = traitsOfArchitecture(architecture);
       let kernels = 0;

@@ -70,7 +70,7 @@ describe.skipIf(missing)('webgpu plans', () => {
         eliminateDead,
       ],
     ],
-  ] as const)('%s', { timeout: 300_000 }, async (_, list) => {
+  ] as const)('%s', async (_, list) => {
     const before = device.memory().live;
     await fc.assert(
       fc.asyncProperty(graphArbitrary(fc, { casts: false }), async (program) => {
@@ -93,7 +93,7 @@ describe.skipIf(missing)('webgpu plans', () => {
     ['fuseSharedMatmuls', () => [fuseSharedMatmuls], fusedOnGpuTolerance],
     ['channelsLast', () => [channelsLast], fusedOnGpuTolerance],
     ['all and sliceAttention', (p: AttentionProgram) => [...passes, sliceAttention(p)], fusedOnGpuTolerance],
-  ] as const)('%s on attention of odd sizes', { timeout: 300_000 }, async (_, list, tolerance) => {
+  ] as const)('%s on attention of odd sizes', async (_, list, tolerance) => {
     const before = device.memory().live;
     await fc.assert(
       fc.asyncProperty(attentionArbitrary(fc, ['float32']), async (program) => {

@@ -28,7 +28,6 @@ import { adapterIsMissing } from './node/testing.ts';
 const missing = await adapterIsMissing();
 const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 12);
 const arbitraries = kernelArbitraries(fc);
-const slow = { timeout: 600_000 };
 
 let device: Device;
 let oracle: Device;
@@ -44,7 +43,7 @@ afterAll(() => {
 
 describe.skipIf(missing)('random kernel cases agree with the oracle', () => {
   for (const [kind, arbitrary] of Object.entries(arbitraries)) {
-    test(kind, slow, async () => {
+    test(kind, async () => {
       await fc.assert(
         fc.asyncProperty(arbitrary, fc.nat(1000), (c, seed) => checkKernelCase(c, device, oracle, seed)),
         { numRuns: runs },
@@ -54,7 +53,7 @@ describe.skipIf(missing)('random kernel cases agree with the oracle', () => {
 });
 
 describe.skipIf(missing)('the case table agrees with the oracle', () => {
-  test.each(testCases.map((c) => [c.name, c] as const))('%s', slow, async (_, c) => {
+  test.each(testCases.map((c) => [c.name, c] as const))('%s', async (_, c) => {
     await checkKernelCase(c, device, oracle);
   });
 });
@@ -77,7 +76,7 @@ describe.skipIf(missing)('a device with less gives the same', () => {
   }
 
   for (const [kind, arbitrary] of Object.entries(arbitraries)) {
-    test(`${kind} without shader-f16, in bindings of 16 KiB`, slow, async () => {
+    test(`${kind} without shader-f16, in bindings of 16 KiB`, async () => {
       await fc.assert(
         fc.asyncProperty(arbitrary, (c) => onLess(c)),
         { numRuns: Math.ceil(runs / 3) },
@@ -93,13 +92,9 @@ describe.skipIf(missing)('a device with less gives the same', () => {
     { name: 'matmul', op: { kind: 'matmul' }, inputs: [{ shape: [90, 70] }, { shape: [70, 101], dtype: 'float16' }] },
     { name: 'gather', op: { kind: 'gather', axis: 0 }, inputs: [{ shape: [500, 33] }, { shape: [40], dtype: 'int32', values: { below: 500 } }] },
   ]; // prettier-ignore
-  test.each(large.map((c) => [c.name, c] as const))(
-    '%s of arguments wider than a binding',
-    slow,
-    async (_, c) => {
-      await checkKernelCase(c, less, oracle);
-    },
-  );
+  test.each(large.map((c) => [c.name, c] as const))('%s of arguments wider than a binding', async (_, c) => {
+    await checkKernelCase(c, less, oracle);
+  });
 
   test('an argument in more pieces than there are bindings is refused, with both numbers', () => {
     using memory = new Scope();
@@ -136,7 +131,7 @@ describe.skipIf(missing)('every choice that tuning may take agrees with the orac
     op: { kind: 'groupNorm', groups: 2, eps: 1e-5, activation: 'silu' },
     inputs: [{ shape: [1, 6, 120, 120], values: { below: 50 } }, { shape: [6] }, { shape: [6] }],
   };
-  test.each([conv, product, flash, norm].map((c) => [c.op.kind, c] as const))('%s', slow, async (_, c) => {
+  test.each([conv, product, flash, norm].map((c) => [c.op.kind, c] as const))('%s', async (_, c) => {
     using memory = new Scope();
     const inputs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device)));
     const out = definitionOf(c.op).infer(c.op, inputs.map((x) => x.spec)); // prettier-ignore
@@ -147,7 +142,7 @@ describe.skipIf(missing)('every choice that tuning may take agrees with the orac
   });
 });
 
-test.skipIf(missing)('more workgroups than one row of a dispatch holds are folded', slow, async () => {
+test.skipIf(missing)('more workgroups than one row of a dispatch holds are folded', async () => {
   const rows = foldWidth + 70;
   const op: KernelOp = { kind: 'softmax', axis: 1 };
   await checkKernelCase(
@@ -183,7 +178,6 @@ test.skipIf(missing)("a user's WGSL runs, or its definition, or an error says th
 
 test.skipIf(missing)(
   'tuning times the tiles of a product, takes one, and finds it again in its file',
-  slow,
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'darkroom-tune-'));
     const tuneStore = fileTuneStore(folder);
@@ -209,7 +203,7 @@ test.skipIf(missing)(
   },
 );
 
-test.skipIf(missing)('what was prepared is compiled ahead by ready()', slow, async () => {
+test.skipIf(missing)('what was prepared is compiled ahead by ready()', async () => {
   const fresh = await webgpu();
   const backend = fresh.backend as WebGpuBackend;
   const op: KernelOp = { kind: 'map', expr: ['mul', ['in', 0], 3], dtype: 'float32' };

@@ -23,7 +23,8 @@ test('candidates are measured in turn, through benchmark.js', async () => {
     rounds: 2,
     seconds: 0.05,
   });
-  expect(slow!.fastestMs).toBeGreaterThan(quick!.fastestMs);
+  expect(slow!.fastestMs).toBeGreaterThan(19); // a timer never fires early by more than its granule
+  expect(quick!.samples).toBeGreaterThan(0);
   const firstSlow = order.indexOf('slow');
   expect(order.slice(firstSlow).includes('quick')).toBe(true);
 });

@@ -35,7 +35,7 @@ function draw(command: string, ...args: string[]): Image {
     cwd: folder,
     encoding: 'utf8',
     env: { ...process.env, PATH: path },
-    timeout: 280_000,
+    timeout: 1_500_000,
   });
   expect([done.status, done.signal], `${command}: ${done.stderr}${done.error?.message ?? ''}`).toEqual([
     0,

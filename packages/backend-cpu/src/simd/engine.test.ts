@@ -16,13 +16,15 @@ test('a worker that is woken without a new run does nothing', async () => {
     (module) => void module.add(['i32', 'i32', 'i32'], () => {}, 'tile'),
   );
   const words = new Int32Array(engine.memory.buffer, 0, 16);
-  const asleep = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100));
+  /** Wakes the worker as soon as it sleeps, as a caller does that was held up before its notify. */
+  const wake = async (): Promise<void> => {
+    while (Atomics.notify(words, control.epoch) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
   for (let i = 0; i < 3; i++) {
     engine.run(nothing, [], 4, 1e9);
-    await asleep();
+    await wake();
     const before = [...words];
-    expect(Atomics.notify(words, control.epoch)).toBe(1); // as a caller does that was held up before its notify
-    await asleep();
+    await wake(); // it sleeps again
     expect([...words]).toEqual(before);
   }
   engine.dispose();

@@ -14,6 +14,8 @@ export interface PlanOptions {
   readonly program: string;
   /** Arguments of the program that make a child run one stage. */
   readonly childArguments: (stage: Pick<Stage, 'name'>, seconds: number) => readonly string[];
+  /** Calls `end` after so many seconds; what it returns calls that off. Default: a timer. */
+  readonly limit?: (seconds: number, end: () => void) => () => void;
   /** After every stage, with all results so far. */
   readonly onResult: (results: readonly StageResult[]) => void;
 }
@@ -23,8 +25,13 @@ const leastSeconds = 5;
 /** How much of a crashed child's stderr is kept. */
 const stderrLimit = 600;
 
+function timer(seconds: number, end: () => void): () => void {
+  const id = setTimeout(end, 1000 * seconds);
+  return () => clearTimeout(id);
+}
+
 export async function runPlan(options: PlanOptions): Promise<readonly StageResult[]> {
-  const { stages, budgetSeconds, program, childArguments, onResult } = options;
+  const { stages, budgetSeconds, program, childArguments, onResult, limit = timer } = options;
   const end = performance.now() + 1000 * budgetSeconds;
   const results: StageResult[] = [];
   for (const stage of stages) {
@@ -34,7 +41,7 @@ export async function runPlan(options: PlanOptions): Promise<readonly StageResul
       const message = `${Math.max(0, left).toFixed(0)} s of ${budgetSeconds} s were left, it takes up to ${stage.seconds} s`;
       results.push({ name: stage.name, status: 'not run', message, seconds: 0, records: [] });
     } else {
-      const result = await runChild(stage.name, seconds, program, childArguments(stage, seconds));
+      const result = await runChild(stage.name, seconds, program, childArguments(stage, seconds), limit);
       const gpu = gpuState();
       results.push(gpu ? { ...result, gpu } : result);
     }
@@ -48,6 +55,7 @@ function runChild(
   seconds: number,
   program: string,
   args: readonly string[],
+  limit: NonNullable<PlanOptions['limit']>,
 ): Promise<StageResult> {
   return new Promise((resolve) => {
     const start = performance.now();
@@ -55,10 +63,10 @@ function runChild(
     let failure: string | undefined;
     let stderr = '';
     const child = fork(program, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-    const timer = setTimeout(() => {
+    const callOff = limit(seconds, () => {
       failure = `not done after ${seconds.toFixed(0)} s`;
       child.kill('SIGKILL');
-    }, 1000 * seconds);
+    });
     child
       .stderr!.setEncoding('utf8')
       .on('data', (text: string) => (stderr = (stderr + text).slice(-stderrLimit)));
@@ -67,7 +75,7 @@ function runChild(
       else failure = message.failure;
     });
     child.on('close', (code, signal) => {
-      clearTimeout(timer);
+      callOff();
       if (code !== 0) failure ??= `ended with ${signal ?? code}: ${stderr.trim()}`;
       const checks = records.filter((r) => r.kind === 'check');
       const failed = checks.reduce((n, c) => n + c.failures.length, 0);

@@ -21,7 +21,6 @@ const devices: readonly { name: string; missing: boolean; open: () => Promise<De
   { name: 'webgpu', missing: await adapterIsMissing(), open: () => webgpu() },
   { name: 'cuda', missing: emulatorIsMissing(), open: () => cuda({ emulator: true, cache: false }) },
 ];
-const slow = { timeout: 300_000 };
 
 describe.each(devices)('memory switches on $name', ({ missing, open }) => {
   describe.skipIf(missing)('', () => {
@@ -43,7 +42,7 @@ describe.each(devices)('memory switches on $name', ({ missing, open }) => {
       return { values: Float32Array.from(await out.data()), peak: peak - before };
     }
 
-    test('VAE slicing: the same bits, the memory of one picture', slow, async () => {
+    test('VAE slicing: the same bits, the memory of one picture', async () => {
       using vae = (await loadModel(localFiles(emoji), 'vae', 'AutoencoderKL', { device })) as AutoencoderKL;
       using latents = randomNormal([3, 4, 4, 4], { seed: 1, device });
       using one = scope(() => latents.slice(0, 0, 1));
@@ -56,7 +55,7 @@ describe.each(devices)('memory switches on $name', ({ missing, open }) => {
       expect(sliced.peak).toBeLessThan(0.6 * whole.peak);
     });
 
-    test('VAE tiling: a larger picture in the memory of a tile', slow, async () => {
+    test('VAE tiling: a larger picture in the memory of a tile', async () => {
       using vae = (await loadModel(localFiles(emoji), 'vae', 'AutoencoderKL', { device })) as AutoencoderKL;
       using small = randomNormal([1, 4, 4, 4], { seed: 1, device });
       using large = randomNormal([1, 4, 12, 12], { seed: 1, device });
@@ -70,7 +69,7 @@ describe.each(devices)('memory switches on $name', ({ missing, open }) => {
       expect(tiled.peak).toBeLessThan(0.6 * whole.peak);
     });
 
-    test('attention slicing: the same bits, a part of the score matrix', slow, async () => {
+    test('attention slicing: the same bits, a part of the score matrix', async () => {
       using unet = (await loadModel(localFiles(emoji), 'unet', 'UNet2DConditionModel', { device })) as UNet2DConditionModel; // prettier-ignore
       using sample = randomNormal([1, 4, 16, 16], { seed: 1, device });
       using text = randomNormal([1, 77, unet.config['cross_attention_dim'] as number], { seed: 2, device });

@@ -51,13 +51,12 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       expect(device.memory().live).toBe(0);
       pipe = await StableDiffusionPipeline.fromPretrained(emoji, { device, weights: 'host' });
       pipe.setProgressBarConfig({ disable: true });
-    }, 300_000);
+    });
     afterAll(() => {
       pipe?.dispose();
       expect(device.memory().live).toBe(0);
       device[Symbol.dispose]();
     });
-    const slow = { timeout: 300_000 };
 
     test('weights loaded to host memory take nothing on the device', () => {
       expect(device.memory().live).toBe(0);
@@ -65,7 +64,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       expect(components['unet']).toMatchObject({ device: 0, host: weightsOf(pipe.unet) });
     });
 
-    test('model offload: bit-equal, one component at a time, nothing afterwards', slow, async () => {
+    test('model offload: bit-equal, one component at a time, nothing afterwards', async () => {
       pipe.enableModelCpuOffload();
       const drawn = await draw(pipe);
       expect(drawn.pixels).toEqual(plain.pixels);
@@ -80,7 +79,6 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
 
     test.each([{}, { groupSize: 5 }, { maxMemory: 100_000 }, { prefetch: false }])(
       'sequential offload %o: bit-equal, twice, within its bound',
-      slow,
       async (options) => {
         pipe.enableSequentialCpuOffload(options);
         const [first, second] = [await draw(pipe), await draw(pipe)];
@@ -96,7 +94,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       },
     );
 
-    test('a call that throws leaves nothing on the device, and the next one works', slow, async () => {
+    test('a call that throws leaves nothing on the device, and the next one works', async () => {
       pipe.enableModelCpuOffload();
       const stop = (): never => {
         throw new Error('stop');
@@ -107,7 +105,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       pipe.disableModelCpuOffload();
     });
 
-    test('a component that was exchanged is offloaded too, and the old one is let go', slow, async () => {
+    test('a component that was exchanged is offloaded too, and the old one is let go', async () => {
       const before = pipe.unet as UNet2DConditionModel;
       pipe.enableSequentialCpuOffload();
       await draw(pipe);
@@ -122,7 +120,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       other.dispose();
     });
 
-    test('channels last and offload go together', slow, async () => {
+    test('channels last and offload go together', async () => {
       const unet = pipe.unet as UNet2DConditionModel;
       await unet.to({ memoryFormat: 'channelsLast' });
       expect(unet.stateDict().get('conv_out.weight')!.memoryFormat).toBe('channelsLast');

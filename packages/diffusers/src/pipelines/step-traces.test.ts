@@ -61,7 +61,7 @@ async function compare<P extends typeof pipe | typeof img2img | typeof inpaint |
 test.each([
   'DDIMScheduler', 'DDPMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler',
   'HeunDiscreteScheduler', 'LMSDiscreteScheduler', 'DPMSolverMultistepScheduler', 'UniPCMultistepScheduler', 'LCMScheduler',
-])('%s: the bits of the eager loop', { timeout: 60_000 }, async (className) => {
+])('%s: the bits of the eager loop', async (className) => {
   const { scheduler } = pipe;
   pipe.useScheduler(className);
   await compare(pipe, () => pipe('a fox', call)).finally(() => (pipe.scheduler = scheduler));
@@ -73,11 +73,11 @@ describe('whole steps', () => {
     ['with rescaled guidance', { guidanceRescale: 0.7 }],
     ['two pictures', { numImagesPerPrompt: 2, seed: [1, 2] }],
     ['with eta', { eta: 0.5 }],
-  ])('%s: the bits of the eager loop', { timeout: 60_000 }, (_, options) =>
+  ])('%s: the bits of the eager loop', (_, options) =>
     compare(pipe, () => pipe('a fox', { ...call, ...options })),
   );
 
-  test('a picture, a mask that the step reads, and one that the UNet reads', { timeout: 60_000 }, async () => {
+  test('a picture, a mask that the step reads, and one that the UNet reads', async () => {
     const image = new Image(64, 64, new Uint8ClampedArray(64 * 64 * 3).map((_, i) => (i * 7) % 256));
     const maskImage = new Image(64, 64, new Uint8ClampedArray(64 * 64 * 3).map((_, i) => (i % 192 < 96 ? 0 : 255)));
     const long = { ...call, numInferenceSteps: 10, image };
@@ -90,7 +90,7 @@ describe('whole steps', () => {
     unet.dispose();
   }); // prettier-ignore
 
-  test('a distilled UNet, which reads the guidance scale', { timeout: 60_000 }, async () => {
+  test('a distilled UNet, which reads the guidance scale', async () => {
     const config = emojiConfig('unet', { time_cond_proj_dim: 24 });
     const unet = randomWeights(UNet2DConditionModel.fromConfig(config), device);
     const distilled = new StableDiffusionPipeline({ ...pipe.components, unet });
@@ -100,7 +100,7 @@ describe('whole steps', () => {
     unet.dispose();
   });
 
-  test('SDXL, whose UNet also reads sizes', { timeout: 60_000 }, async () => {
+  test('SDXL, whose UNet also reads sizes', async () => {
     const xl = await tinyXL(device);
     xl.setProgressBarConfig({ disable: true });
     await compare(xl, () => xl('a fox', { ...call, width: 32, height: 48 }));

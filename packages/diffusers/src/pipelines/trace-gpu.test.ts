@@ -88,7 +88,7 @@ describe.each(places)('%s', (_, missing, open) => {
     traced.dispose();
   });
 
-  test.skipIf(missing)('whole steps draw what steps op by op draw, and give their memory back', { timeout: 300_000 }, async () => {
+  test.skipIf(missing)('whole steps draw what steps op by op draw, and give their memory back', async () => {
     const before = gpu.memory().live;
     const model = tiny(gpu);
     const { components } = await StableDiffusionPipeline.fromPretrained(emoji, { device: gpu });
