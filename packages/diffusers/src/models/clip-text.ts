@@ -17,15 +17,18 @@ import {
 import type { Activation, DType, Tensor } from '@darkroom/core';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
+import * as limits from './limits.ts';
 
-const activationNames: Readonly<Record<string, Activation>> = {
+const activations = {
   quick_gelu: 'quickGelu',
   gelu: 'gelu',
   gelu_new: 'geluTanh',
   gelu_pytorch_tanh: 'geluTanh',
   silu: 'silu',
+  swish: 'silu',
   relu: 'relu',
-};
+} as const satisfies Readonly<Record<string, Activation>>;
+const activationNames = Object.keys(activations) as (keyof typeof activations)[];
 
 interface ClipSettings {
   readonly vocabulary: number;
@@ -40,21 +43,26 @@ interface ClipSettings {
   readonly projection: number;
 }
 
-function readClipConfig(config: ConfigRecord, source: string): ClipSettings {
+function readClipConfig(config: ConfigRecord, source: string, projects: boolean): ClipSettings {
   const c = new ConfigReader(config, source);
-  const [size, heads] = [c.integer('hidden_size', 512), c.integer('num_attention_heads', 8)];
-  if (heads === 0 || size % heads !== 0) c.fail('num_attention_heads', `must divide hidden_size ${size}`);
+  const size = c.integer('hidden_size', limits.widths, 512);
+  const heads = c.integer('num_attention_heads', limits.widths, 8);
+  if (size % heads !== 0) c.fail('num_attention_heads', `must divide hidden_size ${size}`);
+  // A whole CLIP's config keeps the text model's under this key, and its own defaults here.
+  c.unsupported('text_config');
+  c.unsupported('use_attention_mask', false); // pipelines would mask padding
+  c.number('attention_dropout', [0, 1], 0);
   return {
-    vocabulary: c.integer('vocab_size', 49408),
+    vocabulary: c.integer('vocab_size', limits.tableRows, 49408),
     size,
-    inner: c.integer('intermediate_size', 2048),
-    layers: c.integer('num_hidden_layers', 12),
+    inner: c.integer('intermediate_size', limits.joinedWidths, 2048),
+    layers: c.integer('num_hidden_layers', limits.textLayers, 12),
     heads,
-    positions: c.integer('max_position_embeddings', 77),
-    activation: activationNames[c.choice('hidden_act', Object.keys(activationNames), 'quick_gelu')]!,
-    eps: c.number('layer_norm_eps', 1e-5),
-    eos: c.integer('eos_token_id', 49407),
-    projection: c.integer('projection_dim', 512),
+    positions: c.integer('max_position_embeddings', limits.widths, 77),
+    activation: activations[c.choice('hidden_act', activationNames, 'quick_gelu')],
+    eps: c.number('layer_norm_eps', limits.epsilons, 1e-5),
+    eos: c.integer('eos_token_id', [0, limits.tableRows[1]], 49407),
+    projection: projects ? c.integer('projection_dim', limits.widths, 512) : 0,
   };
 }
 
@@ -201,10 +209,12 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
   text_model: ClipTextTransformer;
   readonly config: ConfigRecord;
   protected readonly settings: ClipSettings;
+  protected static readonly projects: boolean = false;
 
   /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
   static fromConfig(config: ConfigRecord, source = 'text encoder config'): CLIPTextModel {
-    return new this(config, readClipConfig(config, source));
+    const model = new this(config, readClipConfig(config, source, this.projects));
+    return limits.checkParameterCount(model, source, 'hidden_size and the other widths');
   }
 
   constructor(config: ConfigRecord, settings: ClipSettings) {
@@ -254,6 +264,7 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
 
 export class CLIPTextModelWithProjection extends CLIPTextModel {
   text_projection: Linear;
+  protected static override readonly projects = true;
 
   constructor(config: ConfigRecord, settings: ClipSettings) {
     super(config, settings);

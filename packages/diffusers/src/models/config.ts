@@ -1,9 +1,18 @@
-// Reading model configs: typed values with diffusers' defaults, and one clear error for a bad one. Unknown keys are
-// not read here and stay in the config, so that saving writes them back.
+// Reading model configs: typed values within a range, with diffusers' defaults, and one clear error for a bad one.
+// Unknown keys are not read here and stay in the config, so that saving writes them back.
+// null is a value, as in Python: false for a switch, "none" for an optional field, and an error anywhere else.
 
 import { FormatError } from '@darkroom/core';
+import { shortJson } from '../loading/json.ts';
 
 export type ConfigRecord = Readonly<Record<string, unknown>>;
+export type Range = readonly [min: number, max: number];
+
+const isWithin = (value: unknown, [min, max]: Range): value is number =>
+  typeof value === 'number' && value >= min && value <= max;
+const isInteger = (value: unknown, range: Range): value is number =>
+  Number.isInteger(value) && isWithin(value, range);
+const words = ([min, max]: Range): string => `from ${min} to ${max}`;
 
 export class ConfigReader {
   readonly #config: ConfigRecord;
@@ -16,72 +25,96 @@ export class ConfigReader {
   }
 
   fail(key: string, rule: string): never {
-    throw new FormatError(`${this.#source}: '${key}' ${rule}, got ${JSON.stringify(this.#config[key])}`);
+    throw new FormatError(`${this.#source}: '${key}' ${rule}, got ${shortJson(this.#own(key))}`);
   }
 
-  /** The value, or undefined when it is missing or null. */
-  raw(key: string): unknown {
-    return this.#config[key] ?? undefined;
+  /** Whether the key holds something other than null. */
+  has(key: string): boolean {
+    return (this.#own(key) ?? undefined) !== undefined;
   }
 
-  integer(key: string, fallback?: number): number {
-    const value = this.raw(key) ?? fallback;
-    if (!Number.isInteger(value) || (value as number) < 0) this.fail(key, 'must be an integer >= 0');
-    return value as number;
+  /** The value as it stands, null included; `fallback` where the config has no such key. */
+  raw(key: string, fallback?: unknown): unknown {
+    const value = this.#own(key);
+    return value === undefined ? fallback : value;
   }
-  optionalInteger(key: string): number | undefined {
-    return this.raw(key) === undefined ? undefined : this.integer(key);
+
+  integer(key: string, range: Range, fallback?: number): number {
+    const value = this.raw(key, fallback);
+    return isInteger(value, range) ? value : this.fail(key, `must be an integer ${words(range)}`);
   }
-  number(key: string, fallback: number): number {
-    const value = this.raw(key) ?? fallback;
-    if (typeof value !== 'number' || !Number.isFinite(value)) this.fail(key, 'must be a number');
-    return value;
+  optionalInteger(key: string, range: Range): number | undefined {
+    return this.has(key) ? this.integer(key, range) : undefined;
+  }
+  number(key: string, range: Range, fallback?: number): number {
+    const value = this.raw(key, fallback);
+    return isWithin(value, range) ? value : this.fail(key, `must be a number ${words(range)}`);
   }
   boolean(key: string, fallback: boolean): boolean {
-    const value = this.raw(key) ?? fallback;
-    if (typeof value !== 'boolean') this.fail(key, 'must be true or false');
-    return value;
+    const value = this.raw(key, fallback) ?? false;
+    return typeof value === 'boolean' ? value : this.fail(key, 'must be true or false');
   }
   choice<T extends string>(key: string, allowed: readonly T[], fallback?: T): T {
-    const value = this.raw(key) ?? fallback;
+    const value = this.raw(key, fallback);
     if (!allowed.includes(value as T)) this.fail(key, `must be one of ${allowed.join(', ')}`);
     return value as T;
   }
   optionalChoice<T extends string>(key: string, allowed: readonly T[]): T | undefined {
-    return this.raw(key) === undefined ? undefined : this.choice(key, allowed);
+    return this.has(key) ? this.choice(key, allowed) : undefined;
   }
-  choices<T extends string>(key: string, allowed: readonly T[], length: number): readonly T[] {
-    const value = this.raw(key);
+  choices<T extends string>(
+    key: string,
+    allowed: readonly T[],
+    length: number,
+    fallback: readonly T[],
+  ): readonly T[] {
+    const value = this.raw(key, fallback);
     if (!Array.isArray(value) || value.length !== length) this.fail(key, `must be a list of ${length}`);
     for (const v of value)
       if (!allowed.includes(v as T)) this.fail(key, `must hold only ${allowed.join(', ')}`);
     return value as T[];
   }
-  integers(key: string, fallback?: readonly number[]): readonly number[] {
-    const value = this.raw(key) ?? fallback;
-    const ok = Array.isArray(value) && value.length > 0 && value.every((v) => Number.isInteger(v) && v > 0);
-    if (!ok) this.fail(key, 'must be a list of integers > 0');
+  integers(key: string, range: Range, maxLength: number, fallback: readonly number[]): readonly number[] {
+    const value = this.raw(key, fallback);
+    const fits = Array.isArray(value) && value.length >= 1 && value.length <= maxLength;
+    if (!fits || !value.every((v) => isInteger(v, range)))
+      this.fail(key, `must be a list of 1 to ${maxLength} integers ${words(range)}`);
+    return value as number[];
+  }
+  /** So many finite numbers; undefined for none. */
+  optionalNumbers(key: string, length: number): readonly number[] | undefined {
+    if (!this.has(key)) return undefined;
+    const value = this.raw(key);
+    if (!Array.isArray(value) || value.length !== length || !value.every(Number.isFinite))
+      this.fail(key, `must be a list of ${length} numbers`);
     return value as number[];
   }
   /** A number for all blocks, or a list with one for each. */
-  perBlock(key: string, blocks: number, fallback: number): readonly number[] {
-    const value = this.raw(key) ?? fallback;
-    const list = Array.isArray(value) ? (value as unknown[]) : Array.from({ length: blocks }, () => value);
-    if (list.length !== blocks || !list.every((v) => Number.isInteger(v) && (v as number) > 0)) {
-      this.fail(key, `must be an integer > 0, or a list of ${blocks}`);
-    }
+  perBlock(key: string, range: Range, blocks: number, fallback: number): readonly number[] {
+    const value = this.raw(key, fallback);
+    const list = Array.isArray(value) ? (value as unknown[]) : Array<unknown>(blocks).fill(value);
+    if (list.length !== blocks || !list.every((v) => isInteger(v, range)))
+      this.fail(key, `must be an integer ${words(range)}, or a list of ${blocks}`);
     return list as number[];
   }
+  /** One edge for both axes, or [height, width]; undefined for none. */
+  optionalSize(key: string, range: Range): readonly number[] | undefined {
+    return this.has(key) ? this.perBlock(key, range, 2, range[0]) : undefined;
+  }
   booleansPerBlock(key: string, blocks: number): readonly boolean[] {
-    const value = this.raw(key) ?? false;
-    const list = Array.isArray(value) ? (value as unknown[]) : Array.from({ length: blocks }, () => value);
+    const value = this.raw(key, false);
+    const list = Array.isArray(value) ? (value as unknown[]) : Array<unknown>(blocks).fill(value);
     if (list.length !== blocks || !list.every((v) => typeof v === 'boolean'))
       this.fail(key, `must be true, false, or a list of ${blocks}`);
     return list as boolean[];
   }
-  /** Refuses options of other model families instead of ignoring them. */
+  /** Refuses what would change the numbers instead of ignoring it. null is harmless. */
   unsupported(key: string, ...harmless: readonly unknown[]): void {
-    const value = this.raw(key);
-    if (value !== undefined && !harmless.includes(value)) this.fail(key, 'is not supported by this version');
+    if (this.has(key) && !harmless.includes(this.raw(key)))
+      this.fail(key, 'is not supported by this version');
+  }
+
+  #own(key: string): unknown {
+    return Object.hasOwn(this.#config, key) ? this.#config[key] : undefined;
   }
 }

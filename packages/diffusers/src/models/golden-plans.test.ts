@@ -17,7 +17,7 @@ import {
 import type { AnyModule, Pass } from '@darkroom/core';
 import { expect, test } from 'vitest';
 import { AutoencoderKL } from './autoencoder-kl.ts';
-import { clipG, clipL, sd15UNet, sdxlUNet, vae } from '../node/full-size.ts';
+import { clipG, clipL, sd15UNet, sdxlUNet, ssd1bUNet, vae } from '../node/full-size.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection } from './clip-text.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
 
@@ -149,15 +149,20 @@ test("SDXL's second text encoder", () => {
   `);
 });
 
-test('SDXL UNet, 1024x1024 under guidance', () => {
+/** 1024x1024 under guidance. */
+function xlPlan(config: object): object {
   const device = new Device(nullBackend());
-  const unet = withoutData(UNet2DConditionModel.fromConfig(sdxlUNet), device);
+  const unet = withoutData(UNet2DConditionModel.fromConfig({ ...config }), device);
   const shapes = { sample: [2, 4, 128, 128], time: [1], text: [2, 77, 2048], pooled: [2, 1280], ids: [2, 6] };
   const body = (x: Inputs): Tensor =>
     unet.call(x['sample']!, x['time']!, x['text']!, {
       addedCond: { textEmbeds: x['pooled']!, timeIds: x['ids']! },
     }).sample;
-  expect(planOf(unet, device, shapes, body)).toMatchInlineSnapshot(`
+  return planOf(unet, device, shapes, body);
+}
+
+test('SDXL UNet', () => {
+  expect(xlPlan(sdxlUNet)).toMatchInlineSnapshot(`
     {
       "arenaBytes": 926419712,
       "kinds": {
@@ -174,6 +179,28 @@ test('SDXL UNet, 1024x1024 under guidance', () => {
       "steps": 1205,
       "stepsAtEveryCall": 981,
       "unsharedBytes": 12549922176,
+    }
+  `);
+});
+
+test('SSD-1B UNet: fewer transformer layers, none in the middle', () => {
+  expect(xlPlan(ssd1bUNet)).toMatchInlineSnapshot(`
+    {
+      "arenaBytes": 556389632,
+      "kinds": {
+        "attention": 68,
+        "conv2d": 49,
+        "copy": 48,
+        "groupNorm": 43,
+        "layerNorm": 102,
+        "map": 48,
+        "matmul": 297,
+        "resize": 2,
+      },
+      "opsBefore": 810,
+      "steps": 657,
+      "stepsAtEveryCall": 541,
+      "unsharedBytes": 7356442496,
     }
   `);
 });

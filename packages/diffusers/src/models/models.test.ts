@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { full, keep, recordGraph, Tensor } from '@darkroom/core';
 import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection, convertTextEncoderKeys } from './clip-text.ts';
-import { clipG, clipL, sd15UNet, sd21UNet, sdxlUNet, vae } from '../node/full-size.ts';
+import { clipG, clipL, sd15UNet, sd21UNet, sdxlUNet, ssd1bUNet, vae, vegaUNet } from '../node/full-size.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
 
 const count = (model: { namedParameters(): Iterable<[string, Tensor]> }): number =>
@@ -15,6 +15,8 @@ test.each([
   ['SD 1.5 UNet', () => UNet2DConditionModel.fromConfig(sd15UNet), 859_520_964],
   ['SD 2.1 UNet', () => UNet2DConditionModel.fromConfig(sd21UNet), 865_910_724],
   ['SDXL UNet', () => UNet2DConditionModel.fromConfig(sdxlUNet), 2_567_463_684],
+  ['SSD-1B UNet', () => UNet2DConditionModel.fromConfig(ssd1bUNet), 1_331_334_404],
+  ['Segmind Vega UNet', () => UNet2DConditionModel.fromConfig(vegaUNet), 745_225_604],
   ['VAE', () => AutoencoderKL.fromConfig(vae), 83_653_863],
   ['CLIP ViT-L/14 text', () => CLIPTextModel.fromConfig(clipL), 123_060_480],
   ['OpenCLIP bigG/14 text', () => CLIPTextModelWithProjection.fromConfig(clipG), 694_659_840],

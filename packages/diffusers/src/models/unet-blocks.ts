@@ -9,7 +9,7 @@ import type { TransformerOptions } from './transformer2d.ts';
 
 export type ResnetSettings = Omit<ResnetOptions, 'inChannels' | 'outChannels'>;
 /** What a block's transformers share; undefined in blocks without attention. */
-export type TransformerSettings = Omit<TransformerOptions, 'channels'>;
+export type TransformerSettings = Omit<TransformerOptions, 'channels' | 'layers'>;
 
 export interface DownOutput {
   readonly hidden: Tensor;
@@ -28,15 +28,16 @@ export class DownBlock2D extends Module<[x: Tensor, time: Tensor, context: Tenso
     layers: number;
     resnet: ResnetSettings;
     transformer: TransformerSettings | undefined;
+    /** Of each transformer. */
+    transformerLayers: readonly number[];
     downsample: boolean;
     padding: number;
   }) {
     super();
     const { outChannels: channels, transformer } = o;
     if (transformer)
-      this.attentions = Array.from(
-        { length: o.layers },
-        () => new Transformer2DModel({ ...transformer, channels }),
+      this.attentions = o.transformerLayers.map(
+        (layers) => new Transformer2DModel({ ...transformer, channels, layers }),
       );
     this.resnets = Array.from(
       { length: o.layers },
@@ -82,14 +83,15 @@ export class UpBlock2D extends Module<
     layers: number;
     resnet: ResnetSettings;
     transformer: TransformerSettings | undefined;
+    /** Of each transformer. */
+    transformerLayers: readonly number[];
     upsample: boolean;
   }) {
     super();
     const { outChannels: channels, transformer } = o;
     if (transformer)
-      this.attentions = Array.from(
-        { length: o.layers },
-        () => new Transformer2DModel({ ...transformer, channels }),
+      this.attentions = o.transformerLayers.map(
+        (layers) => new Transformer2DModel({ ...transformer, channels, layers }),
       );
     this.resnets = Array.from({ length: o.layers }, (_, i) => {
       const skip = i === o.layers - 1 ? o.inChannels : channels;
@@ -132,14 +134,13 @@ export class UNetMidBlock2D extends Module<[x: Tensor, time: Tensor, context: Te
     channels: number;
     resnet: ResnetSettings;
     transformer: TransformerSettings | undefined;
-    attention: boolean;
+    transformerLayers: number;
   }) {
     super();
-    const { channels, transformer } = o;
-    if (o.attention && transformer) this.attentions = [new Transformer2DModel({ ...transformer, channels })];
-    const layers = o.attention ? 2 : 1;
+    const { channels, transformer, transformerLayers: layers } = o;
+    if (transformer) this.attentions = [new Transformer2DModel({ ...transformer, channels, layers })];
     this.resnets = Array.from(
-      { length: layers },
+      { length: transformer ? 2 : 1 },
       () => new ResnetBlock2D({ ...o.resnet, inChannels: channels, outChannels: channels }),
     );
   }

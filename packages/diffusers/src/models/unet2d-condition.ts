@@ -19,6 +19,7 @@ import {
 import type { Tensor } from '@darkroom/core';
 import type { ConfigRecord } from './config.ts';
 import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
+import { checkParameterCount } from './limits.ts';
 import { ModelWithAttention } from './model-with-attention.ts';
 import { DownBlock2D, UNetMidBlock2D, UpBlock2D } from './unet-blocks.ts';
 import type { ResnetSettings, TransformerSettings } from './unet-blocks.ts';
@@ -60,7 +61,8 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
 
   /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
   static fromConfig(config: ConfigRecord, source = 'unet config'): UNet2DConditionModel {
-    return new UNet2DConditionModel(config, readUNetConfig(config, source));
+    const model = new UNet2DConditionModel(config, readUNetConfig(config, source));
+    return checkParameterCount(model, source, 'block_out_channels and the other widths');
   }
 
   private constructor(config: ConfigRecord, s: UNetSettings) {
@@ -85,13 +87,11 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
       eps: s.eps,
       timeScaleShift: s.timeShift,
       skipTimeActivation: true, // activated once for all blocks, in forward
-      outputScale: s.resnetOutScale,
     };
-    const transformer = (level: number, layers: number, onlyCross: boolean): TransformerSettings => ({
+    const transformer = (level: number, onlyCross: boolean): TransformerSettings => ({
       heads: s.heads[level]!,
       headDim: channels[level]! / s.heads[level]!,
       crossDim: s.crossDims[level]!,
-      layers,
       linearProjection: s.linearProjection,
       onlyCross,
       upcast: s.upcast,
@@ -104,9 +104,8 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
           outChannels,
           layers: s.layers[i]!,
           resnet,
-          transformer: s.downAttention[i]
-            ? transformer(i, s.transformerLayers[i]!, s.onlyCross[i]!)
-            : undefined,
+          transformer: s.downAttention[i] ? transformer(i, s.onlyCross[i]!) : undefined,
+          transformerLayers: s.transformerLayers.down[i]!,
           downsample: i < n - 1,
           padding: s.downsamplePadding,
         }),
@@ -115,8 +114,8 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
       this.mid_block = new UNetMidBlock2D({
         channels: last,
         resnet: { ...resnet, outputScale: s.midScale },
-        transformer: transformer(n - 1, s.midTransformerLayers, s.midOnlyCross),
-        attention: s.mid === 'cross',
+        transformer: s.mid === 'cross' ? transformer(n - 1, false) : undefined,
+        transformerLayers: s.transformerLayers.mid,
       });
     }
     this.up_blocks = channels.toReversed().map((outChannels, i) => {
@@ -127,9 +126,8 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
         inChannels: channels[Math.max(0, level - 1)]!,
         layers: s.layers[level]! + 1,
         resnet,
-        transformer: s.upAttention[i]
-          ? transformer(level, s.upTransformerLayers[i]!, s.onlyCross[level]!)
-          : undefined,
+        transformer: s.upAttention[i] ? transformer(level, s.onlyCross[level]!) : undefined,
+        transformerLayers: s.transformerLayers.up[i]!,
         upsample: i < n - 1,
       });
     });
@@ -165,10 +163,7 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   override forward(...[sample, timestep, context, options = {}]: Forward): UNetOutput {
     const s = this.#settings;
     this.#check(sample, context);
-    const time = scope(() => {
-      const embedding = this.#timeEmbedding(sample, timestep, options);
-      return s.skipTimeActivation ? embedding : silu(embedding);
-    });
+    const time = scope(() => silu(this.#timeEmbedding(sample, timestep, options)));
     const text = this.encoder_hid_proj ? this.encoder_hid_proj.call(context) : context;
     const input = s.centerInput ? map(['sub', ['mul', 2, ['in', 0]], 1], [sample]) : sample;
     let hidden = this.conv_in.call(input);
@@ -193,11 +188,11 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   }
 
   #check(sample: Tensor, context: Tensor): void {
-    const { inChannels, crossDims, encoderHidDim } = this.#settings;
+    const { inChannels, contextWidth, encoderHidDim } = this.#settings;
     if (sample.rank !== 4 || sample.shape[1] !== inChannels) {
       throw new ArgumentError(`sample must be [n,${inChannels},h,w], got [${sample.shape}]`);
     }
-    const width = encoderHidDim ?? crossDims[0]!;
+    const width = encoderHidDim ?? contextWidth ?? context.shape[2];
     if (context.rank !== 3 || context.shape[2] !== width || context.shape[0] !== sample.shape[0]) {
       throw new ArgumentError(
         `encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${context.shape}]`,

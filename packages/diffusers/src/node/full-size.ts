@@ -31,6 +31,18 @@ export const sdxlUNet: Config = {
   addition_time_embed_dim: 256,
   projection_class_embeddings_input_dim: 2816,
 };
+/** Distilled from SDXL: transformer layers by residual layer, other ones going up, no attention in the middle. */
+export const ssd1bUNet: Config = {
+  ...sdxlUNet,
+  mid_block_type: 'UNetMidBlock2D',
+  transformer_layers_per_block: [1, [2, 2], [4, 4]],
+  reverse_transformer_layers_per_block: [[4, 4, 10], [2, 1, 1], 1],
+};
+export const vegaUNet: Config = {
+  ...ssd1bUNet,
+  transformer_layers_per_block: [1, [1, 1], [2, 2]],
+  reverse_transformer_layers_per_block: [[2, 2, 2], [1, 1, 1], 1],
+};
 export const vae: Config = {
   block_out_channels: [128, 256, 512, 512],
   down_block_types: Array.from({ length: 4 }, () => 'DownEncoderBlock2D'),
