@@ -46,3 +46,8 @@ export function invariant(condition: unknown, message: string): asserts conditio
 export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(',')}]`;
 }
+
+/** Text from a file or a caller as it stands in messages: whole, or its start; never a whole hostile file. */
+export function shorten(text: string, room = 100): string {
+  return text.length > room ? `${text.slice(0, room - 3)}...` : text;
+}

@@ -18,7 +18,7 @@ export { decode, dtypeNames, dtypes, encode, isDType, isFloat, promote, roundTo 
 export type { DataArray, DType, FloatDType } from './dtype.ts';
 export {
   ArgumentError, DarkroomError, DeviceError, DTypeError, FormatError, formatShape, invariant, OutOfMemoryError,
-  ShapeError, UnsupportedOpError, UseAfterDisposeError,
+  ShapeError, shorten, UnsupportedOpError, UseAfterDisposeError,
 } from './errors.ts'; // prettier-ignore
 export {
   binaryFns, children, compose, erf, evaluate, exprKey, inputCount, mapLeaves, nullaryFns, opCount, scalarCount,

@@ -4,7 +4,7 @@
 import { toAsync } from '../create.ts';
 import type { ToOptions } from '../create.ts';
 import { activeRecorder } from '../recorder.ts';
-import { DarkroomError, DTypeError, FormatError, formatShape } from '../errors.ts';
+import { DarkroomError, DTypeError, FormatError, formatShape, shorten } from '../errors.ts';
 import type { Device } from '../device.ts';
 import type { DType } from '../dtype.ts';
 import { isFloat } from '../dtype.ts';
@@ -214,12 +214,12 @@ export function checkStateDict(
   source: string,
 ): void {
   const missing = [...wanted.keys()].filter((k) => !given.has(k));
-  const extra = [...given.keys()].filter((k) => !wanted.has(k));
+  const extra = [...given.keys()].filter((k) => !wanted.has(k)).map((k) => shorten(k));
   const wrong: string[] = [];
   for (const [key, shape] of wanted) {
     const got = given.get(key)?.shape;
     if (got && formatShape(got) !== formatShape(shape)) {
-      wrong.push(`${key} is ${formatShape(got)} but the model has ${formatShape(shape)}`);
+      wrong.push(`${key} is ${shorten(formatShape(got))} but the model has ${formatShape(shape)}`);
     }
   }
   if (missing.length + extra.length + wrong.length === 0) return;

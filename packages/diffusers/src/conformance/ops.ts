@@ -5,6 +5,7 @@ import {
   resize, silu, softmax,
 } from '@darkroom/core'; // prettier-ignore
 import type { Tensor } from '@darkroom/core';
+import { lookUp } from '../loading/look-up.ts';
 import { timestepEmbedding } from '../models/embeddings.ts';
 import { guide, rescaleGuidance } from '../pipelines/guidance.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
@@ -83,7 +84,7 @@ function randn(context: CaseContext): CaseResult {
 export async function runOp(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   if (test.op === 'torch_randn' || test.op === 'torch_randn_sequence') return randn(context);
-  const run = ops[test.op ?? ''];
+  const run = lookUp(ops, test.op);
   if (!run) return { failure: `op '${test.op}' is not one this version knows` };
   const inputs: Record<string, Tensor> = {};
   for (const name of Object.keys(test.inputs ?? {})) inputs[name] = await context.input(name);

@@ -4,6 +4,7 @@
 import { Scope } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
+import { lookUp } from '../loading/look-up.ts';
 import { loadModel } from '../pipelines/from-pretrained.ts';
 import { callEagerly, callTraced } from './call.ts';
 import type { Call } from './call.ts';
@@ -94,7 +95,7 @@ async function runCase(
   },
   models: Map<string, Promise<AnyModule>>,
 ): Promise<'passed' | 'unsupported' | { failure: string }> {
-  const runner = runners[test.kind];
+  const runner = lookUp(runners, test.kind);
   if (!runner) return { failure: `case kind '${test.kind}' is not one this version understands` };
   const memory = new Scope();
   const { device, files, tensors } = setting;

@@ -2,6 +2,7 @@
 
 import { mul } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
+import { lookUp } from '../loading/look-up.ts';
 import { noiseTables } from '../schedulers/betas.ts';
 import { schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { ScheduleOptions, Scheduler, StepOptions } from '../schedulers/scheduler.ts';
@@ -31,7 +32,7 @@ const stepNames: Readonly<Record<string, keyof StepOptions>> = {
 function stepOptions(kwargs: Readonly<Record<string, unknown>>): StepOptions {
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(kwargs)) {
-    const name = stepNames[key];
+    const name = lookUp(stepNames, key);
     if (!name) throw new Error(`step argument '${key}' is not one this version knows`);
     options[name] = value;
   }

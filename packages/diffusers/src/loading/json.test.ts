@@ -1,6 +1,11 @@
 import fc from 'fast-check';
+import { FormatError } from '@darkroom/core';
 import { expect, test } from 'vitest';
-import { parseJson, parseJsonObject, writePythonJson } from './json.ts';
+import { memoryFiles } from './files.ts';
+import { describeJson, parseJson, parseJsonObject, readJson, shortJson, writePythonJson } from './json.ts';
+import { lookUp } from './look-up.ts';
+
+const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 3000);
 
 test("Python's extra words are values", () => {
   expect(parseJson('{"a": -Infinity, "b": [NaN, Infinity], "c": "NaN"}', 'x.json')).toEqual({
@@ -41,8 +46,107 @@ test.each([
   expect(() => parseJson(text, 'f.json')).toThrow(message);
 });
 
-test('depth is bounded', () => {
-  expect(() => parseJson(`${'['.repeat(5000)}NaN`, 'f.json')).toThrow('nested deeper than 256');
+test.each(['[', '{"a":'])('depth is bounded: %s', (open) => {
+  for (const inside of ['NaN', '1', ''])
+    expect(() => parseJson(`${open.repeat(100_000)}${inside}`, 'f.json')).toThrow('nested deeper than 256');
+  const close = open === '[' ? ']' : '}';
+  expect(() => parseJson(`${open.repeat(300)}1${close.repeat(300)}`, 'f.json')).toThrow('deeper than 256');
+  expect(() => parseJson(`${open.repeat(250)}1${close.repeat(250)}`, 'f.json')).not.toThrow();
+});
+
+test('brackets in strings are no depth', () => {
+  const text = JSON.stringify({ a: '[{'.repeat(1000), b: `\\"${'['.repeat(1000)}` });
+  expect(parseJson(text, 'f.json')).toEqual(JSON.parse(text));
+});
+
+test('a message quotes little of the file, however long its names and values are', () => {
+  const long = 'x'.repeat(2_000_000);
+  const bad = [`{"${long}" 1}`, `"${long}`, `[${long}]`, `${'\n'.repeat(1_000_000)}x`, `{"a": "${long}", b}`];
+  for (const text of bad) {
+    let message = '';
+    expect(() => {
+      try {
+        parseJson(text, 'f.json');
+      } catch (error) {
+        message = (error as Error).message;
+        throw error;
+      }
+    }).toThrow(FormatError);
+    expect(message.length).toBeLessThan(200);
+  }
+  for (const value of [long, [long, long], { [long]: long }, Array(1e5).fill([[1]])]) {
+    expect(shortJson(value).length).toBeLessThanOrEqual(100);
+    expect(describeJson(value).length).toBeLessThanOrEqual(60);
+  }
+  expect(shortJson({ a: [1, 'b', null, true], c: {} })).toBe('{"a":[1,"b",null,true],"c":{}}');
+});
+
+test('the size of a file is checked before it is read', async () => {
+  const files = memoryFiles({ 'a.json': '{"a": 1}' }, 'm');
+  const long = {
+    ...files,
+    source: async () => ({
+      name: 'a.json',
+      bytes: 700e6,
+      read: async () => Promise.reject(new Error('read')),
+    }),
+  };
+  await expect(readJson(files, 'a.json')).resolves.toEqual({ a: 1 });
+  await expect(readJson(long, 'a.json')).rejects.toThrow(
+    'm/a.json: has 700000000 bytes, at most 16777216 are read',
+  );
+});
+
+test('of equal keys the last counts, in both parsers', () => {
+  expect(parseJson('{"a": 1, "a": 2}', 'f')).toEqual({ a: 2 });
+  expect(parseJson('{"a": NaN, "a": 2}', 'f')).toEqual({ a: 2 });
+});
+
+test('a table holds its own names only', () => {
+  const table = { a: 1 };
+  expect(lookUp(table, 'a')).toBe(1);
+  for (const name of ['b', 'constructor', '__proto__', 'toString', 1, null, undefined])
+    expect(lookUp(table, name)).toBeUndefined();
+});
+
+test('fuzz: any text gives a value or one FormatError with its place, and touches no prototype', () => {
+  const piece = fc.oneof(
+    fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"',
+      '\\',
+      'NaN',
+      '-',
+      '1e9',
+      '1e999',
+      'null',
+      '\n',
+      '\u0000',
+    ),
+    fc.constantFrom('"__proto__":', '"constructor":', '"prototype":', '"toString":'),
+    fc.string({ maxLength: 4 }),
+    fc.json({ maxDepth: 2 }),
+  );
+  const text = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(''));
+  const before = Object.getOwnPropertyNames(Object.prototype);
+  fc.assert(
+    fc.property(text, (t) => {
+      try {
+        parseJson(t, 'f.json');
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+        expect((error as Error).message).toMatch(/^f\.json:\d+:\d+: /);
+        expect((error as Error).message.length).toBeLessThan(300);
+      }
+    }),
+    { numRuns: runs },
+  );
+  expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before);
 });
 
 test('__proto__ is an ordinary key', () => {

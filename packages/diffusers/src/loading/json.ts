@@ -2,7 +2,7 @@
 // Not a lenient parser beyond that: comments, trailing commas and single quotes are errors with line and column.
 // Reference: RFC 8259, and the json module of Python for the three extra words.
 
-import { FormatError } from '@darkroom/core';
+import { FormatError, shorten } from '@darkroom/core';
 import type { ModelFiles } from './files.ts';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
@@ -10,13 +10,17 @@ export interface JsonObject {
   readonly [key: string]: JsonValue;
 }
 
-/** The value in `text`. Throws FormatError as `file:line:column: what is wrong`. */
+/**
+ * The value in `text`; of equal keys the last counts. Throws FormatError as `file:line:column: what is wrong`.
+ * Python would take deeper nesting, but no file of a model has any, and code behind this may follow it recursively.
+ */
 export function parseJson(text: string, file: string): JsonValue {
   try {
-    return JSON.parse(text) as JsonValue;
+    if (isShallow(text)) return JSON.parse(text) as JsonValue;
   } catch {
-    return new Parser(text, file).parse(); // knows the extra words, and where it stopped
+    // Not JSON alone: the own parser knows the extra words, and where it stopped.
   }
+  return new Parser(text, file).parse();
 }
 
 /** As parseJson, for files that must hold an object. */
@@ -26,27 +30,43 @@ export function parseJsonObject(text: string, file: string): JsonObject {
   throw new FormatError(`${file}: must hold a JSON object, found ${describeJson(value)}`);
 }
 
+/** What a vocabulary with its merges may take; published: 17 MB. */
+const maxTextBytes = 64 * 2 ** 20;
+/** Any other JSON; published: 1 MB, an index of shards. Parsed, it takes some twenty times as much memory. */
+const maxJsonBytes = 16 * 2 ** 20;
+
 /** An object read from a checkpoint's file. */
 export async function readJson(files: ModelFiles, path: string): Promise<JsonObject> {
-  return parseJsonObject(await files.readText(path), `${files.describe()}/${path}`);
+  return parseJsonObject(await readBounded(files, path, maxJsonBytes), `${files.describe()}/${path}`);
+}
+
+/** A file as UTF-8, of a size that is checked before it is read. @throws FormatError */
+export async function readBounded(
+  files: ModelFiles,
+  path: string,
+  limit: number = maxTextBytes,
+): Promise<string> {
+  const source = await files.source(path);
+  if (source.bytes > limit)
+    throw new FormatError(
+      `${files.describe()}/${path}: has ${source.bytes} bytes, at most ${limit} are read`,
+    );
+  return new TextDecoder().decode(await source.read(0, source.bytes));
 }
 
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value as it stands in messages, cut short. */
+/** What a value is, in a few words for messages. */
 export function describeJson(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (isJsonObject(value)) return 'an object';
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return isJsonObject(value) ? 'an object' : shortJson(value, 60);
 }
 
 /** The JSON of a value, cut to about a line: a message never repeats a hostile file. */
 export function shortJson(value: unknown, room = 100): string {
-  const text = renderUpTo(value, room);
-  return text.length > room ? `${text.slice(0, room - 3)}...` : text;
+  return shorten(renderUpTo(value, room), room);
 }
 
 /** The JSON of `value`, or more than `room` characters of its start. */
@@ -66,6 +86,22 @@ function renderUpTo(value: unknown, room: number): string {
 
 /** Deeper nesting than any config has; keeps a hostile file from exhausting the stack. */
 const maxDepth = 256;
+
+function isShallow(text: string): boolean {
+  let depth = 0;
+  let isString = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (isString && c === '\\') i++;
+    else if (c === '"') isString = !isString;
+    else if (isString) continue;
+    else if (c === '[' || c === '{') depth++;
+    else if (c === ']' || c === '}') depth--;
+    if (depth > maxDepth) return false;
+  }
+  return true;
+}
+
 const words: Readonly<Record<string, JsonValue>> = {
   true: true,
   false: false,
@@ -126,8 +162,7 @@ class Parser {
       this.#space();
       if (this.#text[this.#at] !== '"') this.#fail(`expected a key in double quotes, found ${this.#here()}`);
       const key = this.#string();
-      if (!this.#take(':'))
-        this.#fail(`expected ':' after key ${JSON.stringify(key)}, found ${this.#here()}`);
+      if (!this.#take(':')) this.#fail(`expected ':' after key ${shortJson(key)}, found ${this.#here()}`);
       entries.push([key, this.#value(depth + 1)]);
     } while (this.#take(','));
     if (!this.#take('}')) this.#fail(`expected ',' or '}', found ${this.#here()}`);
@@ -185,8 +220,10 @@ class Parser {
   }
 
   #fail(message: string): never {
-    const before = this.#text.slice(0, this.#at).split('\n');
-    throw new FormatError(`${this.#file}:${before.length}:${before.at(-1)!.length + 1}: ${message}`);
+    let line = 1;
+    let start = 0;
+    for (let end; (end = this.#text.indexOf('\n', start)) >= 0 && end < this.#at; start = end + 1) line++;
+    throw new FormatError(`${this.#file}:${line}:${this.#at - start + 1}: ${message}`);
   }
 }
 

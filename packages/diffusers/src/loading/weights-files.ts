@@ -1,7 +1,7 @@
 // Which files hold a component's weights: one .safetensors, or shards named by an index; plain or of a variant.
 // Pickles (.bin, .ckpt, .pt, .pth, .pkl) can run code when read: they are named in the error and never opened.
 
-import { FormatError, log } from '@darkroom/core';
+import { FormatError, log, shorten } from '@darkroom/core';
 import { checkPath } from './files.ts';
 import type { ModelFiles } from './files.ts';
 import { describeJson, isJsonObject, readJson } from './json.ts';
@@ -56,7 +56,16 @@ function explain(present: readonly string[], wanted: readonly string[]): string 
   const pickles = present.filter((name) => pickle.test(name));
   const looked = `looked for ${wanted.join(', ')}`;
   if (pickles.length === 0) return looked;
-  return `${looked}; there is only ${pickles.join(', ')}, and pickles are never loaded because reading one can run code: convert it to safetensors`;
+  return `${looked}; there is only ${firstOf(pickles)}, and pickles are never loaded because reading one can run code: convert it to safetensors`;
+}
+
+/** Some names of a list that may be long. */
+function firstOf(names: readonly string[]): string {
+  return names
+    .slice(0, 5)
+    .map((name) => shorten(name))
+    .concat(names.length > 5 ? ['…'] : [])
+    .join(', ');
 }
 
 /** Names in the folder; where it cannot be listed, those of the candidates that exist. */
@@ -90,7 +99,7 @@ async function expand(
   for (const [key, shard] of Object.entries(map)) {
     if (typeof shard !== 'string' || shard.includes('/') || !shard.endsWith('.safetensors')) {
       throw new FormatError(
-        `${where}: weight_map['${key}'] must name a .safetensors file beside it, found ${describeJson(shard)}`,
+        `${where}: weight_map['${shorten(key)}'] must name a .safetensors file beside it, found ${describeJson(shard)}`,
       );
     }
     shards.add(checkPath(shard, where));
@@ -100,7 +109,7 @@ async function expand(
   const missing = files.list ? sorted.filter((shard) => !present.includes(shard)) : [];
   if (missing.length > 0)
     throw new FormatError(
-      `${where}: ${missing.length} of ${sorted.length} shards are missing: ${missing.join(', ')}`,
+      `${where}: ${missing.length} of ${sorted.length} shards are missing: ${firstOf(missing)}`,
     );
   return sorted.map((shard) => prefix + shard);
 }

@@ -3,61 +3,16 @@
 import { clamp, Conv2d, GroupNorm, map, Module, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { ImageAttention } from './attention.ts';
-import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
-import * as limits from './limits.ts';
+import { checkParameterCount } from './limits.ts';
 import { ModelWithAttention } from './model-with-attention.ts';
 import { Downsample2D, ResnetBlock2D, Upsample2D } from './resnet.ts';
+import { readVaeConfig } from './vae-config.ts';
+import type { VaeSettings } from './vae-config.ts';
 import { sliced, tiled, tilesOf } from './vae-tiling.ts';
 import type { Tiles, TilingOptions } from './vae-tiling.ts';
 
 const eps = 1e-6;
-
-interface VaeSettings {
-  readonly inChannels: number;
-  readonly outChannels: number;
-  readonly latentChannels: number;
-  readonly channels: readonly number[];
-  readonly layers: number;
-  readonly groups: number;
-  readonly midAttention: boolean;
-  readonly quantConv: boolean;
-  readonly postQuantConv: boolean;
-  readonly scalingFactor: number;
-  /** Edge in pixels of the pictures it was trained on. */
-  readonly sampleSize: number;
-}
-
-function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
-  const c = new ConfigReader(config, source);
-  const channels = c.integers('block_out_channels', limits.widths, limits.maxLevels, [64]);
-  const groups = c.integer('norm_num_groups', limits.widths, 32);
-  for (const ch of channels)
-    if (ch % groups !== 0) c.fail('norm_num_groups', `must divide the channels of each block (${ch})`);
-  c.choices('down_block_types', ['DownEncoderBlock2D'], channels.length, ['DownEncoderBlock2D']);
-  c.choices('up_block_types', ['UpDecoderBlock2D'], channels.length, ['UpDecoderBlock2D']);
-  c.choice('act_fn', ['silu', 'swish'], 'silu');
-  const latentChannels = c.integer('latent_channels', limits.widths, 4);
-  // Read by the pipelines.
-  c.optionalNumbers('latents_mean', latentChannels);
-  if (c.optionalNumbers('latents_std', latentChannels)?.some((v) => !(v > 0)))
-    c.fail('latents_std', 'must hold numbers above 0');
-  if (c.has('shift_factor')) c.number('shift_factor', [-1e9, 1e9]);
-  c.boolean('force_upcast', true);
-  return {
-    inChannels: c.integer('in_channels', limits.widths, 3),
-    outChannels: c.integer('out_channels', limits.widths, 3),
-    latentChannels,
-    channels,
-    layers: c.integer('layers_per_block', limits.layersOfLevel, 1),
-    groups,
-    midAttention: c.boolean('mid_block_add_attention', true),
-    quantConv: c.boolean('use_quant_conv', true),
-    postQuantConv: c.boolean('use_post_quant_conv', true),
-    scalingFactor: c.number('scaling_factor', limits.factors, 0.18215),
-    sampleSize: c.perBlock('sample_size', limits.edges, 2, 32)[0]!,
-  };
-}
 
 class VaeMidBlock extends Module<[x: Tensor, owned?: boolean], Tensor> {
   attentions?: ImageAttention[];
@@ -218,7 +173,7 @@ export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
   /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
   static fromConfig(config: ConfigRecord, source = 'vae config'): AutoencoderKL {
     const model = new AutoencoderKL(config, readVaeConfig(config, source));
-    return limits.checkParameterCount(model, source, 'block_out_channels and the other widths');
+    return checkParameterCount(model, source, 'block_out_channels and the other widths');
   }
 
   private constructor(config: ConfigRecord, s: VaeSettings) {

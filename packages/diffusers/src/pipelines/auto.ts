@@ -3,7 +3,7 @@
 import { FormatError } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
-import { readJson } from '../loading/json.ts';
+import { readJson, shortJson } from '../loading/json.ts';
 import type { LoadOptions } from './from-pretrained.ts';
 import type { PipelineClass } from './pipeline.ts';
 import { StableDiffusionImg2ImgPipeline } from './stable-diffusion-img2img.ts';
@@ -45,7 +45,7 @@ export const DiffusionPipeline: {
     const known = typeof name === 'string' && Object.hasOwn(pipelineClasses, name);
     if (!known) {
       throw new FormatError(
-        `${files.describe()}/model_index.json: _class_name is ${JSON.stringify(name)}, known are ${Object.keys(pipelineClasses).join(', ')}`,
+        `${files.describe()}/model_index.json: _class_name is ${shortJson(name)}, known are ${Object.keys(pipelineClasses).join(', ')}`,
       );
     }
     return pipelineClasses[name]!.fromPretrained(files, options);

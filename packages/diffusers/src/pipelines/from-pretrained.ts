@@ -1,12 +1,13 @@
 // fromPretrained: a folder, hub id or other files → components. model_index.json names class and library of each; every
 // config and weight file is checked before it is used, and an error leaves nothing on the device.
 
-import { ArgumentError, checkOptions, describe, Device, FormatError, isDType, isFloat } from '@darkroom/core';
+import { ArgumentError, checkOptions, describe, Device, FormatError, isDType, isFloat, shorten } from '@darkroom/core';
 import type { AnyModule, DType, OptionNames } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
 import type { HubOptions } from '../loading/hub.ts';
-import { readJson } from '../loading/json.ts';
+import { describeJson, readJson } from '../loading/json.ts';
+import { lookUp } from '../loading/look-up.ts';
 import { weightFiles } from '../loading/weights-files.ts';
 import { AutoencoderKL, convertVaeKeys } from '../models/autoencoder-kl.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection, convertTextEncoderKeys } from '../models/clip-text.ts';
@@ -80,10 +81,10 @@ export async function loadModel(
   className: string,
   options: LoadOptions,
 ): Promise<AnyModule> {
-  const kind = modelKinds[className];
+  const kind = lookUp(modelKinds, className);
   if (!kind) {
     throw new FormatError(
-      `${files.describe()}: '${folder}' is a ${className}, known are ${Object.keys(modelKinds).join(', ')}`,
+      `${files.describe()}: '${folder}' is a ${shorten(className)}, known are ${Object.keys(modelKinds).join(', ')}`,
     );
   }
   const prefix = folder ? `${folder}/` : '';
@@ -145,15 +146,15 @@ export async function loadComponents(
       const [library, className] = entry as unknown[];
       if (library === null || className === null || leftOut.has(name)) continue;
       if (typeof className !== 'string')
-        throw new FormatError(`${files.describe()}/model_index.json: '${name}' names no class`);
+        throw new FormatError(`${files.describe()}/model_index.json: '${shorten(name)}' names no class`);
       if (!/^[A-Za-z0-9_.-]+$/.test(name) || name.includes('..')) {
         throw new FormatError(
-          `${files.describe()}/model_index.json: component '${name}' is not a plain folder name`,
+          `${files.describe()}/model_index.json: component '${shorten(name)}' is not a plain folder name`,
         );
       }
       if (!wanted.names.includes(name)) {
         throw new FormatError(
-          `${files.describe()}/model_index.json: a ${wanted.className} has no '${name}'; the folder is of a ${String(index['_class_name'])}`,
+          `${files.describe()}/model_index.json: a ${wanted.className} has no '${shorten(name)}'; the folder is of a ${namedClass(index)}`,
         );
       }
       components[name] = await loadComponent(files, name, className, options, loadedHere);
@@ -163,6 +164,10 @@ export async function loadComponents(
     for (const model of loadedHere) model.dispose();
     throw error;
   }
+}
+
+function namedClass({ _class_name: name }: Config): string {
+  return typeof name === 'string' ? shorten(name) : describeJson(name);
 }
 
 async function loadComponent(

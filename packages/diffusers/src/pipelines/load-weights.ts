@@ -1,7 +1,15 @@
 // Weights of one component: opens its files, checks every key and shape against the model, then loads tensor by
 // tensor onto the device. On any error nothing stays loaded.
 
-import { checkStateDict, FormatError, formatShape, keep, openSafetensors, toHost } from '@darkroom/core';
+import {
+  checkStateDict,
+  FormatError,
+  formatShape,
+  keep,
+  openSafetensors,
+  shorten,
+  toHost,
+} from '@darkroom/core';
 import type { AnyModule, ByteSource, Device, DType, SafetensorsFile, Tensor } from '@darkroom/core';
 
 /** Old or foreign key → the model's key; undefined drops the tensor (a buffer the model does not keep). */
@@ -70,7 +78,9 @@ async function index(
       if (name === undefined) continue;
       const other = where.get(name);
       if (other)
-        throw new FormatError(`${file.name}: '${key}' gives '${name}', which ${other.file.name} gives too`);
+        throw new FormatError(
+          `${file.name}: '${shorten(key)}' gives '${shorten(name)}', which ${other.file.name} gives too`,
+        );
       const model = wanted.get(name);
       const is1x1 = model?.length === 2 && formatShape(entry.shape) === formatShape([...model, 1, 1]);
       where.set(name, { file, key, shape: is1x1 ? model : entry.shape });
