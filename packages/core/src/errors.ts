@@ -51,3 +51,23 @@ export function formatShape(shape: readonly number[]): string {
 export function shorten(text: string, room = 100): string {
   return text.length > room ? `${text.slice(0, room - 3)}...` : text;
 }
+
+/** The JSON of a value, cut to about a line: a message never repeats a hostile file. */
+export function shortJson(value: unknown, room = 100): string {
+  return shorten(renderUpTo(value, room), room);
+}
+
+/** The JSON of `value`, or more than `room` characters of its start. */
+function renderUpTo(value: unknown, room: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, Math.max(0, room) + 1));
+  if (typeof value !== 'object' || value === null) return String(value);
+  const list = Array.isArray(value);
+  let out = list ? '[' : '{';
+  for (const key in value) {
+    if (out.length > room) return out;
+    if (out.length > 1) out += ',';
+    if (!list) out += `${renderUpTo(key, room - out.length)}:`;
+    out += renderUpTo((value as Record<string, unknown>)[key], room - out.length);
+  }
+  return out + (list ? ']' : '}');
+}

@@ -18,7 +18,7 @@ export { decode, dtypeNames, dtypes, encode, isDType, isFloat, promote, roundTo 
 export type { DataArray, DType, FloatDType } from './dtype.ts';
 export {
   ArgumentError, DarkroomError, DeviceError, DTypeError, FormatError, formatShape, invariant, OutOfMemoryError,
-  ShapeError, shorten, UnsupportedOpError, UseAfterDisposeError,
+  ShapeError, shorten, shortJson, UnsupportedOpError, UseAfterDisposeError,
 } from './errors.ts'; // prettier-ignore
 export {
   binaryFns, children, compose, erf, evaluate, exprKey, inputCount, mapLeaves, nullaryFns, opCount, scalarCount,
@@ -59,6 +59,8 @@ export { traceOptionNames } from './graph/traced-call.ts';
 export type { TraceOptions } from './graph/traced-call.ts';
 export type { PlanSegment } from './graph/segments.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';
+export { jsonSize } from './io/json-size.ts';
+export type { JsonSize } from './io/json-size.ts';
 export { memorySource } from './io/source.ts';
 export type { ByteSource } from './io/source.ts';
 export { openSafetensors } from './io/safetensors.ts';

@@ -5,17 +5,19 @@ import type { Device } from '../device.ts';
 import { allocate } from '../dispatch.ts';
 import type { DType } from '../dtype.ts';
 import { dtypes } from '../dtype.ts';
-import { FormatError, formatShape } from '../errors.ts';
+import { FormatError, formatShape, shorten, shortJson } from '../errors.ts';
 import { elementCount, layoutOf } from '../layout.ts';
 import type { Tensor } from '../tensor.ts';
 import { tensor } from '../create.ts';
 import { copy } from '../ops/copy.ts';
+import { jsonSize } from './json-size.ts';
 import type { ByteSource } from './source.ts';
 
 /** Sizes in bits, so that sub-byte kinds can be told apart from unknown ones. */
 const elementBits: Readonly<Record<string, number>> = {
   BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, I16: 16, U16: 16, F16: 16, BF16: 16,
-  I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64,
+  I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64, C64: 64,
+  F4: 4, F6_E2M3: 6, F6_E3M2: 6, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8,
 }; // prettier-ignore
 
 const direct: Readonly<Record<string, DType>> = {
@@ -37,7 +39,11 @@ export interface SafetensorsEntry {
   readonly end: number;
 }
 
+/** The limit of the format's own library. */
 const maxHeaderBytes = 100_000_000;
+/** Of a header: a million tensors have fewer. */
+const maxHeaderValues = 10_000_000;
+const maxHeaderDepth = 64;
 /** Weights are streamed to the device in pieces, so that a large tensor never lies in host memory whole. */
 const chunkBytes = 64 * 2 ** 20;
 
@@ -51,7 +57,7 @@ export class SafetensorsFile {
   constructor(
     source: ByteSource,
     dataStart: number,
-    metadata: Record<string, string>,
+    metadata: Readonly<Record<string, string>>,
     entries: Map<string, SafetensorsEntry>,
   ) {
     this.name = source.name;
@@ -63,7 +69,7 @@ export class SafetensorsFile {
 
   entry(name: string): SafetensorsEntry {
     const entry = this.entries.get(name);
-    if (!entry) throw new FormatError(`${this.name}: has no tensor '${name}'`);
+    if (!entry) throw new FormatError(`${this.name}: has no tensor '${shorten(name)}'`);
     return entry;
   }
 
@@ -79,7 +85,7 @@ export class SafetensorsFile {
     const dtype = direct[kind] ?? (kind === 'I64' ? 'int32' : kind === 'F64' ? 'float32' : undefined);
     if (!dtype)
       throw new FormatError(
-        `${this.name}: tensor '${name}' has dtype ${kind}, which Darkroom does not compute with`,
+        `${this.name}: tensor '${shorten(name)}' has dtype ${kind}, which Darkroom does not compute with`,
       );
     return dtype;
   }
@@ -121,7 +127,9 @@ export class SafetensorsFile {
     const values = Array.from(new BigInt64Array(bytes), Number);
     const bad = values.find((v) => v !== (v | 0));
     if (bad !== undefined)
-      throw new FormatError(`${this.name}: tensor '${entry.name}' holds ${bad}, which does not fit int32`);
+      throw new FormatError(
+        `${this.name}: tensor '${shorten(entry.name)}' holds ${bad}, which does not fit int32`,
+      );
     return tensor(values, { shape: entry.shape, dtype: 'int32', device });
   }
 }
@@ -148,16 +156,24 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 type Fail = (message: string) => never;
 
 function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (error) {
-    return fail(`header is not JSON (${(error as Error).message})`);
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    return fail('header is not an object');
-  return json as Record<string, unknown>;
+  const parsed = <T>(parse: () => T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      return fail(`header is not JSON (${shorten((error as Error).message)})`);
+    }
+  };
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  const text = parsed(() => decoder.decode(bytes));
+  const { depth, values } = jsonSize(text);
+  if (depth > maxHeaderDepth) fail(`header is nested ${depth} deep, at most ${maxHeaderDepth} are read`);
+  if (values > maxHeaderValues) fail(`header holds ${values} values, at most ${maxHeaderValues} are read`);
+  const json = parsed((): unknown => JSON.parse(text));
+  return isObject(json) ? json : fail('header is not an object');
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function checkEntries(
   header: Record<string, unknown>,
@@ -168,18 +184,20 @@ function checkEntries(
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') {
-      const ok =
-        typeof value === 'object' &&
-        value !== null &&
-        Object.values(value).every((v) => typeof v === 'string');
-      if (!ok) fail('__metadata__ is not a map of strings');
+      if (value === null) continue; // an empty one, as the format's own library writes and reads it
+      if (!isObject(value)) return fail(`__metadata__ is not a map of strings but ${shortJson(value)}`);
+      const bad = Object.keys(value).find((key) => typeof value[key] !== 'string');
+      if (bad !== undefined)
+        fail(`__metadata__ is not a map of strings: '${shorten(bad)}' is ${shortJson(value[bad])}`);
       metadata = value as Record<string, string>;
     } else entries.set(name, checkEntry(name, value, dataBytes, fail));
   }
   let at = 0;
   for (const e of [...entries.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (e.begin !== at)
-      fail(`tensor '${e.name}' starts at ${e.begin} where ${at} is due (overlapping tensors, or a hole)`);
+      fail(
+        `tensor '${shorten(e.name)}' starts at ${e.begin} where ${at} is due (overlapping tensors, or a hole)`,
+      );
     at = e.end;
   }
   if (at !== dataBytes) fail(`tensors take ${at} bytes but the data has ${dataBytes}`);
@@ -187,15 +205,15 @@ function checkEntries(
 }
 
 function checkEntry(name: string, value: unknown, dataBytes: number, fail: Fail): SafetensorsEntry {
-  const at = `tensor '${name}'`;
-  if (typeof value !== 'object' || value === null) return fail(`${at} is not described by an object`);
-  const { dtype: kind, shape, data_offsets: offsets } = value as Record<string, unknown>;
+  const at = `tensor '${shorten(name)}'`;
+  if (!isObject(value)) return fail(`${at} is not described by an object`);
+  const { dtype: kind, shape, data_offsets: offsets } = value;
   const isSize = (v: unknown): boolean => Number.isSafeInteger(v) && (v as number) >= 0;
   if (typeof kind !== 'string' || !Object.hasOwn(elementBits, kind))
-    return fail(`${at} has unknown dtype ${JSON.stringify(kind)}`);
-  if (!Array.isArray(shape) || !shape.every(isSize)) return fail(`${at} has shape ${JSON.stringify(shape)}`);
+    return fail(`${at} has unknown dtype ${shortJson(kind)}`);
+  if (!Array.isArray(shape) || !shape.every(isSize)) return fail(`${at} has shape ${shortJson(shape)}`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return fail(`${at} has data_offsets ${JSON.stringify(offsets)}`);
+    return fail(`${at} has data_offsets ${shortJson(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataBytes)
@@ -203,7 +221,7 @@ function checkEntry(name: string, value: unknown, dataBytes: number, fail: Fail)
   const bytes = (elementCount(shape as number[]) * elementBits[kind]!) / 8;
   if (end - begin !== bytes) {
     fail(
-      `${at} is ${kind}${formatShape(shape as number[])}, ${bytes} bytes, but its range has ${end - begin}`,
+      `${at} is ${kind}${shorten(formatShape(shape as number[]))}, ${bytes} bytes, but its range has ${end - begin}`,
     );
   }
   return { name, kind, shape: shape as number[], begin, end };

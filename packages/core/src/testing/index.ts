@@ -12,3 +12,4 @@ export { buildInput } from './inputs.ts';
 export type { InputLayout, InputSpec } from './inputs.ts';
 export { kernelArbitraries, mapExpressions } from './properties.ts';
 export * from './tolerance.ts';
+export { fuzzRuns } from './fuzz-runs.ts';

@@ -1,11 +1,12 @@
 import fc from 'fast-check';
-import { FormatError } from '@darkroom/core';
+import { FormatError, shortJson } from '@darkroom/core';
+import { fuzzRuns } from '@darkroom/core/testing';
 import { expect, test } from 'vitest';
 import { memoryFiles } from './files.ts';
-import { describeJson, parseJson, parseJsonObject, readJson, shortJson, writePythonJson } from './json.ts';
+import { describeJson, parseJson, parseJsonObject, readJson, writePythonJson } from './json.ts';
 import { lookUp } from './look-up.ts';
 
-const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 3000);
+const runs = fuzzRuns(3000);
 
 test("Python's extra words are values", () => {
   expect(parseJson('{"a": -Infinity, "b": [NaN, Infinity], "c": "NaN"}', 'x.json')).toEqual({
@@ -52,6 +53,12 @@ test.each(['[', '{"a":'])('depth is bounded: %s', (open) => {
   const close = open === '[' ? ']' : '}';
   expect(() => parseJson(`${open.repeat(300)}1${close.repeat(300)}`, 'f.json')).toThrow('deeper than 256');
   expect(() => parseJson(`${open.repeat(250)}1${close.repeat(250)}`, 'f.json')).not.toThrow();
+});
+
+test('the number of values is bounded: parsed, they take far more memory than text', () => {
+  expect(() => parseJson(`[${'[],'.repeat(3e6)}0]`, 'f.json')).toThrow(
+    'f.json: holds 6000002 values, at most 4000000 are read',
+  );
 });
 
 test('brackets in strings are no depth', () => {
@@ -144,7 +151,7 @@ test('fuzz: any text gives a value or one FormatError with its place, and touche
         expect((error as Error).message.length).toBeLessThan(300);
       }
     }),
-    { numRuns: runs },
+    runs,
   );
   expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before);
 });

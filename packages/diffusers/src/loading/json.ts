@@ -2,7 +2,7 @@
 // Not a lenient parser beyond that: comments, trailing commas and single quotes are errors with line and column.
 // Reference: RFC 8259, and the json module of Python for the three extra words.
 
-import { FormatError, shorten } from '@darkroom/core';
+import { FormatError, jsonSize, shortJson } from '@darkroom/core';
 import type { ModelFiles } from './files.ts';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
@@ -15,8 +15,11 @@ export interface JsonObject {
  * Python would take deeper nesting, but no file of a model has any, and code behind this may follow it recursively.
  */
 export function parseJson(text: string, file: string): JsonValue {
+  const { depth, values } = jsonSize(text);
+  if (values > maxValues)
+    throw new FormatError(`${file}: holds ${values} values, at most ${maxValues} are read`);
   try {
-    if (isShallow(text)) return JSON.parse(text) as JsonValue;
+    if (depth <= maxDepth) return JSON.parse(text) as JsonValue;
   } catch {
     // Not JSON alone: the own parser knows the extra words, and where it stopped.
   }
@@ -64,44 +67,10 @@ export function describeJson(value: unknown): string {
   return isJsonObject(value) ? 'an object' : shortJson(value, 60);
 }
 
-/** The JSON of a value, cut to about a line: a message never repeats a hostile file. */
-export function shortJson(value: unknown, room = 100): string {
-  return shorten(renderUpTo(value, room), room);
-}
-
-/** The JSON of `value`, or more than `room` characters of its start. */
-function renderUpTo(value: unknown, room: number): string {
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, Math.max(0, room) + 1));
-  if (typeof value !== 'object' || value === null) return String(value);
-  const list = Array.isArray(value);
-  let out = list ? '[' : '{';
-  for (const key in value) {
-    if (out.length > room) return out;
-    if (out.length > 1) out += ',';
-    if (!list) out += `${renderUpTo(key, room - out.length)}:`;
-    out += renderUpTo((value as Record<string, unknown>)[key], room - out.length);
-  }
-  return out + (list ? ']' : '}');
-}
-
 /** Deeper nesting than any config has; keeps a hostile file from exhausting the stack. */
 const maxDepth = 256;
-
-function isShallow(text: string): boolean {
-  let depth = 0;
-  let isString = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (isString && c === '\\') i++;
-    else if (c === '"') isString = !isString;
-    else if (isString) continue;
-    else if (c === '[' || c === '{') depth++;
-    else if (c === ']' || c === '}') depth--;
-    if (depth > maxDepth) return false;
-  }
-  return true;
-}
-
+/** Published: some 1,000,000, in a tokenizer's merges. */
+const maxValues = 4_000_000;
 const words: Readonly<Record<string, JsonValue>> = {
   true: true,
   false: false,

@@ -2,8 +2,7 @@
 // Unknown keys are not read here and stay in the config, so that saving writes them back.
 // null is a value, as in Python: false for a switch, "none" for an optional field, and an error anywhere else.
 
-import { FormatError } from '@darkroom/core';
-import { shortJson } from '../loading/json.ts';
+import { FormatError, shortJson } from '@darkroom/core';
 
 export type ConfigRecord = Readonly<Record<string, unknown>>;
 export type Range = readonly [min: number, max: number];

@@ -3,6 +3,7 @@
 
 import fc from 'fast-check';
 import { FormatError } from '@darkroom/core';
+import { fuzzRuns } from '@darkroom/core/testing';
 import { expect, test } from 'vitest';
 import { parseJsonObject } from '../loading/json.ts';
 import { memoryFiles } from '../loading/files.ts';
@@ -13,7 +14,7 @@ import { CLIPTextModel, CLIPTextModelWithProjection } from './clip-text.ts';
 import type { ConfigRecord } from './config.ts';
 import { UNet2DConditionModel } from './unet2d-condition.ts';
 
-const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 2000);
+const runs = fuzzRuns(2000);
 
 const unet = (config: ConfigRecord): unknown => UNet2DConditionModel.fromConfig(config, 'unet/config.json');
 const decoder = (config: ConfigRecord): unknown => AutoencoderKL.fromConfig(config, 'vae/config.json');
@@ -192,7 +193,7 @@ test.each<[string, Build, ConfigRecord]>([
         expect(message.length).toBeLessThan(600);
       }
     }),
-    { numRuns: runs },
+    runs,
   );
   expect(built).toBeGreaterThan(0);
   expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before);

@@ -1,9 +1,9 @@
 // The pipelines by class name, and loading one without knowing which it is. Reference: diffusers' DiffusionPipeline.
 
-import { FormatError } from '@darkroom/core';
+import { FormatError, shortJson } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
-import { readJson, shortJson } from '../loading/json.ts';
+import { readJson } from '../loading/json.ts';
 import type { LoadOptions } from './from-pretrained.ts';
 import type { PipelineClass } from './pipeline.ts';
 import { StableDiffusionImg2ImgPipeline } from './stable-diffusion-img2img.ts';
