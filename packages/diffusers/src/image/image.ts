@@ -1,9 +1,11 @@
 // Pictures of 8 bits a channel, as they are saved and shown. No resizing, no colour management, no other formats.
-// PNG through fast-png. Floats become bytes by rounding, as Python's pipelines do.
+// PNG is written by fast-png. Floats become bytes by rounding, as Python's pipelines do.
 
 import { ArgumentError, FormatError } from '@darkroom/core';
-import { convertIndexedToRgb, decode, encode } from 'fast-png';
+import { encode } from 'fast-png';
 import { bytesFromFloats } from './convert.ts';
+import { otherFormat } from './formats.ts';
+import { decodePng } from './png/decode.ts';
 
 export type Channels = 3 | 4;
 
@@ -53,31 +55,15 @@ export class Image {
     );
   }
 
-  /** Decodes a PNG of any kind: grey, palette, 16 bits (halved to 8). `name` is for messages. */
+  /**
+   * Decodes a PNG of any kind (grey, palette, 1 to 16 bits, transparent, interlaced), upright as its EXIF data says.
+   * `name` is for messages. @throws FormatError, also for pictures of other formats.
+   */
   static fromPng(png: Uint8Array, name = 'image'): Image {
-    let decoded: ReturnType<typeof decode>;
-    try {
-      decoded = decode(png, { checkCrc: true });
-    } catch (error) {
-      throw new FormatError(`${name}: not a readable PNG: ${(error as Error).message}`);
-    }
-    const { width, height, depth } = decoded;
-    if (decoded.palette) {
-      const rgb = convertIndexedToRgb(decoded);
-      return new Image(width, height, new Uint8ClampedArray(rgb));
-    }
-    const scale = 255 / (2 ** depth - 1);
-    const source = depth < 8 ? unpackBits(decoded.data as Uint8Array, width, height, depth) : decoded.data;
-    const grey = decoded.channels < 3;
-    const alpha = decoded.channels % 2 === 0;
-    const from = decoded.channels;
-    const to = alpha ? 4 : 3;
-    const out = new Uint8ClampedArray(width * height * to);
-    for (let i = 0; i < width * height; i++) {
-      for (let c = 0; c < 3; c++) out[i * to + c] = source[i * from + (grey ? 0 : c)]! * scale;
-      if (alpha) out[i * to + 3] = source[i * from + from - 1]! * scale;
-    }
-    return new Image(width, height, out);
+    const other = otherFormat(png);
+    if (other) throw new FormatError(`${name}: is a ${other}; only PNG is read, give that or raw pixels`);
+    const { width, height, data } = decodePng(png, name);
+    return new Image(width, height, data);
   }
 
   /** An encoded PNG with as many channels as the image. */
@@ -114,19 +100,4 @@ export class Image {
     const { readFile } = await import('./node/write-file.ts');
     return Image.fromPng(await readFile(path), path);
   }
-}
-
-/** Samples of 1, 2 or 4 bits, packed from the high bit with each row starting a byte → one sample an element. */
-function unpackBits(packed: Uint8Array, width: number, height: number, depth: number): Uint8Array {
-  const stride = Math.ceil((width * depth) / 8);
-  if (packed.length === width * height && stride !== width) return packed;
-  const out = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const bit = x * depth;
-      const byte = packed[y * stride + (bit >> 3)]!;
-      out[y * width + x] = (byte >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
-    }
-  }
-  return out;
 }

@@ -1,0 +1,29 @@
+// Inflating a stream of known size: the result is bounded whatever the stream says.
+
+import { Unzlib } from 'fflate';
+import type { Fail } from './chunks.ts';
+
+/** Bytes given to the library at once, which may make 1032 times as many of them. */
+const piece = 16 * 1024;
+const largestRatio = 1032;
+
+/** The first `bytes` bytes of a zlib stream, less where it holds fewer. What lies behind them is not inflated. */
+export function inflateUpTo(parts: readonly Uint8Array[], bytes: number, fail: Fail): Uint8Array {
+  const compressed = parts.reduce((n, part) => n + part.length, 0);
+  const out = new Uint8Array(Math.min(bytes, compressed * largestRatio));
+  let at = 0;
+  const inflator = new Unzlib((chunk) => {
+    const taken = chunk.subarray(0, out.length - at);
+    out.set(taken, at);
+    at += taken.length;
+  });
+  try {
+    for (const part of parts) {
+      for (let from = 0; from < part.length && at < out.length; from += piece)
+        inflator.push(part.subarray(from, from + piece));
+    }
+  } catch (error) {
+    return fail(`its data cannot be inflated (${(error as Error).message})`);
+  }
+  return out.subarray(0, at);
+}
