@@ -167,3 +167,13 @@ test('an object is asked for', () => {
     'f.json: must hold a JSON object, found a list of 1',
   );
 });
+
+test("Python's floats are written as floats again, at any depth", async () => {
+  const text =
+    '{"a": 1.0, "b": 1, "c": [0.0, 2], "d": {"e": -3.0, "f": 3}, "g": 1e2, "h": "\\"i\\": 4.0", "k": 1e-05}';
+  const config = await readJson(memoryFiles({ 'config.json': text }), 'config.json');
+  expect(JSON.parse(writePythonJson(config))).toEqual(config);
+  expect(writePythonJson(config).replace(/\s+/g, ' ')).toBe(
+    '{ "a": 1.0, "b": 1, "c": [ 0.0, 2.0 ], "d": { "e": -3.0, "f": 3 }, "g": 100.0, "h": "\\"i\\": 4.0", "k": 0.00001 } ',
+  );
+});

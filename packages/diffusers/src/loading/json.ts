@@ -4,6 +4,7 @@
 
 import { FormatError, jsonSize, shortJson } from '@darkroom/core';
 import type { ModelFiles } from './files.ts';
+import { floatsOf, noteFloats } from './python-floats.ts';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -40,7 +41,8 @@ const maxJsonBytes = 16 * 2 ** 20;
 
 /** An object read from a checkpoint's file. */
 export async function readJson(files: ModelFiles, path: string): Promise<JsonObject> {
-  return parseJsonObject(await readBounded(files, path, maxJsonBytes), `${files.describe()}/${path}`);
+  const text = await readBounded(files, path, maxJsonBytes);
+  return noteFloats(parseJsonObject(text, `${files.describe()}/${path}`), text);
 }
 
 /** A file as UTF-8, of a size that is checked before it is read. @throws FormatError */
@@ -198,20 +200,23 @@ class Parser {
 
 /** JSON as Python reads it: non-finite numbers become its words; two spaces, sorted keys, a newline at the end. */
 export function writePythonJson(value: unknown): string {
-  return `${render(value, '')}\n`;
+  return `${render(value, '', floatsOf(value), false)}\n`;
 }
 
-function render(value: unknown, indent: string): string {
-  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : String(value);
+function render(value: unknown, indent: string, floats: ReadonlySet<string>, float: boolean): string {
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) return String(value);
+    return float && Number.isSafeInteger(value) ? value.toFixed(1) : JSON.stringify(value);
+  }
   if (typeof value !== 'object' || value === null) return JSON.stringify(value ?? null);
   const inner = `${indent}  `;
   const list = Array.isArray(value);
   const items = list
-    ? value.map((v) => render(v, inner))
+    ? value.map((v) => render(v, inner, floats, float))
     : Object.entries(value)
         .filter(([, v]) => v !== undefined)
         .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([k, v]) => `${JSON.stringify(k)}: ${render(v, inner)}`);
+        .map(([k, v]) => `${JSON.stringify(k)}: ${render(v, inner, floats, floats.has(k))}`);
   const [open, close] = list ? '[]' : '{}';
   return items.length === 0
     ? `${open}${close}`

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
 import { DarkroomError, tensor } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
+import { fuzzRuns } from '@darkroom/core/testing';
 import { Image } from '../image/image.ts';
 import { emoji, tinyXL } from '../node/testing.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
@@ -14,7 +15,7 @@ import { StableDiffusionInpaintPipeline } from './stable-diffusion-inpaint.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 import type { StableDiffusionXLPipeline } from './stable-diffusion-xl.ts';
 
-const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 120);
+const runs = fuzzRuns(150);
 type Call = (prompt: unknown, options?: object) => Promise<unknown>;
 
 let device: Device;
@@ -126,7 +127,7 @@ test('any value for any option: a picture, or one error of ours that is short; n
         expect(device.memory().live).toBe(before);
       },
     ),
-    { numRuns: runs, seed: 7, endOnFailure: false },
+    runs,
   );
 });
 

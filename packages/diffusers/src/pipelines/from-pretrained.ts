@@ -1,7 +1,16 @@
 // fromPretrained: a folder, hub id or other files → components. model_index.json names class and library of each; every
 // config and weight file is checked before it is used, and an error leaves nothing on the device.
 
-import { ArgumentError, checkOptions, describe, Device, FormatError, isDType, isFloat, shorten } from '@darkroom/core';
+import {
+  ArgumentError,
+  checkOptions,
+  describe,
+  Device,
+  FormatError,
+  isDType,
+  isFloat,
+  shorten,
+} from '@darkroom/core';
 import type { AnyModule, DType, OptionNames } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';

@@ -5,6 +5,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { ArgumentError, FormatError } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
+import { readBounded } from '../loading/json.ts';
 import { readClipConfig } from './clip-config.ts';
 import type { ClipTokenizerConfig, ClipTokenizerFiles, NamedText } from './clip-config.ts';
 
@@ -94,7 +95,7 @@ export async function clipTokenizerFromFiles(
   const where = `${files.describe()}/${prefix}`;
   const optional = async (file: string): Promise<NamedText | undefined> =>
     (await files.exists(`${prefix}${file}`))
-      ? { name: `${where}${file}`, text: await files.readText(`${prefix}${file}`) }
+      ? { name: `${where}${file}`, text: await readBounded(files, `${prefix}${file}`) }
       : undefined;
   const [vocab, merges] = [await optional('vocab.json'), await optional('merges.txt')];
   const tokenizer = vocab && merges ? undefined : await optional('tokenizer.json');

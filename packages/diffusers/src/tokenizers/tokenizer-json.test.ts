@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DarkroomError } from '@darkroom/core';
+import { fuzzRuns } from '@darkroom/core/testing';
 import { memoryFiles } from '../loading/files.ts';
 import { emoji } from '../node/testing.ts';
 import { clipTokenizerFromFiles } from './clip.ts';
@@ -85,7 +86,7 @@ describe('a folder with tokenizer.json alone', () => {
       fc.asyncProperty(fc.oneof(fc.string(), fc.string({ unit: 'binary' })), async (text) => {
         expect(one.encodeFull(text)).toEqual(other.encodeFull(text));
       }),
-      { numRuns: 300, seed: 3 },
+      fuzzRuns(300),
     );
     expect([one.bosId, one.eosId, one.padId, one.maxLength]).toEqual([1912, 1913, 1913, 77]);
   });
@@ -181,6 +182,6 @@ test('any change of a tokenizer.json gives a tokenizer or one error that names t
         }
       },
     ),
-    { numRuns: Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 150), seed: 5 },
+    fuzzRuns(150),
   );
 });
