@@ -2,9 +2,10 @@
 // Not here: which of these steps inference visits (spacing.ts, sigmas.ts).
 // Reference: Nichol and Dhariwal 2021 (cosine), Lin et al. 2023, algorithm 1 (zero terminal SNR).
 
-import { ArgumentError } from '@darkroom/core';
-import { choice, integer, number, optionalNumbers, readConfig } from './config.ts';
-import type { Field, SchedulerConfig } from './config.ts';
+import { readConfig, refusal } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import { flag, integer, number, optionalNumbers } from './fields.ts';
+import type { Field } from './fields.ts';
 import { linspaceFloat32 } from './numeric.ts';
 
 export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2' | 'sigmoid' | 'laplace' | 'exp';
@@ -18,6 +19,7 @@ export interface BetaConfig {
 }
 
 const everywhere = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
+const special = ['sigmoid', 'laplace', 'exp'] as const;
 
 /** The keys that every scheduler has. `extra` names beta schedules that only some classes know. */
 export function betaFields(
@@ -28,10 +30,21 @@ export function betaFields(
 ): { readonly [K in keyof BetaConfig]: Field<BetaConfig[K]> } {
   return {
     num_train_timesteps: integer(1000, 1),
-    beta_start: number(start),
-    beta_end: number(end),
-    beta_schedule: choice<BetaSchedule>(schedule, [...everywhere, ...extra]),
-    trained_betas: optionalNumbers(),
+    beta_start: number(start, 0, 1),
+    beta_end: number(end, 0, 1),
+    beta_schedule: betaSchedule(schedule, [...everywhere, ...extra]),
+    trained_betas: optionalNumbers(0, 1),
+  };
+}
+
+/** Beside trained betas the schedule makes none: then another class's name for it passes. */
+function betaSchedule(fallback: BetaSchedule, words: readonly BetaSchedule[]): Field<BetaSchedule> {
+  const anywhere: readonly BetaSchedule[] = [...everywhere, ...special];
+  return {
+    fallback,
+    allowed: words.map((w) => `'${w}'`).join(', '),
+    parse: (v, { trained_betas: trained }) =>
+      (Array.isArray(trained) ? anywhere : words).find((w) => w === v),
   };
 }
 
@@ -43,17 +56,25 @@ export interface BetaTable {
   readonly alphasCumprod: Float32Array;
 }
 
+/** How messages name the keys that a table is made of. */
+export function describeBetas(c: BetaConfig): string {
+  if (c.trained_betas) return 'trained_betas';
+  return `beta_schedule '${c.beta_schedule}' from beta_start ${c.beta_start} to beta_end ${c.beta_end} over num_train_timesteps ${c.num_train_timesteps}`;
+}
+
 /**
  * The table of a config. With `zeroSnr` the betas are rescaled so that the last step is pure noise; its product is then
  * `lastProduct` if given (2^-24 where a sigma must stay finite).
  */
-export function betaTable(config: BetaConfig, zeroSnr = false, lastProduct?: number): BetaTable {
-  const { trained_betas: trained } = config;
-  if (trained && trained.length !== config.num_train_timesteps) {
-    throw new ArgumentError(
-      `trained_betas: ${trained.length} values for num_train_timesteps ${config.num_train_timesteps}; give one a step`,
-    );
-  }
+export function betaTable(
+  config: BetaConfig,
+  refuse: Refuse,
+  zeroSnr = false,
+  lastProduct?: number,
+): BetaTable {
+  const { trained_betas: trained, num_train_timesteps: train } = config;
+  if (trained && trained.length !== train)
+    refuse(`trained_betas: ${trained.length} values for num_train_timesteps ${train}; give one a step`);
   let betas = trained ? Float32Array.from(trained) : makeBetas(config);
   if (zeroSnr) betas = rescaleToZeroSnr(betas);
   const alphasCumprod = cumulativeProduct(betas);
@@ -63,9 +84,10 @@ export function betaTable(config: BetaConfig, zeroSnr = false, lastProduct?: num
 
 /** The training table of a config in scheduler_config.json's form; keys left out take the common defaults. */
 export function noiseTables(config: SchedulerConfig): BetaTable {
-  return betaTable(
-    readConfig('scheduler', betaFields(0.0001, 0.02, 'linear', ['sigmoid', 'laplace', 'exp']), config),
-  );
+  const refuse: Refuse = refusal('noiseTables', undefined);
+  const fields = { ...betaFields(0.0001, 0.02, 'linear', special), rescale_betas_zero_snr: flag(false) };
+  const values = readConfig(fields, config, refuse);
+  return betaTable(values, refuse, values.rescale_betas_zero_snr);
 }
 
 function makeBetas(config: BetaConfig): Float32Array {

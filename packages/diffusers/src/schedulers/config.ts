@@ -2,141 +2,53 @@
 // A config remembers which values were defaults, so that another class built from it applies its own defaults.
 // Reference: scheduler_config.json and diffusers' ConfigMixin.from_config.
 
-import { ArgumentError, log } from '@darkroom/core';
-import { describeJson } from '../loading/json.ts';
+import { ArgumentError, FormatError, log } from '@darkroom/core';
+import { describeValue } from './fields.ts';
+import type { Fields, Values } from './fields.ts';
 
 /** As in scheduler_config.json. Keys that the class does not know stay in it. */
 export type SchedulerConfig = Readonly<Record<string, unknown>>;
 
-/** One key: its default, and how a value is checked. */
-export interface Field<T> {
-  readonly fallback: T;
-  readonly parse: (value: unknown) => T | undefined;
-  /** What is allowed, for messages. */
-  readonly allowed: string;
-}
-export type Fields = Readonly<Record<string, Field<unknown>>>;
-export type Values<F extends Fields> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never };
+/** Throws an error that names where the config came from. */
+export type Refuse = (message: string) => never;
 
-export function flag(fallback: boolean): Field<boolean> {
-  // null stands for false in some published configs.
-  return {
-    fallback,
-    allowed: 'true or false',
-    parse: (v) => (typeof v === 'boolean' ? v : v === null ? false : undefined),
+/** Names the file that a config was loaded from, and the class; only the class when the config was made in code. */
+export function refusal(className: string, file: string | undefined): Refuse {
+  return (message) => {
+    if (file === undefined) throw new ArgumentError(`${className}: ${message}`);
+    throw new FormatError(`${file}: ${className}: ${message}`);
   };
 }
 
-export function number(fallback: number, min: number = -Infinity, max: number = Infinity): Field<number> {
-  const allowed = min === -Infinity && max === Infinity ? 'a number' : `a number from ${min} to ${max}`;
-  return { fallback, allowed, parse: (v) => (typeof v === 'number' && v >= min && v <= max ? v : undefined) };
-}
-
-export function optionalNumber(): Field<number | null> {
-  return {
-    fallback: null,
-    allowed: 'a number or null',
-    parse: (v) => (v === null || typeof v === 'number' ? v : undefined),
-  };
-}
-
-export function integer(fallback: number, min = 0): Field<number> {
-  return {
-    fallback,
-    allowed: `an integer >= ${min}`,
-    parse: (v) => (typeof v === 'number' && Number.isInteger(v) && v >= min ? v : undefined),
-  };
-}
-
-/** One of some words. `aliases` maps words of other classes to ours. */
-export function choice<T extends string>(
-  fallback: T,
-  words: readonly T[],
-  aliases: Readonly<Record<string, T>> = {},
-): Field<T> {
-  return {
-    fallback,
-    allowed: words.map((w) => `'${w}'`).join(', '),
-    parse: (v) => {
-      if (typeof v === 'string' && Object.hasOwn(aliases, v)) return aliases[v]!;
-      return words.find((w) => w === v);
-    },
-  };
-}
-
-export function optionalChoice<T extends string>(words: readonly T[]): Field<T | null> {
-  const allowed = `${words.map((w) => `'${w}'`).join(', ')} or null`;
-  return { fallback: null, allowed, parse: (v) => (v === null ? null : words.find((w) => w === v)) };
-}
-
-export function optionalNumbers(): Field<readonly number[] | null> {
-  const ok = (v: unknown): v is number[] =>
-    Array.isArray(v) && v.length > 0 && v.every((x) => typeof x === 'number');
-  return {
-    fallback: null,
-    allowed: 'a list of numbers or null',
-    parse: (v) => (v === null || ok(v) ? v : undefined),
-  };
-}
-
-export function integers(): Field<readonly number[]> {
-  const ok = (v: unknown): v is number[] => Array.isArray(v) && v.every((x) => Number.isInteger(x));
-  return { fallback: [], allowed: 'a list of integers', parse: (v) => (ok(v) ? v : undefined) };
-}
-
-/** A key that exists in files but whose feature we do not have. */
-export function mustBeNull(): Field<null> {
-  return {
-    fallback: null,
-    allowed: 'null (not supported otherwise)',
-    parse: (v) => (v === null ? null : undefined),
-  };
-}
-
-/** A switch that exists in files but whose feature we do not have. */
-export function mustBeFalse(): Field<false> {
-  return {
-    fallback: false,
-    allowed: 'false (not supported otherwise)',
-    parse: (v) => (v === false || v === null ? false : undefined),
-  };
-}
-
-/** Keys of all classes: those a class does not use itself it carries along without a warning. */
+/** Every key that one of the classes reads: the other classes carry it along without a warning. */
 // prettier-ignore
-const known = new Set([
+export const knownKeys: ReadonlySet<string> = new Set([
   'algorithm_type', 'beta_end', 'beta_schedule', 'beta_start', 'clip_sample', 'clip_sample_range', 'disable_corrector',
   'dynamic_thresholding_ratio', 'euler_at_final', 'final_sigmas_type', 'flow_shift', 'interpolation_type',
   'lambda_min_clipped', 'lower_order_final', 'num_train_timesteps', 'original_inference_steps', 'predict_x0',
-  'prediction_type', 'rescale_betas_zero_snr', 'sample_max_value', 'set_alpha_to_one', 'sigma_max', 'sigma_min',
-  'skip_prk_steps', 'solver_order', 'solver_p', 'solver_type', 'steps_offset', 'thresholding', 'time_shift_type',
-  'timestep_scaling', 'timestep_spacing', 'timestep_type', 'trained_betas', 'use_beta_sigmas', 'use_dynamic_shifting',
-  'use_exponential_sigmas', 'use_flow_sigmas', 'use_karras_sigmas', 'use_lu_lambdas', 'variance_type',
+  'prediction_type', 'rescale_betas_zero_snr', 'sample_max_value', 'set_alpha_to_one', 'shift_terminal', 'sigma_max',
+  'sigma_min', 'skip_prk_steps', 'solver_order', 'solver_p', 'solver_type', 'steps_offset', 'thresholding',
+  'time_shift_type', 'timestep_scaling', 'timestep_spacing', 'timestep_type', 'trained_betas', 'use_beta_sigmas',
+  'use_dynamic_shifting', 'use_exponential_sigmas', 'use_flow_sigmas', 'use_karras_sigmas', 'use_lu_lambdas',
+  'variance_type',
 ]);
 
 /** The values that were defaults, under a symbol: it survives `{ ...config }` and is not written to JSON. */
 const defaulted: unique symbol = Symbol('defaults of a scheduler config');
 
 /** Values by key: those given (unless they are another class's defaults), else our defaults. */
-export function readConfig<F extends Fields>(
-  className: string,
-  fields: F,
-  given: SchedulerConfig,
-): Values<F> {
+export function readConfig<F extends Fields>(fields: F, given: SchedulerConfig, refuse: Refuse): Values<F> {
   const values: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(fields)) {
     const value = explicit(given, key);
-    const parsed = value === undefined ? field.fallback : field.parse(value);
+    const parsed = value === undefined ? field.fallback : field.parse(value, given);
     if (parsed === undefined) {
-      throw new ArgumentError(`${className}: ${key} must be ${field.allowed}, got ${describeValue(value)}`);
+      const allowed = typeof field.allowed === 'string' ? field.allowed : field.allowed(value);
+      refuse(`${key} must be ${allowed}, got ${describeValue(value)}`);
     }
     values[key] = parsed;
   }
   return values as Values<F>;
-}
-
-function describeValue(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : describeJson(value);
 }
 
 /** What a caller or a file set; undefined for values that were only defaults of the class before. */
@@ -158,8 +70,10 @@ export function fullConfig(
     config['_diffusers_version'] = given['_diffusers_version'];
   const defaults: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(fields)) {
+    const left = explicit(given, key) === undefined;
+    if (left && field.borrowed) continue;
     config[key] = (values as Record<string, unknown>)[key];
-    if (explicit(given, key) === undefined) defaults[key] = field.fallback;
+    if (left) defaults[key] = field.fallback;
   }
   const unknown: string[] = [];
   for (const key of Object.keys(given)) {
@@ -167,14 +81,20 @@ export function fullConfig(
     const value = explicit(given, key);
     if (value === undefined) continue;
     config[key] = value;
-    if (!known.has(key)) unknown.push(key);
+    if (!knownKeys.has(key)) unknown.push(key);
   }
-  if (unknown.length > 0)
-    log.warn(
-      `${className}: config keys ${unknown.join(', ')} are not known and have no effect; they are kept`,
-    );
+  if (unknown.length > 0) {
+    const names = describeKeys(unknown);
+    log.warn(`${className}: config keys ${names} are not known and have no effect; they are kept`);
+  }
   config[defaulted] = defaults;
   return config as SchedulerConfig;
+}
+
+/** The first keys by name: a file may hold any number, of any length. */
+function describeKeys(keys: readonly string[]): string {
+  const first = keys.slice(0, 8).map((key) => (key.length > 60 ? `${key.slice(0, 60)}…` : key));
+  return first.join(', ') + (keys.length > 8 ? ` and ${keys.length - 8} more` : '');
 }
 
 /** A config with some keys set, as if they had been given (even to a value that was a default before). */

@@ -6,8 +6,9 @@ import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
 import type { Terms } from './combine.ts';
-import { flag } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import { flag } from './fields.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import {
   clipFields,
@@ -22,6 +23,7 @@ import {
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
+import { checkProductsFromZero, requireSignal } from './signal.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
 
 const fields = {
@@ -39,30 +41,43 @@ export class DDIMScheduler extends Scheduler {
   static readonly className = 'DDIMScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(DDIMScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(DDIMScheduler.className, fields, config, file);
     const c = this.values as Config;
-    this.table = betaTable(c, c.rescale_betas_zero_snr);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr);
   }
 
   schedule(options: ScheduleOptions): Schedule {
     const c = this.values as Config;
     const request = readRequest(this.className, options, c.num_train_timesteps);
-    const steps = (request as { steps: number }).steps;
-    return new DDIMSchedule(c, this.table.alphasCumprod, steps);
+    const { steps } = request as { steps: number };
+    const timesteps = spacedTimesteps(c, steps, this.refuse);
+    const stride = Math.floor(c.num_train_timesteps / steps);
+    const before = timesteps.map((t) => t - stride).filter((t) => t >= 0);
+    if (!c.set_alpha_to_one) before.push(0);
+    checkProductsFromZero(this.refuse, c, this.table.alphasCumprod, [...timesteps, ...before]);
+    return new DDIMSchedule(c, this.refuse, this.table.alphasCumprod, timesteps, stride);
   }
 }
 
 class DDIMSchedule extends BaseSchedule {
   readonly #c: Config;
+  readonly #refuse: Refuse;
   readonly #products: Float32Array;
   readonly #stride: number;
 
-  constructor(config: Config, products: Float32Array, steps: number) {
-    super(DDIMScheduler.className, spacedTimesteps(config, steps));
+  constructor(
+    config: Config,
+    refuse: Refuse,
+    products: Float32Array,
+    timesteps: readonly number[],
+    stride: number,
+  ) {
+    super(DDIMScheduler.className, timesteps);
     this.#c = config;
+    this.#refuse = refuse;
     this.#products = products;
-    this.#stride = Math.floor(config.num_train_timesteps / steps);
+    this.#stride = stride;
   }
 
   protected override advance(output: Tensor, i: number, sample: Tensor, options: StepOptions): StepResult {
@@ -73,6 +88,7 @@ class DDIMSchedule extends BaseSchedule {
     const t = this.timesteps[i]!;
     const before = t - this.#stride;
     const now = this.#products[t]!;
+    requireSignal(this.#refuse, c, now, t);
     const previous = before >= 0 ? this.#products[before]! : c.set_alpha_to_one ? 1 : this.#products[0]!;
     const mix = mixOf(now);
 

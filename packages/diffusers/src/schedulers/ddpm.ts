@@ -5,8 +5,9 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import { choice, flag } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import { flag, optionalChoice } from './fields.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import {
   clipFields,
@@ -17,41 +18,36 @@ import {
   predictionField,
   requireSameShape,
   thresholdFields,
+  variances,
 } from './prediction.ts';
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
+import { checkProductsFromZero, requireSignal } from './signal.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
-
-type Variance =
-  'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
 
 const fields = {
   ...betaFields(0.0001, 0.02, 'linear', ['sigmoid', 'laplace']),
   ...clipFields(true),
   ...thresholdFields,
   ...spacingFields('leading'),
-  variance_type: choice<Variance>('fixed_small', [
-    'fixed_small',
-    'fixed_small_log',
-    'fixed_large',
-    'fixed_large_log',
-    'learned',
-    'learned_range',
-  ]),
+  variance_type: optionalChoice('fixed_small', variances), // null is as good as fixed_small
   prediction_type: predictionField(),
   rescale_betas_zero_snr: flag(false),
 };
 type Config = Values<typeof fields>;
 
+/** Keeps logarithms of variances finite. */
+const leastVariance = 1e-20;
+
 export class DDPMScheduler extends Scheduler {
   static readonly className = 'DDPMScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(DDPMScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(DDPMScheduler.className, fields, config, file);
     const c = this.values as Config;
-    this.table = betaTable(c, c.rescale_betas_zero_snr);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr);
   }
 
   schedule(options: ScheduleOptions): Schedule {
@@ -60,19 +56,22 @@ export class DDPMScheduler extends Scheduler {
     const timesteps =
       request.kind === 'timesteps'
         ? request.timesteps
-        : spacedTimesteps(c, (request as { steps: number }).steps);
-    return new DDPMSchedule(c, this.table.alphasCumprod, timesteps);
+        : spacedTimesteps(c, (request as { steps: number }).steps, this.refuse);
+    checkProductsFromZero(this.refuse, c, this.table.alphasCumprod, timesteps);
+    return new DDPMSchedule(c, this.refuse, this.table.alphasCumprod, timesteps);
   }
 }
 
 class DDPMSchedule extends BaseSchedule {
   readonly #c: Config;
+  readonly #refuse: Refuse;
   readonly #products: Float32Array;
   readonly #learned: boolean;
 
-  constructor(config: Config, products: Float32Array, timesteps: readonly number[]) {
+  constructor(config: Config, refuse: Refuse, products: Float32Array, timesteps: readonly number[]) {
     super(DDPMScheduler.className, timesteps);
     this.#c = config;
+    this.#refuse = refuse;
     this.#products = products;
     this.#learned = config.variance_type === 'learned' || config.variance_type === 'learned_range';
   }
@@ -92,6 +91,7 @@ class DDPMSchedule extends BaseSchedule {
     const t = this.timesteps[i]!;
     const last = i === this.timesteps.length - 1;
     const now = this.#products[t]!;
+    requireSignal(this.#refuse, c, now, t);
     const previous = last ? 1 : this.#products[this.timesteps[i + 1]!]!;
     const beta = 1 - now / previous;
     const [output, predicted] = this.#learned ? (full.chunk(2, 1) as [Tensor, Tensor]) : [full];
@@ -102,13 +102,13 @@ class DDPMSchedule extends BaseSchedule {
       ...scaled(original, (Math.sqrt(previous) * beta) / (1 - now)),
       [sample, (Math.sqrt(now / previous) * (1 - previous)) / (1 - now)] as const,
     ];
-    const small = Math.max(((1 - previous) / (1 - now)) * beta, 1e-20);
+    const small = Math.max(((1 - previous) / (1 - now)) * beta, leastVariance);
     let prevSample: Tensor;
     if (t === 0) prevSample = combine(mean);
     else if (predicted)
       prevSample = combine([...mean, [this.#learnedNoise(predicted, small, beta, options), 1]]);
     else {
-      const variance = c.variance_type.startsWith('fixed_large') ? beta : small;
+      const variance = c.variance_type?.startsWith('fixed_large') ? beta : small;
       prevSample = combine([...mean, [this.drawNoise(options), Math.sqrt(variance)]]);
     }
     return { prevSample, ...(wantsOriginal(options) && { predOriginalSample: combine(original) }) };
@@ -123,7 +123,7 @@ class DDPMSchedule extends BaseSchedule {
       });
     }
     // The prediction, from -1 to 1, interpolates between the logarithms of the smallest and largest variance.
-    const [low, high] = [Math.log(small), Math.log(large)];
+    const [low, high] = [Math.log(small), Math.log(Math.max(large, leastVariance))];
     return map(
       ['mul', ['exp', ['add', ['scalar', 0], ['mul', ['scalar', 1], ['in', 0]]]], ['in', 1]],
       [predicted, noise],

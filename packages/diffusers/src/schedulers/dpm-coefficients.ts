@@ -21,6 +21,7 @@ export function dpmCoefficients(
 ): DpmCoefficients {
   const [target, now, ...before] = levels as [Level, Level, ...Level[]];
   const h = f(target.lambda - now.lambda);
+  if (h === 0) return { sample: 1, outputs: [0], noise: 0 }; // the final level again
   const { sample, factor, first, second, noise } = weights(
     algorithm,
     solver,

@@ -6,9 +6,10 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import { choice, flag, integer, number, optionalChoice } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
 import { dpmCoefficients } from './dpm-coefficients.ts';
+import { choice, flag, integer, number, optionalChoice } from './fields.ts';
+import type { Values } from './fields.ts';
 import { roundHalfEven } from './numeric.ts';
 import { readRequest } from './options.ts';
 import {
@@ -18,11 +19,13 @@ import {
   predictionField,
   requireSameShape,
   thresholdFields,
+  variances,
 } from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import type { Levels } from './sigma-schedule.ts';
 import {
+  borrowedRangeFields,
   checkSigmaSpacing,
   luSigmas,
   sigmaAt,
@@ -32,7 +35,7 @@ import {
   trainSigmas,
   withFinal,
 } from './sigmas.ts';
-import { solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
+import { checkSolverLevels, solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
 import { solverTimesteps, spacingFields } from './spacing.ts';
 
 export type DpmAlgorithm = 'dpmsolver' | 'dpmsolver++' | 'sde-dpmsolver' | 'sde-dpmsolver++';
@@ -41,6 +44,7 @@ export type DpmSolver = 'midpoint' | 'heun';
 const fields = {
   ...betaFields(),
   ...sigmaFields,
+  ...borrowedRangeFields,
   ...thresholdFields,
   ...spacingFields('linspace'),
   ...solverFields,
@@ -60,8 +64,9 @@ const fields = {
   }),
   euler_at_final: flag(false),
   use_lu_lambdas: flag(false),
-  lambda_min_clipped: number(-Infinity),
-  variance_type: optionalChoice(['learned', 'learned_range', 'fixed_small', 'fixed_large']),
+  lambda_min_clipped: number(-Infinity, -Infinity),
+  variance_type: optionalChoice(null, variances),
+  use_dynamic_shifting: flag(false), // without effect where nothing is shifted
 };
 type Config = Values<typeof fields>;
 
@@ -72,27 +77,22 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
   static readonly className = 'DPMSolverMultistepScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(DPMSolverMultistepScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(DPMSolverMultistepScheduler.className, fields, config, file);
     const c = this.values as Config;
-    checkSigmaSpacing(this.className, c);
-    if (c.solver_order > 3)
-      throw new ArgumentError(`${this.className}: solver_order must be 1, 2 or 3, got ${c.solver_order}`);
-    if (!c.algorithm_type.endsWith('++') && c.final_sigmas_type === 'zero') {
-      throw new ArgumentError(
-        `${this.className}: final_sigmas_type must be 'sigma_min' for algorithm_type '${c.algorithm_type}', got 'zero'`,
-      );
-    }
-    if (c.algorithm_type === 'sde-dpmsolver' && c.solver_order === 3) {
-      throw new ArgumentError(
-        `${this.className}: solver_order must be 1 or 2 for algorithm_type 'sde-dpmsolver', got 3`,
-      );
-    }
-    this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
+    checkSigmaSpacing(this.refuse, c);
+    const { algorithm_type: algorithm } = c;
+    if (c.solver_order > 3) this.refuse(`solver_order must be 1, 2 or 3, got ${c.solver_order}`);
+    if (!algorithm.endsWith('++') && c.final_sigmas_type === 'zero')
+      this.refuse(`final_sigmas_type must be 'sigma_min' for algorithm_type '${algorithm}', got 'zero'`);
+    if (algorithm === 'sde-dpmsolver' && c.solver_order === 3)
+      this.refuse(`solver_order must be 1 or 2 for algorithm_type 'sde-dpmsolver', got 3`);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr, 2 ** -24);
   }
 
   schedule(options: ScheduleOptions): Schedule {
-    return new DpmSchedule(this.values as Config, this.#levels(this.values as Config, options));
+    const c = this.values as Config;
+    return new DpmSchedule(c, checkSolverLevels(this.refuse, c, this.#levels(c, options)));
   }
 
   #levels(c: Config, options: ScheduleOptions): Levels {
@@ -112,7 +112,7 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
     }
     const n = request.kind === 'timesteps' ? request.timesteps.length : (request as { steps: number }).steps;
     const lu = c.use_lu_lambdas && !c.use_karras_sigmas;
-    const spaced = lu ? luSigmas(train, n) : spacedSigmas(c, train.toReversed(), n);
+    const spaced = lu ? luSigmas(train, n) : spacedSigmas(c, train.toReversed(), n, this.refuse);
     if (spaced) {
       const rounds = (lu || c.use_karras_sigmas) && c.beta_schedule !== 'squaredcos_cap_v2';
       // Timesteps become integers: by rounding for Karras and Lu sigmas, by dropping the fraction for the others.
@@ -120,7 +120,9 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
       return { timesteps, sigmas: withFinal(spaced, final) };
     }
     const timesteps =
-      request.kind === 'timesteps' ? request.timesteps : solverTimesteps(c, n, this.#lastTimestep(c));
+      request.kind === 'timesteps'
+        ? request.timesteps
+        : solverTimesteps(c, n, this.refuse, this.#lastTimestep(c, n));
     return {
       timesteps,
       sigmas: withFinal(
@@ -131,11 +133,14 @@ export class DPMSolverMultistepScheduler extends SolverScheduler {
   }
 
   /** Training steps whose log signal-to-noise ratio is not below lambda_min_clipped. */
-  #lastTimestep(c: Config): number {
+  #lastTimestep(c: Config, n: number): number {
     const clipped = this.table.alphasCumprod.filter(
       (p) => 0.5 * Math.log(p / (1 - p)) < c.lambda_min_clipped,
     );
-    return c.num_train_timesteps - clipped.length;
+    const left = c.num_train_timesteps - clipped.length;
+    if (left < n)
+      this.refuse(`lambda_min_clipped ${c.lambda_min_clipped} leaves ${left} timesteps for ${n} steps`);
+    return left;
   }
 }
 

@@ -5,14 +5,16 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import { flag } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import { flag } from './fields.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import { explodingOriginalTerms, predictionField } from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { initialSigma, SigmaSchedule, SigmaScheduler, spacedLevels } from './sigma-schedule.ts';
 import type { Levels } from './sigma-schedule.ts';
+import { checkFalling } from './signal.ts';
 import { spacingFields } from './spacing.ts';
 import { velocityStep } from './velocity-step.ts';
 
@@ -29,16 +31,18 @@ export class EulerAncestralDiscreteScheduler extends SigmaScheduler {
   static readonly className = 'EulerAncestralDiscreteScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(EulerAncestralDiscreteScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(EulerAncestralDiscreteScheduler.className, fields, config, file);
     const c = this.values as Config;
-    this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr, 2 ** -24);
   }
 
   schedule(options: ScheduleOptions): Schedule {
     const c = this.values as Config;
     const request = readRequest(this.className, options, c.num_train_timesteps);
-    const levels = spacedLevels({ ...c, ...byTimestep }, this.table, (request as { steps: number }).steps);
+    const { steps } = request as { steps: number };
+    const levels = spacedLevels({ ...c, ...byTimestep }, this.table, steps, this.refuse);
+    checkFalling(this.refuse, c, levels.sigmas); // a step that rises has no noise to add
     return new EulerAncestralSchedule(c, levels, initialSigma(c, levels.sigmas));
   }
 }

@@ -7,8 +7,9 @@ import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
 import type { Terms } from './combine.ts';
-import { choice, flag } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import { choice, flag } from './fields.ts';
+import type { Values } from './fields.ts';
 import { linspace } from './numeric.ts';
 import { readRequest } from './options.ts';
 import { explodingOriginalTerms, predictionField } from './prediction.ts';
@@ -25,6 +26,7 @@ import {
   trainSigmas,
   withFinal,
 } from './sigmas.ts';
+import { checkLevels } from './signal.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
 import { velocityStep } from './velocity-step.ts';
 
@@ -33,7 +35,7 @@ const fields = {
   ...sigmaFields,
   ...sigmaRangeFields,
   ...spacingFields('linspace'),
-  prediction_type: predictionField(),
+  prediction_type: predictionField(undefined, { original_sample: 'sample' }),
   interpolation_type: choice('linear', ['linear', 'log_linear']),
   timestep_type: choice('discrete', ['discrete', 'continuous']),
   rescale_betas_zero_snr: flag(false),
@@ -45,11 +47,11 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
   static readonly className = 'EulerDiscreteScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(EulerDiscreteScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(EulerDiscreteScheduler.className, fields, config, file);
     const c = this.values as Config;
-    checkSigmaSpacing(this.className, c);
-    this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
+    checkSigmaSpacing(this.refuse, c);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr, 2 ** -24);
   }
 
   schedule(options: ScheduleOptions): Schedule {
@@ -74,14 +76,16 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
       const timesteps =
         request.kind === 'timesteps'
           ? request.timesteps.map(Math.fround)
-          : spacedTimesteps(c, request.steps, true);
+          : spacedTimesteps(c, request.steps, this.refuse, true);
       levels =
         c.interpolation_type === 'linear'
-          ? levelsAt(c, this.table, timesteps, final)
-          : logLinear(c, train, timesteps, final);
+          ? levelsAt(c, this.table, timesteps, this.refuse, final)
+          : logLinear(c, train, timesteps, final, this.refuse);
     }
     if (c.timestep_type !== 'continuous' || c.prediction_type !== 'v_prediction') return levels;
-    return { ...levels, timesteps: levels.sigmas.slice(0, -1).map((s) => Math.fround(0.25 * Math.log(s))) };
+    // As many as there are steps: log_linear has a level more.
+    const steps = levels.sigmas.slice(0, levels.timesteps.length);
+    return { ...levels, timesteps: steps.map((s) => Math.fround(0.25 * Math.log(s))) };
   }
 
   #refuseCustomTimesteps(c: Config): void {
@@ -98,10 +102,17 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
 }
 
 /** Sigmas spaced evenly in their logarithm: one more than there are timesteps, before the final one. */
-function logLinear(c: Config, train: Float32Array, timesteps: readonly number[], final: number): Levels {
+function logLinear(
+  c: Config,
+  train: Float32Array,
+  timesteps: readonly number[],
+  final: number,
+  refuse: Refuse,
+): Levels {
   const n = timesteps.length;
+  checkLevels(refuse, c, { timesteps: [0, train.length - 1], sigmas: [train[0]!, train.at(-1)!, 0] });
   const sigmas = linspace(Math.log(train.at(-1)!), Math.log(train[0]!), n + 1).map(Math.exp);
-  const spaced = spacedSigmas(c, sigmas, n);
+  const spaced = spacedSigmas(c, sigmas, n, refuse);
   if (!spaced) return { timesteps, sigmas: withFinal(sigmas, final) };
   return {
     timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))),

@@ -6,7 +6,8 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import {
   clipFields,
@@ -19,15 +20,16 @@ import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { initialSigma, levelsAt, SigmaSchedule, SigmaScheduler, spacedLevels } from './sigma-schedule.ts';
 import type { Levels } from './sigma-schedule.ts';
-import { checkSigmaSpacing, sigmaFields } from './sigmas.ts';
+import { borrowedRangeFields, checkSigmaSpacing, sigmaFields } from './sigmas.ts';
 import { spacingFields } from './spacing.ts';
 
 const fields = {
   ...betaFields(0.00085, 0.012, 'linear', ['exp']),
   ...sigmaFields,
+  ...borrowedRangeFields,
   ...clipFields(false),
   ...spacingFields('linspace'),
-  prediction_type: predictionField(['epsilon', 'v_prediction']),
+  prediction_type: predictionField(),
 };
 type Config = Values<typeof fields>;
 
@@ -35,16 +37,16 @@ export class HeunDiscreteScheduler extends SigmaScheduler {
   static readonly className = 'HeunDiscreteScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(HeunDiscreteScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(HeunDiscreteScheduler.className, fields, config, file);
     const c = this.values as Config;
-    checkSigmaSpacing(this.className, c);
-    this.table = betaTable(c);
+    checkSigmaSpacing(this.refuse, c);
+    this.table = betaTable(c, this.refuse);
   }
 
   schedule(options: ScheduleOptions): Schedule {
     const c = this.values as Config;
-    const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: true });
+    const request = readRequest(this.className, options, c.num_train_timesteps, { timesteps: 'fractional' });
     if (request.kind === 'timesteps') {
       for (const key of ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const) {
         if (c[key])
@@ -53,8 +55,8 @@ export class HeunDiscreteScheduler extends SigmaScheduler {
     }
     const single =
       request.kind === 'timesteps'
-        ? levelsAt(c, this.table, request.timesteps)
-        : spacedLevels(c, this.table, (request as { steps: number }).steps);
+        ? levelsAt(c, this.table, request.timesteps.map(Math.fround), this.refuse)
+        : spacedLevels(c, this.table, (request as { steps: number }).steps, this.refuse);
     const twice = (values: readonly number[]): number[] => values.flatMap((v) => [v, v]);
     const [firstTime, ...times] = single.timesteps;
     const [firstSigma, ...sigmas] = single.sigmas.slice(0, -1);

@@ -6,8 +6,9 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import { flag, integer, number } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import { flag, integer, number } from './fields.ts';
+import type { Values } from './fields.ts';
 import { linspace } from './numeric.ts';
 import { readRequest } from './options.ts';
 import {
@@ -22,6 +23,7 @@ import {
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
+import { checkProductsFromZero, requireSignal } from './signal.ts';
 import { spacingFields } from './spacing.ts';
 
 const fields = {
@@ -44,10 +46,10 @@ export class LCMScheduler extends Scheduler {
   static readonly className = 'LCMScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(LCMScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(LCMScheduler.className, fields, config, file);
     const c = this.values as Config;
-    this.table = betaTable(c, c.rescale_betas_zero_snr);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr);
   }
 
   schedule(options: ScheduleOptions): Schedule {
@@ -57,12 +59,18 @@ export class LCMScheduler extends Scheduler {
       request.kind === 'timesteps'
         ? request.timesteps
         : this.#distilledTimesteps(c, (request as { steps: number }).steps, options);
-    return new LCMSchedule(c, this.table.alphasCumprod, timesteps);
+    checkProductsFromZero(this.refuse, c, this.table.alphasCumprod, timesteps);
+    return new LCMSchedule(c, this.refuse, this.table.alphasCumprod, timesteps);
   }
 
   /** n of the timesteps used in distillation, evenly chosen from the top. */
   #distilledTimesteps(c: Config, n: number, options: ScheduleOptions): number[] {
     const { originalInferenceSteps: original = c.original_inference_steps, strength = 1 } = options;
+    if (options.originalInferenceSteps === undefined && original > c.num_train_timesteps) {
+      this.refuse(
+        `original_inference_steps must be at most num_train_timesteps ${c.num_train_timesteps}, got ${original}`,
+      );
+    }
     if (!Number.isInteger(original) || original < 1 || original > c.num_train_timesteps) {
       throw new ArgumentError(
         `${this.className}: originalInferenceSteps must be an integer from 1 to num_train_timesteps ${c.num_train_timesteps}, got ${original}`,
@@ -84,18 +92,22 @@ export class LCMScheduler extends Scheduler {
 
 class LCMSchedule extends BaseSchedule {
   readonly #c: Config;
+  readonly #refuse: Refuse;
   readonly #products: Float32Array;
 
-  constructor(config: Config, products: Float32Array, timesteps: readonly number[]) {
+  constructor(config: Config, refuse: Refuse, products: Float32Array, timesteps: readonly number[]) {
     super(LCMScheduler.className, timesteps);
     this.#c = config;
+    this.#refuse = refuse;
     this.#products = products;
   }
 
   protected override advance(output: Tensor, i: number, sample: Tensor, options: StepOptions): StepResult {
     const c = this.#c;
     const t = this.timesteps[i]!;
-    let original = originalTerms(c.prediction_type, output, sample, mixOf(this.#products[t]!));
+    const now = this.#products[t]!;
+    requireSignal(this.#refuse, c, now, t);
+    let original = originalTerms(c.prediction_type, output, sample, mixOf(now));
     if (limits(c)) original = [[limitedOriginal(c, original), 1]];
     // Boundary conditions: at timestep 0 the sample is its own x0.
     const x = t * c.timestep_scaling;

@@ -6,19 +6,22 @@ import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import { explodingOriginalTerms, predictionField } from './prediction.ts';
 import { wantsOriginal } from './schedule.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
 import { initialSigma, SigmaSchedule, SigmaScheduler, spacedLevels } from './sigma-schedule.ts';
 import type { Levels } from './sigma-schedule.ts';
-import { checkSigmaSpacing, sigmaFields } from './sigmas.ts';
+import { borrowedRangeFields, checkSigmaSpacing, sigmaFields } from './sigmas.ts';
+import { checkFalling } from './signal.ts';
 import { spacingFields } from './spacing.ts';
 
 const fields = {
   ...betaFields(),
   ...sigmaFields,
+  ...borrowedRangeFields,
   ...spacingFields('linspace'),
   prediction_type: predictionField(),
 };
@@ -28,17 +31,21 @@ export class LMSDiscreteScheduler extends SigmaScheduler {
   static readonly className = 'LMSDiscreteScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(LMSDiscreteScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(LMSDiscreteScheduler.className, fields, config, file);
     const c = this.values as Config;
-    checkSigmaSpacing(this.className, c);
-    this.table = betaTable(c);
+    checkSigmaSpacing(this.refuse, c);
+    this.table = betaTable(c, this.refuse);
   }
 
   schedule(options: ScheduleOptions): Schedule {
     const c = this.values as Config;
     const request = readRequest(this.className, options, c.num_train_timesteps);
-    const levels = spacedLevels(c, this.table, (request as { steps: number }).steps);
+    const { steps } = request as { steps: number };
+    // Karras sigmas always span the schedule's own range here; the other spacings read the config's.
+    const range = c.use_karras_sigmas ? { sigma_min: null, sigma_max: null } : {};
+    const levels = spacedLevels({ ...c, ...range }, this.table, steps, this.refuse);
+    checkFalling(this.refuse, c, levels.sigmas);
     return new LMSSchedule(c, levels, initialSigma(c, levels.sigmas));
   }
 }

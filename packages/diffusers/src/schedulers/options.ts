@@ -1,6 +1,7 @@
 // Which of numInferenceSteps, timesteps and sigmas a call gave, checked against what a class supports.
 
 import { ArgumentError } from '@darkroom/core';
+import { describeValue } from './fields.ts';
 import type { ScheduleOptions } from './scheduler.ts';
 import { checkSteps, checkTimesteps } from './spacing.ts';
 
@@ -60,12 +61,15 @@ function checkSigmas(className: string, sigmas: readonly number[]): void {
       `${className}: sigmas must hold at least 2 levels, the final one included, got ${sigmas.length}`,
     );
   for (const [i, s] of sigmas.entries()) {
-    if (!Number.isFinite(s) || s < 0 || (s === 0 && i < sigmas.length - 1)) {
+    const last = i === sigmas.length - 1;
+    const level = Number.isFinite(s) ? Math.fround(s) : NaN;
+    if (!(level > 0 && level < Infinity) && !(last && level === 0)) {
       throw new ArgumentError(
-        `${className}: sigmas[${i}] must be a number > 0 (0 only at the end), got ${s}`,
+        `${className}: sigmas[${i}] must be a number > 0 (0 only at the end), got ${describeValue(s)}`,
       );
     }
-    if (i > 0 && s >= sigmas[i - 1]!) {
+    // A list whose final level is sigma_min ends in the same level twice.
+    if (i > 0 && !(s < sigmas[i - 1]! || (last && s === sigmas[i - 1]!))) {
       throw new ArgumentError(
         `${className}: sigmas must fall, but sigmas[${i}] is ${s} after ${sigmas[i - 1]}`,
       );

@@ -8,13 +8,15 @@ import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
 import type { Terms } from './combine.ts';
-import { flag } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import { flag } from './fields.ts';
+import type { Values } from './fields.ts';
 import { readRequest } from './options.ts';
 import { predictionField } from './prediction.ts';
 import { BaseSchedule, wantsOriginal } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduleOptions, StepOptions, StepResult } from './scheduler.ts';
+import { checkProducts } from './signal.ts';
 import { spacedTimesteps, spacingFields } from './spacing.ts';
 
 const fields = {
@@ -41,9 +43,9 @@ export class PNDMScheduler extends Scheduler {
   static readonly className = 'PNDMScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(PNDMScheduler.className, fields, config);
-    this.table = betaTable(this.values as Config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(PNDMScheduler.className, fields, config, file);
+    this.table = betaTable(this.values as Config, this.refuse);
   }
 
   schedule(options: ScheduleOptions): Schedule {
@@ -55,7 +57,9 @@ export class PNDMScheduler extends Scheduler {
         `${this.className}: numInferenceSteps must be at least ${startSteps + 1} with skip_prk_steps false, got ${steps}`,
       );
     }
-    return new PNDMSchedule(c, this.table.alphasCumprod, steps);
+    const plain = spacedTimesteps(c, steps, this.refuse);
+    checkProducts(this.refuse, c, this.table.alphasCumprod, plain);
+    return new PNDMSchedule(c, this.table.alphasCumprod, plain);
   }
 }
 
@@ -71,9 +75,8 @@ class PNDMSchedule extends BaseSchedule {
   /** Weighted outputs of the Runge-Kutta step under way. */
   #sum: Terms = [];
 
-  constructor(config: Config, products: Float32Array, steps: number) {
-    const stride = Math.floor(config.num_train_timesteps / steps);
-    const plain = spacedTimesteps(config, steps);
+  constructor(config: Config, products: Float32Array, plain: readonly number[]) {
+    const stride = Math.floor(config.num_train_timesteps / plain.length);
     const start = config.skip_prk_steps ? [] : rungeKuttaTimesteps(plain, Math.floor(stride / 2));
     const rest = config.skip_prk_steps
       ? [plain[0]!, ...plain.slice(1, 2), ...plain.slice(1)]

@@ -3,19 +3,32 @@
 
 import { ArgumentError, clamp } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
-import { choice, flag, number } from './config.ts';
-import type { Field } from './config.ts';
 import { combine } from './combine.ts';
 import type { Terms } from './combine.ts';
+import { choice, flag, number } from './fields.ts';
+import type { Field } from './fields.ts';
 import { thresholdSample } from './threshold.ts';
 
 export type Prediction = 'epsilon' | 'sample' | 'v_prediction';
 
-/** The prediction types a class supports. */
+/** How the variance of a step is found; in a DPM-Solver config only whether the model's output holds it counts. */
+export type Variance =
+  'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
+export const variances: readonly Variance[] = [
+  'fixed_small',
+  'fixed_small_log',
+  'fixed_large',
+  'fixed_large_log',
+  'learned',
+  'learned_range',
+];
+
+/** The prediction types a class supports, and older names of them. */
 export function predictionField(
   types: readonly Prediction[] = ['epsilon', 'sample', 'v_prediction'],
+  aliases: Readonly<Record<string, Prediction>> = {},
 ): Field<Prediction> {
-  return choice<Prediction>('epsilon', types, types.includes('sample') ? { original_sample: 'sample' } : {});
+  return choice<Prediction>('epsilon', types, aliases);
 }
 
 /** x = alpha · x0 + sigma · noise. */
@@ -35,6 +48,12 @@ export function mixOfSigma(level: number): Mix {
   return { alpha, sigma: level * alpha };
 }
 
+/**
+ * In place of 1 / alpha where no signal is left (zero terminal SNR): too large for any limit of x0, small enough for
+ * sums in float32. Where x0 has no limit such a step is refused (signal.ts).
+ */
+const largestInverse = 1e30;
+
 /** x0 as terms over sample and output. */
 export function originalTerms(
   type: Prediction,
@@ -43,16 +62,13 @@ export function originalTerms(
   { alpha, sigma }: Mix,
 ): Terms {
   switch (type) {
-    case 'epsilon':
-      if (alpha === 0) {
-        throw new ArgumentError(
-          `prediction_type: 'epsilon' says nothing about the sample at zero signal (rescale_betas_zero_snr); use 'v_prediction'`,
-        );
-      }
+    case 'epsilon': {
+      const inverse = Math.min(1 / alpha, largestInverse);
       return [
-        [sample, 1 / alpha],
-        [output, -sigma / alpha],
+        [sample, inverse],
+        [output, -sigma * inverse],
       ];
+    }
     case 'v_prediction':
       return [
         [sample, alpha],
@@ -126,7 +142,7 @@ export const thresholdFields: {
 } = {
   thresholding: flag(false),
   dynamic_thresholding_ratio: number(0.995, 0, 1),
-  sample_max_value: number(1),
+  sample_max_value: number(1, 1e-6),
 };
 
 /** Whether x0 is limited, and so must be computed by itself. */

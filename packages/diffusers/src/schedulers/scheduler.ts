@@ -4,10 +4,11 @@
 
 import { ArgumentError, concat, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
-import { combine } from './combine.ts';
 import type { BetaTable } from './betas.ts';
-import { fullConfig, readConfig, withOverrides } from './config.ts';
-import type { Fields, SchedulerConfig, Values } from './config.ts';
+import { combine } from './combine.ts';
+import { fullConfig, readConfig, refusal, withOverrides } from './config.ts';
+import type { Refuse, SchedulerConfig } from './config.ts';
+import type { Fields, Values } from './fields.ts';
 import { mixOf } from './prediction.ts';
 import type { Mix } from './prediction.ts';
 
@@ -79,10 +80,14 @@ export abstract class Scheduler<F extends Fields = Fields> {
   readonly config: SchedulerConfig;
   /** The checked values that this class uses. */
   protected readonly values: Values<F>;
+  /** Throws about a value of the config. */
+  protected readonly refuse: Refuse;
 
-  protected constructor(className: string, fields: F, config: SchedulerConfig) {
+  /** `file` is where the config was loaded from, for messages. */
+  protected constructor(className: string, fields: F, config: SchedulerConfig, file?: string) {
     this.className = className;
-    this.values = readConfig(className, fields, config);
+    this.refuse = refusal(className, file);
+    this.values = readConfig(fields, config, this.refuse);
     this.config = fullConfig(className, fields, this.values, config);
   }
 

@@ -3,14 +3,16 @@
 // Reference: Karras et al. 2022; the tables follow diffusers.
 
 import { ArgumentError } from '@darkroom/core';
-import type { BetaTable } from './betas.ts';
+import type { BetaConfig, BetaTable } from './betas.ts';
+import type { Refuse } from './config.ts';
+import type { Fields } from './fields.ts';
+import type { Mix } from './prediction.ts';
 import { BaseSchedule } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule } from './scheduler.ts';
-import type { Fields } from './config.ts';
-import type { Mix } from './prediction.ts';
 import { sigmaAt, spacedSigmas, timestepOf, trainSigmas, withFinal } from './sigmas.ts';
 import type { SigmaConfig } from './sigmas.ts';
+import { checkLevels } from './signal.ts';
 import { spacedTimesteps } from './spacing.ts';
 import type { SpacingConfig } from './spacing.ts';
 
@@ -22,25 +24,28 @@ export interface Levels {
 
 /** n steps spaced as the config says, by timestep or by sigma; timesteps keep their fractions. */
 export function spacedLevels(
-  config: SpacingConfig & SigmaConfig,
+  config: SpacingConfig & SigmaConfig & BetaConfig,
   table: BetaTable,
   n: number,
+  refuse: Refuse,
   final = 0,
 ): Levels {
-  return levelsAt(config, table, spacedTimesteps(config, n, true), final);
+  return levelsAt(config, table, spacedTimesteps(config, n, refuse, true), refuse, final);
 }
 
 /** The levels of given timesteps, re-spaced between the same ends when the config spaces sigmas. */
 export function levelsAt(
-  config: SigmaConfig,
+  config: SigmaConfig & BetaConfig,
   table: BetaTable,
   timesteps: readonly number[],
+  refuse: Refuse,
   final = 0,
 ): Levels {
   const train = trainSigmas(table.alphasCumprod);
-  const sigmas = timesteps.map((t) => sigmaAt(t, train));
-  const spaced = spacedSigmas(config, sigmas, timesteps.length);
-  if (!spaced) return { timesteps, sigmas: withFinal(sigmas, final) };
+  const plain = timesteps.map((t) => sigmaAt(t, train));
+  checkLevels(refuse, config, { timesteps, sigmas: [...plain, final] });
+  const spaced = spacedSigmas(config, plain, timesteps.length, refuse);
+  if (!spaced) return { timesteps, sigmas: withFinal(plain, final) };
   return {
     timesteps: spaced.map((s) => Math.fround(timestepOf(s, train))),
     sigmas: withFinal(spaced, final),

@@ -1,10 +1,10 @@
 // Noise levels (sigma = sqrt((1 - p) / p), p the cumulative product) and the ways to space them.
 // Reference: Karras et al. 2022 (equation 5), Lu et al. 2022 (uniform log-SNR), Lee et al. 2024 (beta).
 
-import { ArgumentError } from '@darkroom/core';
 import { betaQuantile } from './beta-distribution.ts';
-import { flag, optionalNumber } from './config.ts';
-import type { Field } from './config.ts';
+import type { Refuse } from './config.ts';
+import { borrowed, flag, optionalNumber } from './fields.ts';
+import type { Field } from './fields.ts';
 import { interpolate, linspace } from './numeric.ts';
 
 export interface SigmaConfig {
@@ -25,17 +25,24 @@ export const sigmaFields: {
   use_beta_sigmas: flag(false),
 };
 
+/** The range of spaced sigmas; null is the end of the training table. */
 export const sigmaRangeFields: {
   readonly sigma_min: Field<number | null>;
   readonly sigma_max: Field<number | null>;
-} = { sigma_min: optionalNumber(), sigma_max: optionalNumber() };
+} = { sigma_min: optionalNumber(1e-6, 1e6), sigma_max: optionalNumber(1e-6, 1e6) };
+
+/** The same for classes that read the range where another class's config has it, and do not write it. */
+export const borrowedRangeFields: typeof sigmaRangeFields = {
+  sigma_min: borrowed(sigmaRangeFields.sigma_min),
+  sigma_max: borrowed(sigmaRangeFields.sigma_max),
+};
 
 /** Throws when more than one spacing of sigmas is asked for. */
-export function checkSigmaSpacing(className: string, config: SigmaConfig): void {
+export function checkSigmaSpacing(refuse: Refuse, config: SigmaConfig): void {
   const on = (['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'] as const).filter(
     (k) => config[k],
   );
-  if (on.length > 1) throw new ArgumentError(`${className}: only one of ${on.join(' and ')} can be true`);
+  if (on.length > 1) refuse(`only one of ${on.join(' and ')} can be true`);
 }
 
 /** The sigma of every training step, rising. */
@@ -55,12 +62,26 @@ export function sigmaAt(t: number, train: Float32Array): number {
 export function timestepOf(sigma: number, train: Float32Array): number {
   const logs = logTable(train);
   const log = Math.log(Math.max(sigma, 1e-10));
-  // The last entry not above the sigma; ties and sigmas below the table start at 0.
-  let low = 0;
-  while (low < logs.length - 2 && log - logs[low + 1]! >= 0) low++;
-  const w = (logs[low]! - log) / (logs[low]! - logs[low + 1]!);
+  const low = Math.min(lastNotAbove(logs, log), logs.length - 2);
+  if (low < 0) return 0; // a table of one entry
+  const span = logs[low]! - logs[low + 1]!;
+  // Betas of 0 make levels of 0, or the same one again: there is nothing between two such entries.
+  const w = span !== 0 && Number.isFinite(span) ? (logs[low]! - log) / span : 0;
   const clipped = Math.min(1, Math.max(0, w));
   return (1 - clipped) * low + clipped * (low + 1);
+}
+
+/** The index of the last entry of a rising table that is not above x; 0 where all are. */
+function lastNotAbove(table: Float32Array, x: number): number {
+  // Zero-SNR rescaling sets the last entry by itself: of very many steps it may not be the highest.
+  if (x >= table.at(-1)!) return table.length - 1;
+  let [low, high] = [0, table.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (x >= table[middle]!) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 const logTables = new WeakMap<Float32Array, Float32Array>();
@@ -77,14 +98,21 @@ export function spacedSigmas(
   config: SigmaConfig,
   sigmas: ArrayLike<number>,
   n: number,
+  refuse: Refuse,
 ): number[] | undefined {
+  if (!config.use_karras_sigmas && !config.use_exponential_sigmas && !config.use_beta_sigmas)
+    return undefined;
   const high = config.sigma_max ?? sigmas[0]!;
   const low = config.sigma_min ?? sigmas[sigmas.length - 1]!;
+  if (n > 1 && !(low < high)) {
+    const [from, to] = [config.sigma_min, config.sigma_max].map((v) =>
+      (v ?? null) === null ? ' (of the table)' : '',
+    );
+    refuse(`sigma_min ${low}${from} must be below sigma_max ${high}${to}`);
+  }
   if (config.use_karras_sigmas) return karras(low, high, n);
   if (config.use_exponential_sigmas) return linspace(Math.log(high), Math.log(low), n).map(Math.exp);
-  if (config.use_beta_sigmas)
-    return linspace(0, 1, n).map((x) => low + betaQuantile(1 - x, 0.6, 0.6) * (high - low));
-  return undefined;
+  return linspace(0, 1, n).map((x) => low + betaQuantile(1 - x, 0.6, 0.6) * (high - low));
 }
 
 function karras(low: number, high: number, n: number): number[] {

@@ -2,34 +2,35 @@
 // Reference: Lu et al. 2022 (arXiv 2206.00927); the tables follow diffusers.
 
 import { ArgumentError } from '@darkroom/core';
-import { choice, flag, mustBeFalse, number } from './config.ts';
-import type { Field, Fields } from './config.ts';
+import type { BetaConfig } from './betas.ts';
+import type { Refuse } from './config.ts';
+import { choice, flag, mustBeFalse, number } from './fields.ts';
+import type { Field, Fields } from './fields.ts';
 import { mixOfSigma } from './prediction.ts';
 import type { Mix } from './prediction.ts';
 import { BaseSchedule } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule } from './scheduler.ts';
 import type { Levels } from './sigma-schedule.ts';
+import { checkFalling, checkLevels } from './signal.ts';
 
 export type FinalSigma = 'zero' | 'sigma_min';
 
-/** Flow matching is in the files of other models; it is refused rather than ignored. */
+/** Flow matching is in the files of other models; it is refused rather than ignored. Its parameters alone do nothing. */
 export const solverFields: {
   readonly final_sigmas_type: Field<FinalSigma>;
   readonly lower_order_final: Field<boolean>;
   readonly rescale_betas_zero_snr: Field<boolean>;
   readonly use_flow_sigmas: Field<false>;
-  readonly use_dynamic_shifting: Field<false>;
   readonly flow_shift: Field<number>;
-  readonly time_shift_type: Field<'exponential'>;
+  readonly time_shift_type: Field<'exponential' | 'linear'>;
 } = {
   final_sigmas_type: choice<FinalSigma>('zero', ['zero', 'sigma_min']),
   lower_order_final: flag(true),
   rescale_betas_zero_snr: flag(false),
   use_flow_sigmas: mustBeFalse(),
-  use_dynamic_shifting: mustBeFalse(),
   flow_shift: number(1),
-  time_shift_type: choice('exponential', ['exponential']),
+  time_shift_type: choice('exponential', ['exponential', 'linear']),
 };
 
 /** A noise level seen three ways. */
@@ -44,6 +45,22 @@ export function levelOf(level: number): Level {
   const alpha = f(1 / f(Math.sqrt(f(f(level * level) + 1))));
   const sigma = f(level * alpha);
   return { alpha, sigma, lambda: f(f(Math.log(alpha)) - f(Math.log(sigma))) };
+}
+
+/**
+ * The levels of a run, which the solvers' time must tell apart: they divide by its differences. Only the final one may
+ * repeat (final_sigmas_type 'sigma_min' of spaced sigmas): that step stands still.
+ */
+export function checkSolverLevels(
+  refuse: Refuse,
+  config: BetaConfig & { readonly final_sigmas_type: FinalSigma },
+  levels: Levels,
+): Levels {
+  checkLevels(refuse, config, levels);
+  if (config.final_sigmas_type === 'sigma_min')
+    checkLevels(refuse, config, { timesteps: [0], sigmas: [levels.sigmas.at(-1)!, 0] });
+  checkFalling(refuse, config, levels.sigmas, (sigma) => levelOf(sigma).lambda);
+  return levels;
 }
 
 export abstract class SolverSchedule extends BaseSchedule {

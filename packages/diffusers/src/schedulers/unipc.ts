@@ -1,14 +1,14 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867): a multi-step predictor, and a corrector that improves each sample once
 // the model has seen it, at no extra model call.
 
-import { ArgumentError } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { betaFields, betaTable } from './betas.ts';
 import type { BetaTable } from './betas.ts';
 import { combine } from './combine.ts';
 import type { Term } from './combine.ts';
-import { choice, flag, integer, integers, mustBeNull } from './config.ts';
-import type { SchedulerConfig, Values } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import { choice, flag, integer, integers, mustBeFalse, mustBeNull } from './fields.ts';
+import type { Values } from './fields.ts';
 import { roundHalfEven, solve } from './numeric.ts';
 import { readRequest } from './options.ts';
 import {
@@ -31,7 +31,7 @@ import {
   trainSigmas,
   withFinal,
 } from './sigmas.ts';
-import { solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
+import { checkSolverLevels, solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
 import { solverTimesteps, spacingFields } from './spacing.ts';
 
 const fields = {
@@ -41,12 +41,14 @@ const fields = {
   ...thresholdFields,
   ...spacingFields('linspace'),
   ...solverFields,
-  solver_order: integer(2, 1),
+  solver_order: integer(2, 1, 10), // more would solve systems too near singular
   prediction_type: predictionField(),
   predict_x0: flag(true),
   solver_type: choice('bh2', ['bh1', 'bh2'], { midpoint: 'bh2', heun: 'bh2', logrho: 'bh2' }),
   disable_corrector: integers(),
   solver_p: mustBeNull(),
+  use_dynamic_shifting: mustBeFalse(),
+  shift_terminal: mustBeNull(),
 };
 type Config = Values<typeof fields>;
 
@@ -54,29 +56,26 @@ export class UniPCMultistepScheduler extends SolverScheduler {
   static readonly className = 'UniPCMultistepScheduler';
   readonly table: BetaTable;
 
-  constructor(config: SchedulerConfig = {}) {
-    super(UniPCMultistepScheduler.className, fields, config);
+  constructor(config: SchedulerConfig = {}, file?: string) {
+    super(UniPCMultistepScheduler.className, fields, config, file);
     const c = this.values as Config;
-    checkSigmaSpacing(this.className, c);
-    // The last step towards sigma 0 has an infinite length, over which only the first order in x0 stays finite.
-    if (c.final_sigmas_type === 'zero' && (!c.predict_x0 || (c.solver_order > 1 && !c.lower_order_final))) {
-      const cause = c.predict_x0 ? `lower_order_final false` : 'predict_x0 false';
-      throw new ArgumentError(
-        `${this.className}: final_sigmas_type must be 'sigma_min' with ${cause}, got 'zero'`,
-      );
-    }
-    this.table = betaTable(c, c.rescale_betas_zero_snr, 2 ** -24);
+    checkSigmaSpacing(this.refuse, c);
+    // The last step towards sigma 0 has an infinite length, over which only a prediction of x0 stays finite.
+    if (c.final_sigmas_type === 'zero' && !c.predict_x0)
+      this.refuse(`final_sigmas_type must be 'sigma_min' with predict_x0 false, got 'zero'`);
+    this.table = betaTable(c, this.refuse, c.rescale_betas_zero_snr, 2 ** -24);
   }
 
   schedule(options: ScheduleOptions): Schedule {
     const c = this.values as Config;
     const request = readRequest(this.className, options, c.num_train_timesteps);
-    return new UniPCSchedule(c, this.#levels(c, (request as { steps: number }).steps));
+    const levels = this.#levels(c, (request as { steps: number }).steps);
+    return new UniPCSchedule(c, checkSolverLevels(this.refuse, c, levels));
   }
 
   #levels(c: Config, n: number): Levels {
     const train = trainSigmas(this.table.alphasCumprod);
-    const spaced = spacedSigmas(c, train.toReversed(), n);
+    const spaced = spacedSigmas(c, train.toReversed(), n, this.refuse);
     if (spaced) {
       const final = c.final_sigmas_type === 'zero' ? 0 : spaced.at(-1)!;
       // Timesteps become integers: by rounding for Karras sigmas, by dropping the fraction for the others.
@@ -86,7 +85,7 @@ export class UniPCMultistepScheduler extends SolverScheduler {
         sigmas: withFinal(spaced, final),
       };
     }
-    const timesteps = solverTimesteps(c, n);
+    const timesteps = solverTimesteps(c, n, this.refuse);
     const final = c.final_sigmas_type === 'zero' ? 0 : train[0]!;
     return {
       timesteps,
@@ -119,7 +118,9 @@ class UniPCSchedule extends SolverSchedule {
     this.forget(this.#lastSample);
     this.#lastSample = this.remember(sample);
     const left = this.timesteps.length - i;
-    const wanted = c.lower_order_final ? Math.min(c.solver_order, left) : c.solver_order;
+    // Of the infinite step to sigma 0 no order but the first is finite either.
+    const lower = c.lower_order_final || this.sigmas[i + 1] === 0;
+    const wanted = lower ? Math.min(c.solver_order, left) : c.solver_order;
     this.#lastOrder = Math.min(wanted, this.calls + 1);
     this.calls++;
     const prevSample = this.#predict(sample, i, this.#lastOrder);
@@ -138,6 +139,7 @@ class UniPCSchedule extends SolverSchedule {
 
   /** From the sample at step i to the next level. */
   #predict(sample: Tensor, i: number, order: number): Tensor {
+    if (this.level(i + 1).lambda === this.level(i).lambda) return combine([[sample, 1]]); // the final level again
     const basis = this.#basis(i + 1, order);
     const terms: Term[] = [
       [sample, basis.sample],
