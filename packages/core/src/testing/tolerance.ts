@@ -165,6 +165,9 @@ function withEpilogue(t: Tolerance, epilogue: Expr | undefined): Tolerance {
   return epilogue === undefined ? t : { atol: 2 * t.atol, rtol: 2 * t.rtol };
 }
 
+/** Of the sum and the mean of 768 absolute values: those of the reference's own tests. */
+export const fullLoopTolerance: { readonly sum: number; readonly mean: number } = { sum: 1e-2, mean: 1e-3 };
+
 /** Rounding of a float32 sum of k terms whose magnitudes add up to `size`: √k·eps·size in practice, k·eps·size at worst. */
 export function roundingOfSum(k: number, size: number): number {
   return Math.sqrt(k) * epsilon.float32 * size + 1e-7;

@@ -37,6 +37,8 @@ const fields = {
 };
 type Config = Values<typeof fields>;
 
+const f = Math.fround;
+
 export class DDIMScheduler extends Scheduler {
   static readonly className = 'DDIMScheduler';
   readonly table: BetaTable;
@@ -99,9 +101,10 @@ class DDIMSchedule extends BaseSchedule {
       if (options.useClippedModelOutput)
         noise = [[sample, 1 / mix.sigma], ...scaled(original, -mix.alpha / mix.sigma)];
     }
-    const variance = Math.max(0, ((1 - previous) / (1 - now)) * (1 - now / previous));
-    const deviation = eta * Math.sqrt(variance);
-    const direction = Math.sqrt(Math.max(0, 1 - previous - deviation * deviation));
+    // In float32 like diffusers: near timestep 0 these are small differences of rounded numbers.
+    const variance = f(f(f(1 - previous) / f(1 - now)) * f(1 - f(now / previous)));
+    const deviation = f(eta * f(Math.sqrt(Math.max(0, variance))));
+    const direction = Math.sqrt(Math.max(0, f(f(1 - previous) - f(deviation * deviation))));
     const prevSample = combine([
       ...scaled(original, Math.sqrt(previous)),
       ...scaled(noise, direction),

@@ -37,6 +37,7 @@ const fields = {
 };
 type Config = Values<typeof fields>;
 
+const f = Math.fround;
 /** Keeps logarithms of variances finite. */
 const leastVariance = 1e-20;
 
@@ -93,16 +94,18 @@ class DDPMSchedule extends BaseSchedule {
     const now = this.#products[t]!;
     requireSignal(this.#refuse, c, now, t);
     const previous = last ? 1 : this.#products[this.timesteps[i + 1]!]!;
-    const beta = 1 - now / previous;
+    // In float32 like diffusers: near timestep 0 beta is the small difference of two rounded numbers.
+    const alpha = f(now / previous);
+    const [beta, noiseNow, noisePrevious] = [f(1 - alpha), f(1 - now), f(1 - previous)];
     const [output, predicted] = this.#learned ? (full.chunk(2, 1) as [Tensor, Tensor]) : [full];
 
     let original = originalTerms(c.prediction_type, output, sample, mixOf(now));
     if (limits(c)) original = [[limitedOriginal(c, original), 1]];
     const mean = [
-      ...scaled(original, (Math.sqrt(previous) * beta) / (1 - now)),
-      [sample, (Math.sqrt(now / previous) * (1 - previous)) / (1 - now)] as const,
+      ...scaled(original, f(f(f(Math.sqrt(previous)) * beta) / noiseNow)),
+      [sample, f(f(f(Math.sqrt(alpha)) * noisePrevious) / noiseNow)] as const,
     ];
-    const small = Math.max(((1 - previous) / (1 - now)) * beta, leastVariance);
+    const small = Math.max(f(f(noisePrevious / noiseNow) * beta), leastVariance);
     let prevSample: Tensor;
     if (t === 0) prevSample = combine(mean);
     else if (predicted)
