@@ -147,7 +147,7 @@ export abstract class Pipeline<C extends PipelineComponents = PipelineComponents
   /** Replaces the scheduler by another class with the same configuration. */
   useScheduler(className: string): void {
     const { config } = this.scheduler;
-    this.scheduler = schedulerFromConfig({ ...config, _class_name: className }, `scheduler ${className}`);
+    this.scheduler = schedulerFromConfig({ ...config, _class_name: className });
   }
 
   /** Writes a folder that this library and Python's diffusers read. Existing files are replaced one by one, whole. */
