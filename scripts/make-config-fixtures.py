@@ -182,7 +182,8 @@ UNETS = [
         "encoder_hid_dim_type", "class_embed_type", "addition_embed_type", "num_class_embeds", "num_attention_heads",
         "cross_attention_norm", "reverse_transformer_layers_per_block", "addition_time_embed_dim",
         "projection_class_embeddings_input_dim", "dual_cross_attention", "use_linear_projection",
-        "center_input_sample", "class_embeddings_concat", "mid_block_only_cross_attention", "attention_type"]}),
+        "center_input_sample", "class_embeddings_concat", "mid_block_only_cross_attention", "attention_type",
+        "resnet_out_scale_factor", "resnet_skip_time_act", "addition_embed_type_num_heads"]}),
 ]
 # id, changes, the key that Darkroom names. The reference computes some of these: other families.
 UNETS_REFUSED = [

@@ -85,8 +85,8 @@ function checkWithoutEffect(c: ConfigReader): void {
   c.number('dropout', [0, 1], 0);
   c.boolean('mid_block_only_cross_attention', false);
   c.boolean('resnet_skip_time_act', false);
-  c.number('resnet_out_scale_factor', [-1e9, 1e9], 1);
-  c.integer('addition_embed_type_num_heads', limits.widths, 64);
+  if (c.has('resnet_out_scale_factor')) c.number('resnet_out_scale_factor', [-1e9, 1e9]);
+  c.optionalInteger('addition_embed_type_num_heads', limits.widths);
   c.optionalChoice('cross_attention_norm', ['layer_norm', 'group_norm']);
 }
 
