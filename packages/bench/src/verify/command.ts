@@ -1,12 +1,13 @@
 // The verify command: runs the plan on a device, keeps one JSON up to date, and prints the tables last. For machines that
 // are at hand for minutes only: whatever fails is reported and the rest goes on.
 
-import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { environment, writeJson } from '../report.ts';
+import { writeFileWholeSync } from '@darkroom/core/node';
+import { environment } from '../report.ts';
 import { gpuState } from './gpu.ts';
 import { plan } from './plan.ts';
 import type { StageResult, VerifyReport } from './records.ts';
@@ -119,9 +120,7 @@ const stageOptions = (goldens: string, options: Options, scratch: string): Verif
 
 /** Written whole, because the machine may go at any moment. */
 function keep(path: string, report: VerifyReport): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeJson(`${path}.part`, report);
-  renameSync(`${path}.part`, path);
+  writeFileWholeSync(path, `${JSON.stringify(report, null, 2)}\n`);
 }
 
 async function withScratch<T>(given: string | undefined, body: (folder: string) => Promise<T>): Promise<T> {

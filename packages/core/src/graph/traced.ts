@@ -212,8 +212,8 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
 
   /** Writes the file, whole or not at all; needs Node. */
   async save(path: string): Promise<void> {
-    const { writeText } = await import('../node/text-files.ts');
-    await writeText(path, await this.serialize());
+    const { writeFileWhole } = await import('../node/write-files.ts');
+    await writeFileWhole(path, await this.serialize());
   }
 
   /** Refused: a plan is made for one device, dtype and format. */

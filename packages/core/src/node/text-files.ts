@@ -1,6 +1,6 @@
 // Text files, for what is saved and loaded by path in Node. A page passes the text itself.
 
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { FormatError } from '../errors.ts';
 
 /** @throws FormatError naming the path when there is no such file. */
@@ -12,10 +12,4 @@ export async function readText(path: string): Promise<string> {
       `${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`,
     );
   }
-}
-
-/** Writes the file whole or not at all. */
-export async function writeText(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.partial`, text);
-  await rename(`${path}.partial`, path);
 }

@@ -1,32 +1,40 @@
-// Tuning results on disk: readable JSON, one file per device fingerprint, written whole. A damaged file counts as none.
+// Tuning results on disk: readable JSON, one file per device fingerprint. They only save time: a damaged file counts as
+// none, and a folder that cannot be written is said once.
 
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../debug.ts';
 import type { Choice } from '../backend.ts';
 import type { TuneStore } from '../tune/tuner.ts';
+import { writeFileWhole } from './write-files.ts';
 
 /** Keeps what tuning found in `folder`. */
 export function fileTuneStore(folder: string): TuneStore {
+  let warned = false;
   const fileOf = (fingerprint: string): string =>
     join(folder, `${fingerprint.replace(/[^A-Za-z0-9]+/g, '-')}.json`);
+  const load = async (fingerprint: string): Promise<Record<string, Choice>> => {
+    const path = fileOf(fingerprint);
+    const text = await readFile(path, 'utf8').catch(() => '{}');
+    try {
+      const entries = Object.entries(JSON.parse(text) as Record<string, Choice>);
+      return Object.fromEntries(entries.filter(([, choice]) => typeof choice?.id === 'string'));
+    } catch {
+      log.warn(`${path}: not readable as JSON; tuning starts anew`);
+      return {};
+    }
+  };
   return {
-    async load(fingerprint) {
-      const path = fileOf(fingerprint);
-      const text = await readFile(path, 'utf8').catch(() => '{}');
-      try {
-        const entries = Object.entries(JSON.parse(text) as Record<string, Choice>);
-        return Object.fromEntries(entries.filter(([, choice]) => typeof choice?.id === 'string'));
-      } catch {
-        log.warn(`${path}: not readable as JSON; tuning starts anew`);
-        return {};
-      }
-    },
+    load,
     async save(fingerprint, winners) {
-      const path = fileOf(fingerprint);
-      await mkdir(folder, { recursive: true });
-      await writeFile(`${path}.partial`, `${JSON.stringify(winners, null, 2)}\n`);
-      await rename(`${path}.partial`, path);
+      try {
+        // Another process may have found other winners since.
+        const all = { ...(await load(fingerprint)), ...winners };
+        await writeFileWhole(fileOf(fingerprint), `${JSON.stringify(all, null, 2)}\n`);
+      } catch (error) {
+        if (!warned) log.warn(`tuning results are not kept: ${(error as Error).message}`);
+        warned = true;
+      }
     },
   };
 }

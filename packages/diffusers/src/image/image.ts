@@ -91,8 +91,8 @@ export class Image {
 
   /** Writes a PNG file, whole or not at all (Node only; a browser makes a Blob of toPng()). */
   async save(path: string): Promise<void> {
-    const { writeFileAtomically } = await import('./node/write-file.ts');
-    await writeFileAtomically(path, this.toPng());
+    const { writeFileWhole } = await import('./node/write-file.ts');
+    await writeFileWhole(path, this.toPng());
   }
 
   /** Reads a PNG file (Node only). */

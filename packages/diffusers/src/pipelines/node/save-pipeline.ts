@@ -1,9 +1,10 @@
-// savePretrained: a pipeline as a Hugging Face folder. Each file is written beside its place and renamed into it.
+// savePretrained: a pipeline as a Hugging Face folder. A model that is there already stays until the new one is whole.
 
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, writeSafetensors } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
+import { writeFilesTogether } from '@darkroom/core/node';
+import type { NewFile } from '@darkroom/core/node';
 import { writePythonJson } from '../../loading/json.ts';
 import { AutoencoderKL } from '../../models/autoencoder-kl.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection } from '../../models/clip-text.ts';
@@ -12,33 +13,7 @@ import { Scheduler } from '../../schedulers/scheduler.ts';
 import { ClipTokenizer } from '../../tokenizers/clip.ts';
 import type { Pipeline } from '../pipeline.ts';
 
-/** Writes `path` whole or not at all. */
-async function writeWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${process.pid}.partial`;
-  try {
-    await write(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-async function saveJson(path: string, value: unknown): Promise<void> {
-  await writeWhole(path, (temporary) => writeFile(temporary, writePythonJson(value)));
-}
-
-async function saveModel(model: AnyModule & { config: object }, folder: string, stem: string): Promise<void> {
-  await saveJson(join(folder, 'config.json'), model.config);
-  await writeWhole(join(folder, `${stem}.safetensors`), async (temporary) => {
-    const file = await open(temporary, 'w');
-    try {
-      for await (const chunk of writeSafetensors(model.stateDict())) await file.write(chunk);
-    } finally {
-      await file.close();
-    }
-  });
-}
+const json = (path: string, value: unknown): NewFile => ({ path, data: writePythonJson(value) });
 
 /** Library and class as model_index.json names them. */
 function classOf(component: unknown): readonly [string, string] {
@@ -53,29 +28,30 @@ function classOf(component: unknown): readonly [string, string] {
   throw new ArgumentError(`savePretrained: a component of class ${name} has no file format`);
 }
 
+/** The files of a component in its folder. */
+function filesOf(component: unknown, folder: string, library: string): NewFile[] {
+  if (component instanceof Scheduler) return [json(join(folder, 'scheduler_config.json'), component.config)];
+  if (component instanceof ClipTokenizer)
+    return Object.entries(component.files).map(([name, data]) => ({ path: join(folder, name), data }));
+  const model = component as AnyModule & { config: object };
+  const stem = library === 'transformers' ? 'model' : 'diffusion_pytorch_model';
+  const weights = { path: join(folder, `${stem}.safetensors`), data: writeSafetensors(model.stateDict()) };
+  return [json(join(folder, 'config.json'), model.config), weights];
+}
+
 export async function savePipeline(pipe: Pipeline, folder: string): Promise<void> {
   const entries = Object.entries(pipe.components).map(([name, component]) => {
     const place = pipe.folders[name]!;
     return { place, component: component as unknown, kind: classOf(component) };
   });
-  await mkdir(folder, { recursive: true });
-  for (const { place, component, kind } of entries) {
-    const path = join(folder, place);
-    await mkdir(path, { recursive: true });
-    if (component instanceof Scheduler) {
-      await saveJson(join(path, 'scheduler_config.json'), component.config);
-    } else if (component instanceof ClipTokenizer) {
-      for (const [name, text] of Object.entries(component.files)) {
-        await writeWhole(join(path, name), (temporary) => writeFile(temporary, text));
-      }
-    } else {
-      const stem = kind[0] === 'transformers' ? 'model' : 'diffusion_pytorch_model';
-      await saveModel(component as AnyModule & { config: object }, path, stem);
-    }
-  }
-  await saveJson(join(folder, 'model_index.json'), {
+  const files = entries.flatMap(({ place, component, kind }) =>
+    filesOf(component, join(folder, place), kind[0]),
+  );
+  // The index is last to change: before it, the folder is the model that it was.
+  const index = json(join(folder, 'model_index.json'), {
     ...pipe.index,
     _class_name: pipe.className,
     ...Object.fromEntries(entries.map(({ place, kind }) => [place, kind])),
   });
+  await writeFilesTogether([...files, index]);
 }
