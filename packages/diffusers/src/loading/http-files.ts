@@ -1,17 +1,36 @@
 // A checkpoint below a web address: what a page loads from its own server. Reads weights by range where the server
 // can, else whole. No hub ids, no cache beyond the browser's own (loading/hub.ts), no listing of folders.
 
-import { ArgumentError, FormatError, memorySource } from '@darkroom/core';
+import { ArgumentError, DarkroomError, FormatError, memorySource } from '@darkroom/core';
 import type { ByteSource } from '@darkroom/core';
+import { ask, reasonOf, withoutPassword } from './ask.ts';
+import type { Answer } from './ask.ts';
 import { checkPath } from './files.ts';
 import type { ModelFiles } from './files.ts';
 
+export interface HttpOptions {
+  /** Seconds that the server may take to answer, and then stand still; default 10. */
+  readonly timeout?: number;
+}
+
 /** Weights are read tensor by tensor, many of them small: asking for this much at once saves most round trips. */
 const readAhead = 4 * 2 ** 20;
+/** Text of a checkpoint (configs, vocabularies) is far smaller. */
+const mostText = 64 * 2 ** 20;
+/** What a server sends whole must fit in memory. */
+const mostWhole = 2 ** 31 - 1;
+
+/** One request for a file. */
+type Request = (url: string, init?: { method?: 'HEAD'; range?: string }) => Promise<Answer>;
 
 /** The files below `baseUrl`, an absolute http(s) address of a folder. */
-export function httpFiles(baseUrl: string | URL): ModelFiles {
+export function httpFiles(baseUrl: string | URL, { timeout = 10 }: HttpOptions = {}): ModelFiles {
   const base = folderUrl(baseUrl);
+  if (!(timeout > 0 && timeout <= 86_400))
+    throw new ArgumentError(
+      `httpFiles: timeout must be seconds, more than 0 and at most 86400, got ${timeout}`,
+    );
+  const request = requestWithin(timeout);
   const name = base.replace(/\/$/, '');
   const locate = (path: string): string =>
     base + checkPath(path, name).split('/').map(encodeURIComponent).join('/');
@@ -21,22 +40,23 @@ export function httpFiles(baseUrl: string | URL): ModelFiles {
       const url = locate(path);
       const head = await request(url, { method: 'HEAD' });
       if (!(head.status === 405 || head.status === 501)) return isFile(head, url);
-      const body = await request(url, { headers: { range: 'bytes=0-0' } });
-      await body.body?.cancel();
+      const body = await request(url, { range: 'bytes=0-0' });
+      await body.cancel();
       return body.status === 416 || isFile(body, url);
     },
     readText: async (path) => {
       const url = locate(path);
-      return (await existing(url)).text().catch((error: unknown) => cutOff(url, error));
+      const answer = await checked(await request(url), url);
+      return new TextDecoder().decode(await bytesOf(answer, url, mostText));
     },
-    source: async (path) => openSource(locate(path)),
+    source: async (path) => openSource(locate(path), request),
   };
 }
 
 function folderUrl(baseUrl: string | URL): string {
   const text = String(baseUrl);
   const fail = (rule: string): never => {
-    throw new ArgumentError(`httpFiles: the address of the model ${rule}, got '${text}'`);
+    throw new ArgumentError(`httpFiles: the address of the model ${rule}, got '${withoutPassword(text)}'`);
   };
   if (!URL.canParse(text)) return fail("must be absolute, as in 'https://example.org/models/emoji-64/'");
   const url = new URL(text);
@@ -47,69 +67,73 @@ function folderUrl(baseUrl: string | URL): string {
   return url.href.endsWith('/') ? url.href : `${url.href}/`;
 }
 
-async function request(url: string, init: RequestInit = {}): Promise<Response> {
-  try {
-    return await fetch(url, init);
-  } catch (error) {
-    throw new FormatError(`${url}: could not be fetched: ${reason(error)}`);
-  }
-}
+const requestWithin =
+  (seconds: number): Request =>
+  async (url, { method = 'GET', range } = {}) => {
+    try {
+      return await ask(url, { method, headers: range === undefined ? {} : { range } }, { seconds });
+    } catch (error) {
+      throw new FormatError(`${url}: could not be fetched: ${reasonOf(error)}`);
+    }
+  };
 
 /** Whether an answer is the file. Servers of single-page apps answer any missing path with their web page and 200. */
-function isFile(response: Response, url: string): boolean {
+function isFile(response: Answer, url: string): boolean {
   if (response.ok) return !(isWebPage(response) && !/\.html?$/.test(url));
   if (response.status === 404 || response.status === 410) return false;
   throw new FormatError(`${url}: HTTP ${status(response)}`);
 }
 
-const isWebPage = (response: Response): boolean =>
+const isWebPage = (response: Answer): boolean =>
   response.headers.get('content-type')?.startsWith('text/html') ?? false;
-const status = (response: Response): string => `${response.status} ${response.statusText}`.trim();
-/** Node hides the cause ('ECONNREFUSED …') behind 'fetch failed'. */
-const reason = (error: unknown): string => {
-  const { message, cause } = error as Error;
-  return cause instanceof Error && cause.message !== '' ? `${message} (${cause.message})` : message;
-};
-const cutOff = (url: string, error: unknown): never => {
-  throw new FormatError(`${url}: the answer broke off: ${reason(error)}`);
-};
-
+const status = (response: Answer): string => `${response.status} ${response.statusText}`.trim();
 /** The answer if it is the file; rejects when that is missing or the server fails. */
-async function checked(response: Response, url: string): Promise<Response> {
-  if (isFile(response, url)) return response;
-  await response.body?.cancel();
+async function checked(response: Answer, url: string): Promise<Answer> {
+  try {
+    if (isFile(response, url)) return response;
+  } catch (error) {
+    await response.cancel();
+    throw error;
+  }
+  await response.cancel();
   const answer = response.ok ? `${status(response)} with a web page instead` : status(response);
   throw new ArgumentError(`${url}: no such file (HTTP ${answer})`);
 }
 
-const existing = async (url: string, init?: RequestInit): Promise<Response> =>
-  checked(await request(url, init), url);
-
-const bytesOf = async (response: Response, url: string): Promise<Uint8Array> =>
-  new Uint8Array(await response.arrayBuffer().catch((error: unknown) => cutOff(url, error)));
+async function bytesOf(response: Answer, url: string, most: number): Promise<Uint8Array> {
+  try {
+    return await response.bytes(most, url);
+  } catch (error) {
+    if (error instanceof DarkroomError) throw error;
+    throw new FormatError(`${url}: the answer broke off: ${reasonOf(error)}`);
+  }
+}
 
 /** Asks for the first bytes by range; the answer tells whether the server can, and how large the file is. */
-async function openSource(url: string): Promise<ByteSource> {
-  const first = await request(url, { headers: { range: `bytes=0-${readAhead - 1}` } });
-  // 416: the file is empty.
-  if (first.status !== 416) {
-    const bytes = await bytesOf(await checked(first, url), url);
+async function openSource(url: string, request: Request): Promise<ByteSource> {
+  const first = await request(url, { range: `bytes=0-${readAhead - 1}` });
+  if (first.status === 416) {
+    await first.cancel(); // the file is empty
+  } else {
+    const most = first.status === 206 ? readAhead : mostWhole;
+    const bytes = await bytesOf(await checked(first, url), url, most);
     if (first.status !== 206) return memorySource(bytes, url);
     const total = Number(/^bytes 0-\d+\/(\d+)$/.exec(first.headers.get('content-range') ?? '')?.[1] ?? NaN);
-    if (bytes.length === Math.min(total, readAhead)) return rangeSource(url, total, bytes);
+    if (Number.isSafeInteger(total) && bytes.length === Math.min(total, readAhead))
+      return rangeSource(url, total, bytes, request);
   }
   // Content-Range is hidden from pages of other origins unless the server allows it.
-  return memorySource(await bytesOf(await existing(url), url), url);
+  return memorySource(await bytesOf(await checked(await request(url), url), url, mostWhole), url);
 }
 
 /** Reads by range, some way ahead; reads that overlap in time follow each other so that they share what is fetched. */
-function rangeSource(url: string, total: number, first: Uint8Array): ByteSource {
+function rangeSource(url: string, total: number, first: Uint8Array, request: Request): ByteSource {
   let at = 0;
   let held = first;
   const fetchFrom = async (offset: number, length: number): Promise<void> => {
     const end = Math.min(total, offset + Math.max(length, readAhead));
-    const response = await existing(url, { headers: { range: `bytes=${offset}-${end - 1}` } });
-    const bytes = await bytesOf(response, url);
+    const response = await checked(await request(url, { range: `bytes=${offset}-${end - 1}` }), url);
+    const bytes = await bytesOf(response, url, response.status === 200 ? total : end - offset);
     const whole = response.status === 200;
     const want = whole ? total : end - offset;
     const range = response.headers.get('content-range');

@@ -1,135 +1,185 @@
-// One file from the hub into the cache: resumed where an earlier try stopped, checked, and only then given its name.
-// The etag of a large file is its sha256, that of a small one its git blob hash: what does not match is deleted.
+// One file from the hub into the cache: resumed where an earlier try stopped, checked as it lies on disk, and only then
+// given its name. The etag of a large file is its sha256, that of a small one its git blob hash.
 
 import { createHash } from 'node:crypto';
-import type { Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DarkroomError, FormatError } from '@darkroom/core';
+import { cannotWrite } from '@darkroom/core/node';
+import type { RemoteFile } from './hub-answers.ts';
+import { persist, unreachable, UnreachableError } from './hub-remote.ts';
+import type { Remote } from './hub-remote.ts';
+import { ownPart } from './partial-files.ts';
+import type { OwnPart } from './partial-files.ts';
 
-export interface RemoteFile {
-  /** For messages: 'org/name/unet/model.safetensors'. */
-  readonly name: string;
-  readonly url: string;
-  readonly etag: string;
-  readonly bytes: number;
-}
+type OnProgress = (received: number, total: number) => void;
 
-export interface DownloadOptions {
-  readonly fetch: typeof fetch;
-  readonly onProgress?: ((received: number, total: number) => void) | undefined;
-}
+/** A try that brought fewer bytes has not come further: a server that drips must end, too. */
+const leastBytes = 1024;
+const readBytes = 2 ** 20;
 
-/** Tries in a row that may fail without a byte of progress. */
-const maxTries = 4;
-
-/** A failure that another try cannot mend. */
-class Refused extends DarkroomError {}
-
-/** Downloads to `blob` by way of `blob`.incomplete, which stays when the connection fails and goes when the hash does. */
-export async function download(file: RemoteFile, blob: string, options: DownloadOptions): Promise<void> {
-  const partial = `${blob}.incomplete`;
-  await mkdir(dirname(blob), { recursive: true });
-  let fruitless = 0;
-  for (;;) {
-    const before = await sizeOf(partial);
-    try {
-      const hash = await fetchRest(file, partial, options);
-      await check(file, hash, partial);
-      await rename(partial, blob);
-      return;
-    } catch (error) {
-      if (error instanceof Refused || error instanceof FormatError) throw error;
-      fruitless = (await sizeOf(partial)) > before ? 0 : fruitless + 1;
-      if (fruitless >= maxTries) {
-        const cause = (error as Error).cause ?? error;
-        throw new DarkroomError(
-          `${file.name}: download stopped at ${await sizeOf(partial)} of ${file.bytes} bytes (${(cause as Error).message}); run again to resume`,
-        );
-      }
-      await new Promise((done) => setTimeout(done, 100 * 2 ** fruitless));
-    }
-  }
-}
-
-/** Appends what is missing; returns the hash of the whole. Rejects when the stream ends early. */
-async function fetchRest(file: RemoteFile, partial: string, options: DownloadOptions): Promise<Hash> {
-  let have = await sizeOf(partial);
-  if (have > file.bytes) have = 0;
-  const hash = startHash(file);
-  if (have === file.bytes && have > 0) {
-    await hashFile(partial, hash);
-    return hash;
-  }
-  const response = await options.fetch(file.url, {
-    headers: { 'Accept-Encoding': 'identity', ...(have > 0 && { Range: `bytes=${have}-` }) },
-  });
-  const resumed = response.status === 206 && startOf(response) === have;
-  if (!resumed) {
-    if (response.status === 206 || response.status === 416) {
-      await response.body?.cancel();
-      await rm(partial, { force: true });
-      throw new DarkroomError(`the server answered range ${have}- with status ${response.status}`);
-    }
-    if (!response.ok) {
-      await response.body?.cancel();
-      const message = `${file.name}: the hub answered with status ${response.status}`;
-      throw response.status >= 500 || response.status === 429
-        ? new DarkroomError(message)
-        : new Refused(message);
-    }
-    have = 0; // the whole file comes: the server does not resume
-  }
-  if (have > 0) await hashFile(partial, hash);
-  const out = await open(partial, have > 0 ? 'r+' : 'w');
+/** Downloads to `blob`. Bytes that came stay when the connection fails, and go when the hash does. */
+export async function download(
+  file: RemoteFile,
+  blob: string,
+  remote: Remote,
+  onProgress: OnProgress = () => {},
+): Promise<void> {
+  const isThere = async (): Promise<boolean> => (await sizeOf(blob)) === file.bytes;
   try {
-    let at = have;
-    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-      if (at + chunk.length > file.bytes)
-        throw new Refused(`${file.name}: more than its ${file.bytes} bytes arrived`);
-      for (let written = 0; written < chunk.length;) {
-        written += (await out.write(chunk, written, chunk.length - written, at + written)).bytesWritten;
+    await mkdir(dirname(blob), { recursive: true });
+    for (;;) {
+      const part = await ownPart(blob, isThere, (bytes) =>
+        onProgress(Math.min(bytes, file.bytes), file.bytes),
+      );
+      if (!part) return;
+      try {
+        await fill(part, file, remote, onProgress);
+        if (!(await part.isInPlace())) continue; // taken for dead, and another process does it
+        await rename(part.path, blob);
+        await part.removeOthers();
+        return;
+      } finally {
+        await part.release();
       }
-      hash.update(chunk);
-      at += chunk.length;
-      options.onProgress?.(at, file.bytes);
     }
-    if (at !== file.bytes) throw new DarkroomError(`the connection ended at byte ${at}`);
-  } finally {
-    await out.close();
+  } catch (error) {
+    throw cannotWrite(blob, error);
   }
-  return hash;
 }
 
-/** First byte of a partial answer. */
-function startOf(response: Response): number {
-  return Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1] ?? NaN);
-}
-
-function startHash(file: RemoteFile): Hash {
-  if (file.etag.length === 64) return createHash('sha256');
-  return createHash('sha1').update(`blob ${file.bytes}\0`); // git's hash of a file
-}
-
-async function hashFile(path: string, hash: Hash): Promise<void> {
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-}
-
-async function check(file: RemoteFile, hash: Hash, partial: string): Promise<void> {
-  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(file.etag)) return; // a server of another kind: only the size is known
-  const got = hash.digest('hex');
+/** Brings the whole file into the part. What was there before may be wrong: then all of it comes again, once. */
+async function fill(part: OwnPart, file: RemoteFile, remote: Remote, onProgress: OnProgress): Promise<void> {
+  const before = await part.size();
+  await fetchAll(part, file, remote, onProgress);
+  let got = await hashOf(part, file);
   if (got === file.etag) return;
-  await rm(partial, { force: true });
+  await part.file.truncate(0);
+  await part.removeOthers();
+  if (before > 0) {
+    await fetchAll(part, file, remote, onProgress);
+    got = await hashOf(part, file);
+    if (got === file.etag) return;
+    await part.file.truncate(0);
+  }
   const kind = file.etag.length === 64 ? 'sha256' : 'git hash';
   throw new FormatError(
     `${file.name}: ${kind} of the download is ${got} but the hub says ${file.etag}; the file was deleted`,
   );
 }
 
-async function sizeOf(path: string): Promise<number> {
+async function fetchAll(
+  part: OwnPart,
+  file: RemoteFile,
+  remote: Remote,
+  onProgress: OnProgress,
+): Promise<void> {
+  await checkSpace(part, file);
+  let before = await part.size();
+  const cameFurther = async (): Promise<boolean> => {
+    const further = (await part.size()) >= before + leastBytes;
+    before = await part.size();
+    return further;
+  };
+  try {
+    await persist(() => fetchRest(part, file, remote, onProgress), cameFurther);
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
+    const reason = error.message.replace(`${file.name}: `, '');
+    throw new DarkroomError(
+      `${file.name}: download stopped at ${await part.size()} of ${file.bytes} bytes (${reason}); run again to resume`,
+    );
+  }
+  await part.file.sync();
+}
+
+/** Appends what is missing. Rejects when the answer ends early. */
+async function fetchRest(
+  part: OwnPart,
+  file: RemoteFile,
+  remote: Remote,
+  onProgress: OnProgress,
+): Promise<void> {
+  let at = await part.size();
+  if (at > file.bytes) {
+    await part.file.truncate(0);
+    at = 0;
+  }
+  if (at === file.bytes) return;
+  const range = at > 0 ? { Range: `bytes=${at}-` } : undefined;
+  const answer = await remote.get(file.url, file.name, { ...range });
+  if (answer.status === 206 && startOf(answer.headers) !== at) {
+    await answer.cancel();
+    await part.file.truncate(0);
+    throw new UnreachableError(`${file.name}: the server answered with another range than ${at}-`, true);
+  }
+  if (answer.status !== 206 && at > 0) {
+    at = 0; // the whole file comes: the server does not resume
+    await part.file.truncate(0);
+  }
+  for await (const piece of passing(answer.pieces(), (e) =>
+    unreachable(file.name, remote.endpoint, e, true),
+  )) {
+    if (at + piece.length > file.bytes) {
+      await part.file.truncate(0);
+      throw new FormatError(`${file.name}: more than its ${file.bytes} bytes arrived`);
+    }
+    await writeAll(part, piece, at);
+    at += piece.length;
+    onProgress(at, file.bytes);
+  }
+  if (at !== file.bytes) throw new UnreachableError(`${file.name}: the connection ended at byte ${at}`, true);
+}
+
+/** Pieces of an answer; its failures are those that another try may mend. */
+async function* passing(
+  pieces: AsyncIterable<Uint8Array>,
+  failure: (error: unknown) => Error,
+): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    throw failure(error);
+  }
+}
+
+async function writeAll({ file }: OwnPart, bytes: Uint8Array, at: number): Promise<void> {
+  for (let written = 0; written < bytes.length;)
+    written += (await file.write(bytes, written, bytes.length - written, at + written)).bytesWritten;
+}
+
+/** First byte of a partial answer. */
+function startOf(headers: Headers): number {
+  return Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1] ?? NaN);
+}
+
+/** Hash of the bytes on disk. */
+async function hashOf({ file: part }: OwnPart, file: RemoteFile): Promise<string> {
+  const hash =
+    file.etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${file.bytes}\0`);
+  const buffer = new Uint8Array(readBytes);
+  for (let at = 0; ;) {
+    const { bytesRead } = await part.read(buffer, 0, readBytes, at);
+    if (bytesRead === 0) return hash.digest('hex');
+    hash.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+}
+
+async function checkSpace(part: OwnPart, file: RemoteFile): Promise<void> {
+  const disk = await statfs(part.path).catch(() => undefined);
+  if (!disk || disk.blocks === 0) return; // a file system that does not count
+  const [free, missing] = [disk.bavail * disk.bsize, file.bytes - (await part.size())];
+  if (missing > free)
+    throw new DarkroomError(
+      `${file.name}: ${missing} more bytes are to come, but only ${free} are free for ${part.path}`,
+    );
+}
+
+/** Bytes of a file; undefined when there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
   return stat(path).then(
-    (s) => s.size,
-    () => 0,
+    (s) => (s.isFile() ? s.size : undefined),
+    () => undefined,
   );
 }

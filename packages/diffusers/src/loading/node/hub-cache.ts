@@ -1,11 +1,15 @@
 // Where the hub's files lie on disk: the layout that Python's huggingface_hub shares,
 // <cache>/models--org--name/{blobs/<etag>, refs/<revision>, snapshots/<commit>/<path> → blob}.
 
-import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { createReadStream, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { readFile, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { getHFHubCachePath } from '@huggingface/hub';
 import { ArgumentError } from '@darkroom/core';
+import { cannotWrite, writeFileWhole } from '@darkroom/core/node';
+import { isCommit } from './hub-answers.ts';
 
 export interface RepoCache {
   readonly blobs: string;
@@ -14,8 +18,6 @@ export interface RepoCache {
   commitOf(revision: string): Promise<string | undefined>;
   remember(revision: string, commit: string): Promise<void>;
 }
-
-export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
 
 export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): RepoCache {
   const root = join(cacheDir, `models--${id.replaceAll('/', '--')}`);
@@ -33,23 +35,41 @@ export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): R
       return isCommit(text.trim()) ? text.trim() : undefined;
     },
     async remember(revision, commit) {
-      if (isCommit(revision)) return;
-      const ref = refOf(revision);
-      await mkdir(dirname(ref), { recursive: true });
-      await writeFile(ref, commit);
+      if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
+      await writeFileWhole(refOf(revision), commit);
     },
   };
 }
 
-/** Makes snapshots/<commit>/<path> a link to a blob; a copy where the system allows no links. */
+/** Makes snapshots/<commit>/<path> a link to a blob, in one step; a copy where the system allows no links. */
 export async function linkBlob(blob: string, pointer: string): Promise<void> {
-  await mkdir(dirname(pointer), { recursive: true });
-  await rm(pointer, { force: true });
+  const [there, wanted] = await Promise.all([realpath(pointer).catch(() => undefined), realpath(blob)]);
+  if (there === wanted) return;
   try {
-    await symlink(relative(dirname(pointer), blob), pointer);
+    mkdirSync(dirname(pointer), { recursive: true });
+    if (linked(relative(dirname(pointer), blob), pointer)) return;
+    rmSync(pointer, { force: true });
+    await writeFileWhole(pointer, createReadStream(blob) as AsyncIterable<Uint8Array>);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was faster
-    await copyFile(blob, pointer);
+    throw cannotWrite(pointer, error);
+  }
+}
+
+/** False where the system has no links, or not for us. */
+function linked(target: string, pointer: string): boolean {
+  const link = join(dirname(pointer), `.darkroom-${randomUUID()}.tmp`);
+  try {
+    symlinkSync(target, link);
+  } catch (error) {
+    if (['EPERM', 'ENOSYS', 'ENOTSUP', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return false;
+    throw error;
+  }
+  try {
+    renameSync(link, pointer);
+    return true;
+  } finally {
+    rmSync(link, { force: true });
   }
 }
 

@@ -1,42 +1,46 @@
 // A hub repository as ModelFiles: files are downloaded when they are first asked for, into the cache that Python's
-// tools share. @huggingface/hub gives the listing and the cache's place; it neither resumes nor checks downloads, so
-// download.ts does.
+// tools share. What the hub says is checked in hub-answers.ts, what comes from it in download.ts.
 
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HubApiError, modelInfo } from '@huggingface/hub';
 import { ArgumentError, DarkroomError, log } from '@darkroom/core';
 import { checkPath } from '../files.ts';
 import type { ModelFiles } from '../files.ts';
 import type { HubOptions } from '../hub.ts';
-import { download } from './download.ts';
-import type { RemoteFile } from './download.ts';
-import { findToken, linkBlob, repoCache } from './hub-cache.ts';
+import { download, sizeOf } from './download.ts';
+import { checkFileHeaders, checkModelInfo, redirectOf } from './hub-answers.ts';
+import type { ModelInfo, RemoteFile } from './hub-answers.ts';
+import { linkBlob, repoCache } from './hub-cache.ts';
 import type { RepoCache } from './hub-cache.ts';
+import { connect, UnreachableError } from './hub-remote.ts';
+import type { Remote } from './hub-remote.ts';
 import { isFolder, localFiles } from './local-files.ts';
 
-interface Remote {
-  readonly endpoint: string;
-  readonly fetch: typeof fetch;
-}
+/** As Python's client reads it. */
+const isOffline = (): boolean => /^(1|on|yes|true)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '');
 
 /** Opens `id` at a revision; resolves the revision once, so that all files come from one commit. */
 export async function hubFiles(id: string, options: HubOptions = {}): Promise<ModelFiles> {
-  const { revision = 'main', localFilesOnly = process.env['HF_HUB_OFFLINE'] === '1' } = options;
+  const { revision = 'main', localFilesOnly = isOffline() } = options;
   const cache = repoCache(id, options.cacheDir);
   const name = revision === 'main' ? id : `${id}@${revision}`;
-  if (localFilesOnly) return cached(name, cache, revision, 'and localFilesOnly is set');
+  if (localFilesOnly) {
+    const why = options.localFilesOnly ? 'localFilesOnly is set' : 'HF_HUB_OFFLINE is set';
+    return cached(name, cache, revision, `and ${why}`);
+  }
   const remote = await connect(options);
-  let info: { readonly sha: string; readonly paths: readonly string[] };
+  let info: ModelInfo;
   try {
-    info = await resolveRevision(id, revision, remote);
+    const url = `${remote.endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
+    info = checkModelInfo(await remote.json(url, name), name);
   } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
     const commit = await cache.commitOf(revision);
-    if (error instanceof ArgumentError || !commit || !(await isFolder(cache.snapshot(commit)))) throw error;
+    if (!commit || !(await isFolder(cache.snapshot(commit))))
+      throw new DarkroomError(`${error.message}; a folder '${id}' is not here either`);
     log.warn(`${name}: the hub cannot be reached, the copy in the cache is used`);
     return localFiles(cache.snapshot(commit), name);
   }
-  await cache.remember(revision, info.sha);
+  await cache.remember(revision, info.commit).catch((error: Error) => log.warn(`${name}: ${error.message}`));
   return new HubFiles(id, name, info, cache, remote, options.onDownload);
 }
 
@@ -46,68 +50,6 @@ async function cached(name: string, cache: RepoCache, revision: string, why: str
   throw new ArgumentError(`${name}: is not in the cache (${cache.snapshot(commit ?? '<commit>')}), ${why}`);
 }
 
-async function connect(options: HubOptions): Promise<Remote> {
-  const endpoint = (options.endpoint ?? process.env['HF_ENDPOINT'] ?? 'https://huggingface.co').replace(
-    /\/+$/,
-    '',
-  );
-  if (!URL.canParse(endpoint))
-    throw new ArgumentError(`endpoint: must be an address like https://huggingface.co, got '${endpoint}'`);
-  const token = await findToken(options.token);
-  const { origin } = new URL(endpoint);
-  return {
-    endpoint,
-    fetch: (input, init) => {
-      const headers = new Headers(init?.headers);
-      // Only ever to the hub itself: fetch drops it on the way to the store that a download is redirected to.
-      if (token !== undefined && new URL(input as string | URL).origin === origin)
-        headers.set('Authorization', `Bearer ${token}`);
-      return fetch(input, { ...init, headers });
-    },
-  };
-}
-
-/** The commit of a revision and its files. */
-async function resolveRevision(
-  id: string,
-  revision: string,
-  remote: Remote,
-): Promise<{ sha: string; paths: readonly string[] }> {
-  let info: { sha?: string; filePaths?: string[] };
-  try {
-    info = await modelInfo({
-      name: id,
-      revision,
-      additionalFields: ['sha', 'filePaths'],
-      hubUrl: remote.endpoint,
-      fetch: remote.fetch,
-    });
-  } catch (error) {
-    if (error instanceof HubApiError) throw refusal(`${id}@${revision}`, error.statusCode);
-    throw new DarkroomError(`${id}: the hub at ${remote.endpoint} cannot be reached (${reason(error)})`);
-  }
-  if (typeof info.sha !== 'string' || !Array.isArray(info.filePaths)) {
-    throw new DarkroomError(`${id}: ${remote.endpoint} did not say which files revision '${revision}' has`);
-  }
-  return { sha: info.sha, paths: info.filePaths };
-}
-
-function refusal(what: string, status: number): Error {
-  if (status === 401 || status === 403) {
-    return new ArgumentError(
-      `${what}: the hub refuses access (status ${status}); it does not exist, or needs a token (HF_TOKEN) that may read it`,
-    );
-  }
-  if (status === 404) return new ArgumentError(`${what}: is not on the hub (status 404)`);
-  return new DarkroomError(`${what}: the hub answered with status ${status}`);
-}
-
-/** fetch wraps the reason of a failed connection. */
-function reason(error: unknown): string {
-  const { cause, message } = error as Error;
-  return cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code || message : message;
-}
-
 /** Downloads under way in this process, by blob: two components may share a file. */
 const underWay = new Map<string, Promise<void>>();
 
@@ -115,7 +57,7 @@ class HubFiles implements ModelFiles {
   readonly #id: string;
   readonly #name: string;
   readonly #commit: string;
-  readonly #paths: ReadonlySet<string>;
+  readonly #sizes: ModelInfo['sizes'];
   readonly #cache: RepoCache;
   readonly #remote: Remote;
   readonly #local: ModelFiles;
@@ -124,19 +66,19 @@ class HubFiles implements ModelFiles {
   constructor(
     id: string,
     name: string,
-    info: { readonly sha: string; readonly paths: readonly string[] },
+    info: ModelInfo,
     cache: RepoCache,
     remote: Remote,
     onDownload: HubOptions['onDownload'],
   ) {
     this.#id = id;
     this.#name = name;
-    this.#commit = info.sha;
-    this.#paths = new Set(info.paths);
+    this.#commit = info.commit;
+    this.#sizes = info.sizes;
     this.#cache = cache;
     this.#remote = remote;
     this.#onDownload = onDownload;
-    this.#local = localFiles(cache.snapshot(info.sha), name);
+    this.#local = localFiles(cache.snapshot(info.commit), name);
   }
 
   describe(): string {
@@ -144,12 +86,12 @@ class HubFiles implements ModelFiles {
   }
 
   async exists(path: string): Promise<boolean> {
-    return this.#paths.has(checkPath(path, this.#name));
+    return this.#sizes.has(checkPath(path, this.#name));
   }
 
   async list(folder: string): Promise<readonly string[]> {
     const prefix = folder === '' ? '' : `${checkPath(folder, this.#name)}/`;
-    return [...this.#paths]
+    return [...this.#sizes.keys()]
       .filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/'))
       .map((p) => p.slice(prefix.length));
   }
@@ -164,15 +106,23 @@ class HubFiles implements ModelFiles {
     return this.#local.source(path);
   }
 
-  /** Downloads a file unless the snapshot has it. */
+  /** Downloads a file unless the cache has it, in the size that the hub says. */
   async #ensure(given: string): Promise<void> {
     const path = checkPath(given, this.#name);
-    if (!this.#paths.has(path)) throw new ArgumentError(`${this.#name}: has no file '${path}'`);
+    if (!this.#sizes.has(path)) throw new ArgumentError(`${this.#name}: has no file '${path}'`);
     const pointer = join(this.#cache.snapshot(this.#commit), ...path.split('/'));
-    if (await isFile(pointer)) return;
-    const file = await this.#describe(path);
+    const [size, there] = [this.#sizes.get(path), await sizeOf(pointer)];
+    if (size !== undefined && size === there) return;
+    let file: RemoteFile;
+    try {
+      file = await this.#describe(path);
+    } catch (error) {
+      // Its size cannot be asked for now: it is taken as it is, as without the hub.
+      if (error instanceof UnreachableError && size === undefined && there !== undefined) return;
+      throw error;
+    }
     const blob = join(this.#cache.blobs, file.etag);
-    if (!(await isFile(blob))) await this.#download(path, file, blob);
+    if ((await sizeOf(blob)) !== file.bytes) await this.#download(path, file, blob);
     await linkBlob(blob, pointer);
   }
 
@@ -181,7 +131,7 @@ class HubFiles implements ModelFiles {
     if (known) return known;
     const onProgress =
       this.#onDownload && ((received: number, total: number) => this.#onDownload!(path, received, total));
-    const work = download(file, blob, { fetch: this.#remote.fetch, onProgress });
+    const work = download(file, blob, this.#remote, onProgress);
     underWay.set(blob, work);
     try {
       await work;
@@ -196,44 +146,13 @@ class HubFiles implements ModelFiles {
     const url = `${this.#remote.endpoint}/${this.#id}/resolve/${this.#commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
     let at = url;
     for (let hops = 0; hops < 5; hops++) {
-      let response: Response;
-      try {
-        response = await this.#remote.fetch(at, {
-          method: 'HEAD',
-          redirect: 'manual',
-          headers: { 'Accept-Encoding': 'identity' },
-        });
-      } catch (error) {
-        throw new DarkroomError(
-          `${name}: the hub at ${this.#remote.endpoint} cannot be reached (${reason(error)})`,
-        );
-      }
-      const { headers, status } = response;
-      if (status >= 400) throw refusal(name, status);
-      const etag = headers.get('x-linked-etag') ?? (status < 300 ? headers.get('etag') : null);
-      const bytes = headers.get('x-linked-size') ?? (status < 300 ? headers.get('content-length') : null);
-      const location = headers.get('location');
-      if (etag !== null && bytes !== null)
-        return { name, url, etag: cleanEtag(etag, name), bytes: Number(bytes) };
-      if (status < 300 || location === null) break;
-      const next = new URL(location, at);
-      if (next.origin !== new URL(url).origin) break; // a store's own etag says nothing about the file
+      const answer = await this.#remote.head(at, name);
+      const known = checkFileHeaders(answer, name);
+      if (known) return { name, url, ...known };
+      const next = redirectOf(answer, at, name);
+      if (next?.origin !== new URL(url).origin) break; // a store's own etag says nothing about the file
       at = next.href;
     }
     throw new DarkroomError(`${name}: the hub gave neither hash nor size`);
   }
-}
-
-/** 'W/"abc"' → 'abc'. It becomes a file name, so nothing but a plain word passes. */
-function cleanEtag(etag: string, name: string): string {
-  const plain = etag.replace(/^W\//, '').replace(/^"(.*)"$/, '$1');
-  if (!/^[\w-][\w.-]*$/.test(plain)) throw new DarkroomError(`${name}: the hub gave an etag that is no hash`);
-  return plain;
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (s) => s.isFile(),
-    () => false,
-  );
 }

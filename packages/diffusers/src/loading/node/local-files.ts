@@ -18,6 +18,19 @@ export async function isFolder(path: string): Promise<boolean> {
   );
 }
 
+/** Refuses what names a file, or a folder that is not there, before a hub is asked for it. */
+export async function checkNotLocal(path: string): Promise<void> {
+  const single = 'a model is a folder (with model_index.json), and single files are not supported yet';
+  const found = await stat(path).catch(() => undefined);
+  if (found) throw new ArgumentError(`model: '${path}' is a file; ${single}`);
+  if (/\.(safetensors|ckpt|bin|pth?|gguf|onnx|json|zip)$/i.test(path))
+    throw new ArgumentError(`model: the file '${path}' does not exist; ${single}`);
+  const looksLikePath = /^\.{0,2}[\\/]|^\.{1,2}$|^~|^[A-Za-z]:|\\|[\\/]$/.test(path);
+  if (!looksLikePath && !(path.includes('/') && (await isFolder(path.split('/')[0]!)))) return;
+  const home = path.startsWith('~') ? ' (~ is not expanded here)' : '';
+  throw new ArgumentError(`model: the folder '${path}' does not exist${home}`);
+}
+
 /**
  * The files of a folder. A folder inside it may not be a link that leads out of it; a file may be one, as in the hub's
  * cache. `name` stands in messages instead of the path.

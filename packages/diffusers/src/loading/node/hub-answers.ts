@@ -1,0 +1,81 @@
+// What the hub says about a model and its files. All of it decides where bytes go and whether they are believed, so every
+// field is checked before it is used.
+
+import { DarkroomError, FormatError } from '@darkroom/core';
+import type { Answer } from '../ask.ts';
+import { checkPath } from '../files.ts';
+import { describeJson, isJsonObject } from '../json.ts';
+
+export interface ModelInfo {
+  readonly commit: string;
+  /** Its files, with their sizes where the hub told them. */
+  readonly sizes: ReadonlyMap<string, number | undefined>;
+}
+
+export interface RemoteFile {
+  /** For messages: 'org/name/unet/model.safetensors'. */
+  readonly name: string;
+  readonly url: string;
+  /** sha256 of a large file (64 hex digits), git's hash of a small one (40). The name of its blob, too. */
+  readonly etag: string;
+  readonly bytes: number;
+}
+
+export const isCommit = (text: unknown): text is string =>
+  typeof text === 'string' && /^[0-9a-f]{40}$/.test(text);
+
+/** @throws FormatError naming the field that is wrong. */
+export function checkModelInfo(json: unknown, name: string): ModelInfo {
+  const fail = (message: string): never => {
+    throw new FormatError(`${name}: the hub's answer ${message}`);
+  };
+  if (!isJsonObject(json)) return fail(`is ${describeJson(json)}, not an object`);
+  const { sha, siblings } = json;
+  if (!isCommit(sha)) return fail(`names the commit ${describeJson(sha)}, which is not 40 hex digits`);
+  if (!Array.isArray(siblings)) return fail(`lists the files as ${describeJson(siblings)}`);
+  const sizes = new Map<string, number | undefined>();
+  for (const sibling of siblings as readonly unknown[]) {
+    const { rfilename: path, size } = isJsonObject(sibling) ? sibling : {};
+    if (typeof path !== 'string')
+      return fail(`lists a file without a name (${describeJson(path ?? sibling)})`);
+    if (checkPath(path, `${name}: the hub's list of files`) !== path)
+      return fail(`lists a file as ${describeJson(path)}`);
+    if (size !== undefined && size !== null && !isSize(size))
+      return fail(`gives ${describeJson(path)} the size ${describeJson(size)}`);
+    sizes.set(path, size ?? undefined);
+  }
+  return { commit: sha, sizes };
+}
+
+/** Hash and size from the headers of a file's address; undefined when they are not there. @throws for odd ones. */
+export function checkFileHeaders(
+  { headers, status }: Answer,
+  name: string,
+): { etag: string; bytes: number } | undefined {
+  const own = (header: string): string | null => (status < 300 ? headers.get(header) : null);
+  const etag = headers.get('x-linked-etag') ?? own('etag');
+  const size = headers.get('x-linked-size') ?? own('content-length');
+  if (etag === null || size === null) return undefined;
+  const bytes = /^\d+$/.test(size) ? Number(size) : NaN;
+  if (!isSize(bytes)) throw new FormatError(`${name}: the hub gave the size ${describeJson(size)}`);
+  // 'W/"abc"' → 'abc'. What cannot be checked is not taken.
+  const plain = etag
+    .replace(/^W\//i, '')
+    .replace(/^"(.*)"$/, '$1')
+    .toLowerCase();
+  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(plain))
+    throw new FormatError(
+      `${name}: the hub gave the etag ${describeJson(etag)}, which is no hash of 40 or 64 hex digits, so that the file could not be checked`,
+    );
+  return { etag: plain, bytes };
+}
+
+/** The address of a redirect. */
+export function redirectOf({ headers, status }: Answer, at: string, name: string): URL | undefined {
+  const location = headers.get('location');
+  if (status < 300 || location === null) return undefined;
+  if (!URL.canParse(location, at)) throw new DarkroomError(`${name}: the hub redirects to no address`);
+  return new URL(location, at);
+}
+
+const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && (size as number) >= 0;

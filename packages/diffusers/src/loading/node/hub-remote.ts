@@ -1,0 +1,186 @@
+// The hub as a server: its address, who asks, how long it may take, and how often it is asked again.
+
+import { ArgumentError, DarkroomError, FormatError } from '@darkroom/core';
+import { ask, reasonOf, TimeLimitError } from '../ask.ts';
+import type { Answer } from '../ask.ts';
+import type { HubOptions } from '../hub.ts';
+import { findToken } from './hub-cache.ts';
+
+export interface Remote {
+  /** Without a password; the start of every address, and the name of the hub in messages. */
+  readonly endpoint: string;
+  /** The answer's headers; redirects are the caller's, because a store that they lead to says other things. */
+  head(url: string, name: string): Promise<Answer>;
+  json(url: string, name: string): Promise<unknown>;
+  /** A file, or what of it is missing; asked once. */
+  get(url: string, name: string, headers: Readonly<Record<string, string>>): Promise<Answer>;
+}
+
+/** The hub did not answer, or cannot now. */
+export class UnreachableError extends DarkroomError {
+  /** Whether it may help to ask again, and if the hub said so, when. */
+  readonly passing: boolean;
+  readonly afterMs: number | undefined;
+  constructor(message: string, passing: boolean, afterMs?: number) {
+    super(message);
+    this.passing = passing;
+    this.afterMs = afterMs;
+  }
+}
+
+const mostTries = 5;
+/** Of all waits between tries, whatever Retry-After says. */
+const mostWaitMs = 30_000;
+/** The list of a repository's files is far smaller. */
+const mostJsonBytes = 32 * 2 ** 20;
+
+/** Runs `task` again after failures that may pass; those after which it had come further do not count. */
+export async function persist<T>(
+  task: () => Promise<T>,
+  cameFurther = async (): Promise<boolean> => false,
+): Promise<T> {
+  let tries = 0;
+  let waited = 0;
+  for (;;) {
+    try {
+      return await task();
+    } catch (error) {
+      if (!(error instanceof UnreachableError) || !error.passing) throw error;
+      if (await cameFurther()) tries = waited = 0;
+      tries++;
+      if (tries >= mostTries || waited >= mostWaitMs) throw error;
+      const pause = Math.min(error.afterMs ?? 100 * 2 ** tries, mostWaitMs - waited);
+      waited += pause;
+      await new Promise((done) => setTimeout(done, pause));
+    }
+  }
+}
+
+export async function connect(options: HubOptions): Promise<Remote> {
+  const { endpoint, origin, basic } = address(options.endpoint ?? process.env['HF_ENDPOINT']);
+  const token = await findToken(options.token);
+  const authorization = token === undefined ? basic : `Bearer ${token}`;
+  const etagSeconds = seconds(options.etagTimeout, 'etagTimeout', 'HF_HUB_ETAG_TIMEOUT');
+  const downloadSeconds = seconds(options.downloadTimeout, 'downloadTimeout', 'HF_HUB_DOWNLOAD_TIMEOUT');
+  const send = async (
+    url: string,
+    name: string,
+    init: RequestInit & { headers: Record<string, string> },
+    limit: number,
+    stubborn = false,
+  ): Promise<Answer> => {
+    const headers = new Headers(init.headers);
+    // Only ever to the hub itself: fetch drops it on the way to the store that a download is redirected to.
+    if (authorization !== undefined && new URL(url).origin === origin)
+      headers.set('Authorization', authorization);
+    let answer: Answer;
+    try {
+      answer = await ask(url, { ...init, headers }, { seconds: limit });
+    } catch (error) {
+      throw unreachable(name, endpoint, error, stubborn);
+    }
+    if (answer.status >= 400) {
+      await answer.cancel();
+      throw refusal(name, answer);
+    }
+    return answer;
+  };
+  return {
+    endpoint,
+    head: (url, name) =>
+      persist(() =>
+        send(
+          url,
+          name,
+          { method: 'HEAD', redirect: 'manual', headers: { 'Accept-Encoding': 'identity' } },
+          etagSeconds,
+        ),
+      ),
+    json: (url, name) =>
+      persist(async () => {
+        const answer = await send(url, name, { headers: {} }, etagSeconds);
+        let text: string;
+        try {
+          text = new TextDecoder().decode(await answer.bytes(mostJsonBytes, name));
+        } catch (error) {
+          throw error instanceof DarkroomError ? error : unreachable(name, endpoint, error);
+        }
+        try {
+          return JSON.parse(text) as unknown;
+        } catch {
+          throw new FormatError(`${name}: the hub at ${endpoint} answered with what is no JSON`);
+        }
+      }),
+    get: (url, name, given) =>
+      send(url, name, { headers: { ...given, 'Accept-Encoding': 'identity' } }, downloadSeconds, true),
+  };
+}
+
+/** A failed request. One that was reset is worth another try; silence has cost its time already, unless one is stubborn. */
+export function unreachable(
+  name: string,
+  endpoint: string,
+  error: unknown,
+  stubborn = false,
+): UnreachableError {
+  const code = ((error as Error).cause as { code?: string } | undefined)?.code;
+  const hopeless = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_|CERT_|DEPTH_)/;
+  const passing = stubborn || !(error instanceof TimeLimitError || hopeless.test(code ?? ''));
+  return new UnreachableError(
+    `${name}: the hub at ${endpoint} cannot be reached (${reasonOf(error)})`,
+    passing,
+  );
+}
+
+function refusal(name: string, { status, headers }: Answer): Error {
+  if (status === 401 || status === 403) {
+    return new ArgumentError(
+      `${name}: the hub refuses access (status ${status}); it does not exist, or needs a token (HF_TOKEN) that may read it`,
+    );
+  }
+  if (status === 404 || status === 410)
+    return new ArgumentError(`${name}: is not on the hub (status ${status})`);
+  const message = `${name}: the hub answered with status ${status}`;
+  if (!(status >= 500 || status === 429 || status === 408)) return new DarkroomError(message);
+  return new UnreachableError(message, true, waitOf(headers.get('retry-after')));
+}
+
+/** Retry-After in milliseconds: seconds, or the time of day when to come again. */
+export function waitOf(header: string | null, now: number = Date.now()): number | undefined {
+  if (header === null || header.trim() === '') return undefined;
+  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
+}
+
+/** The parts of the hub's address. A password in it is sent as such, unless there is a token, and never shown. */
+function address(given = 'https://huggingface.co'): { endpoint: string; origin: string; basic?: string } {
+  const bad = (rule: string): ArgumentError =>
+    new ArgumentError(`endpoint: ${rule}, got '${given.replace(/^.*@/s, '***@')}'`);
+  if (!URL.canParse(given)) throw bad('must be an address like https://huggingface.co');
+  const url = new URL(given);
+  if (!/^https?:$/.test(url.protocol)) throw bad('must be an address like https://huggingface.co');
+  if (url.search || url.hash) throw bad('must hold neither ? nor #');
+  const endpoint = `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+  if (!url.username && !url.password) return { endpoint, origin: url.origin };
+  const plain = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  };
+  const basic = Buffer.from(`${plain(url.username)}:${plain(url.password)}`).toString('base64');
+  return { endpoint, origin: url.origin, basic: `Basic ${basic}` };
+}
+
+/** A time limit: the option, else the variable, else ten seconds. */
+function seconds(option: number | undefined, name: string, variable: string): number {
+  const text = process.env[variable]?.trim() ?? '';
+  const value = option ?? (Number(text) === 0 ? 10 : Number(text)); // '' and 0: the default, as in Python
+  if (value > 0 && value <= 86_400) return value;
+  throw new ArgumentError(
+    option === undefined
+      ? `${variable}: must be seconds from 0 to 86400, got '${text}'`
+      : `${name}: must be seconds, more than 0 and at most 86400, got ${option}`,
+  );
+}
