@@ -313,9 +313,19 @@ describe('files', () => {
     const load = (params: Map<string, Tensor>): Promise<unknown> =>
       parseTraced(text, 'f.json', { device, params });
     const weight = full([8, 8], 1, { device });
-    await expect(load(new Map())).rejects.toThrow("f.json: runGraph: param 'inner.weight' is missing");
+    await expect(load(new Map())).rejects.toThrow(
+      "f.json: is a trace of 'net' with other weights than these 0: of its 2, 2 are missing (inner.weight, inner.bias)",
+    );
     const other = new Map([['inner.weight', weight], ['inner.bias', zeros(4)]]); // prettier-ignore
-    await expect(load(other)).rejects.toThrow("param 'inner.bias' was traced as float32[8], got float32[4]");
+    await expect(load(other)).rejects.toThrow(
+      "f.json: is a trace of 'net' with other weights than these 2: of its 2, 1 has another type ('inner.bias' is float32[8] there, float32[4] here)",
+    );
+    const foreign = new Map(Array.from({ length: 9 }, (_, i) => [`block.${i}.weight`, weight] as const));
+    const error = (await load(foreign).catch((e: unknown) => e)) as Error;
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.message).toBe(
+      "f.json: is a trace of 'net' with other weights than these 9: of its 2, 2 are missing (inner.weight, inner.bias); instead there are block.0.weight, block.1.weight, block.2.weight, … (9)",
+    );
     const stranger = full([8], 1, { device: new Device(nullBackend()) });
     await expect(load(new Map([['inner.bias', stranger]]))).rejects.toThrow(
       "param 'inner.bias' is on null, not on null",
@@ -376,7 +386,7 @@ describe('files', () => {
         } catch (error) {
           refused++;
           // Changed but valid: other weights asked for, other shapes traced.
-          const sound = /^f: runGraph: param|^.*: was traced for/.test((error as Error).message);
+          const sound = /^f: is a trace of|^.*: was traced for/.test((error as Error).message);
           if (sound) return;
           expect(error).toBeInstanceOf(FormatError);
           expect((error as Error).message.startsWith('f:')).toBe(true);

@@ -23,6 +23,7 @@ import { describeCall, putBack, takeCall, takeResult } from './signature.ts';
 import type { Template } from './signature.ts';
 import { parseTraces, serializeTraces } from './trace-file.ts';
 import type { SavedConstant } from './trace-file.ts';
+import { checkWeights } from './trace-weights.ts';
 import { TracedCall, traceOptionNames, typeOf } from './traced-call.ts';
 import type { TraceOptions } from './traced-call.ts';
 
@@ -326,6 +327,7 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
         `${source}: param '${name}' is on ${p.deviceOrNone?.name ?? 'no device'}, not on ${device.name}`,
       );
   }
+  checkWeights(saved, params, source);
   const named: AnyModule = new NamedWeights(params);
   const weights = { current: () => named.stateDict(), dispose: () => named.dispose(), module: named };
   const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, options);
