@@ -127,6 +127,29 @@ describe('files that belong together', () => {
   });
 });
 
+test('several processes that save at once, again and again, never leave a mix', async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `m/${i}`);
+  const script = (text: string): string => `
+    import * as node from ${JSON.stringify(built)};
+    for (let round = 0; round < 40; round++)
+      await node.writeFilesTogether(${JSON.stringify(names)}.map((path) => ({ path, data: '${text}' + round })));`;
+  const children = ['a', 'b', 'c'].map((text) =>
+    spawn(process.execPath, ['--input-type=module', '-e', script(text)], { cwd: folder, stdio: 'inherit' }),
+  );
+  const codes = await Promise.all(children.map((child) => new Promise((done) => child.once('exit', done))));
+  expect(codes).toEqual([0, 0, 0]);
+  expect(new Set(names.map(read)).size).toBe(1);
+  expect(fs.readdirSync(at('m')).length).toBe(names.length);
+});
+
+test('the lock of a process that was killed does not hold for ever', async () => {
+  fs.mkdirSync(at('m'));
+  fs.writeFileSync(at('m/.darkroom-lock'), '');
+  fs.utimesSync(at('m/.darkroom-lock'), 1000, 1000);
+  await writeFilesTogether(['m/a', 'm/b'].map((name) => ({ path: at(name), data: name })));
+  expect(everything()).toEqual(['m', 'm/a', 'm/b']);
+});
+
 test('a bad place is told by the path that was given', async () => {
   fs.mkdirSync(at('folder'));
   fs.writeFileSync(at('file'), '');

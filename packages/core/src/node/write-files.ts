@@ -6,6 +6,7 @@ import * as fs from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DarkroomError } from '../errors.ts';
 import { atEnd } from './at-end.ts';
+import { whileLocked } from './folder-lock.ts';
 
 export interface NewFile {
   /** Missing folders are made. A link is followed: the file it leads to is replaced. */
@@ -34,13 +35,16 @@ export async function writeFileWhole(path: string, data: NewFile['data']): Promi
 
 /**
  * Writes all of the files or none. All are whole on disk before the first takes its name; they take their names in
- * order, without a pause in which a signal could be heard, and get the old files back when one of them cannot.
+ * order, without a pause in which a signal could be heard or another process that saves to the folder of the last could
+ * come between, and get the old files back when one of them cannot.
  */
 export async function writeFilesTogether(files: Iterable<NewFile>): Promise<void> {
   const staged: Staged[] = [];
   try {
     for (const file of files) staged.push(await stage(file));
-    commit(staged);
+    const last = staged.at(-1);
+    if (staged.length > 1) whileLocked(dirname(last!.target), () => commit(staged));
+    else commit(staged);
   } finally {
     for (const file of staged.reverse()) file.discard();
   }
