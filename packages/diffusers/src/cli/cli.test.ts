@@ -1,7 +1,7 @@
 // The darkroom command as a user runs it: built, in its own process.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Image } from '../image/image.ts';
@@ -126,6 +126,83 @@ describe('generate', () => {
     expect(err).not.toContain('    at ');
     expect(status).toBe(code);
     expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test('places that cannot be written are told before anything is drawn', () => {
+    mkdirSync(join(folder.path, 'taken.png'));
+    mkdirSync(join(folder.path, 'many-3.png'));
+    writeFileSync(join(folder.path, 'file'), '');
+    const before = readdirSync(folder.path);
+    const bad: readonly [string[], string][] = [
+      [['-o', 'taken.png'], 'taken.png: cannot be written, it is a folder'],
+      [['-o', 'file/x.png'], 'file/x.png: cannot be written (a part of its path is a file)'],
+      [['-o', 'many.png', '-c', '3'], 'many-3.png: cannot be written, it is a folder'],
+      [['-o', `${'n'.repeat(300)}.png`], `${'n'.repeat(300)}.png: cannot be written (ENAMETOOLONG`],
+    ];
+    for (const [args, message] of bad) {
+      // A model that is not there would be found out after the place.
+      const { status, err } = darkroom('generate', 'a fox', '--model', './nowhere', ...args);
+      expect([status, err]).toEqual([1, expect.stringContaining(`darkroom: ${message}`)]);
+      expect(err).not.toContain('.tmp');
+    }
+    const traced = darkroom('trace', '--model', './nowhere', '-o', 'taken.png');
+    expect(traced.err).toBe('darkroom: taken.png: cannot be written, it is a folder\n');
+    expect(readdirSync(folder.path)).toEqual(before);
+  });
+
+  test.runIf(process.platform === 'linux')('so is a disk without room for all pictures', () => {
+    // A file may hold 8 KiB: the folder can be written, a picture of this size cannot.
+    const args = ['generate', 'a fox', '-o', 'fox.png', '--width', '128', '--height', '128', '-n', '900'];
+    const done = spawnSync(
+      'bash',
+      ['-c', 'ulimit -f 8; exec "$@"', 'bash', process.execPath, main, ...args],
+      {
+        cwd: folder.path,
+        encoding: 'utf8',
+      },
+    );
+    expect(done.stderr).toBe('darkroom: fox.png: cannot be written (EFBIG: file too large)\n');
+    expect([done.status, readdirSync(folder.path)]).toEqual([1, []]);
+  });
+
+  test('a missing folder is made for the picture, and only for it', () => {
+    const quick = ['-n', '1', '-s', '1', '-q'];
+    expect(darkroom('generate', 'a fox', '-o', 'a/b/fox.png', '--width', '65', ...quick).status).toBe(1);
+    expect(readdirSync(folder.path)).toEqual([]);
+    expect(darkroom('generate', 'a fox', '-o', 'a/b/fox.png', ...quick).status).toBe(0);
+    expect(readdirSync(join(folder.path, 'a/b'))).toEqual(['fox.png']);
+  });
+
+  test('a cache that cannot be written fails nothing', () => {
+    writeFileSync(join(folder.path, 'file'), '');
+    const args = [
+      'generate',
+      'a fox',
+      '-o',
+      'fox.png',
+      '-d',
+      'cpu',
+      '-n',
+      '1',
+      '-s',
+      '1',
+      '-q',
+      '--autotune',
+    ];
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+      cwd: folder.path,
+      encoding: 'utf8',
+      env: { ...process.env, DARKROOM_CACHE: join(folder.path, 'file') },
+    });
+    expect(status, stderr).toBe(0);
+    expect(stderr.split('\n').filter((line) => line.includes('are not kept')).length).toBeLessThanOrEqual(1);
+    expect(existsSync(join(folder.path, 'fox.png'))).toBe(true);
+  });
+
+  test('a picture of another kind is told by its path', () => {
+    writeFileSync(join(folder.path, 'x.jpg'), Buffer.from('ffd8ffe000104a46494600010100', 'hex'));
+    const { status, err } = darkroom('generate', 'a fox', '--image', 'x.jpg');
+    expect([status, err]).toEqual([1, expect.stringMatching(/^darkroom: --image: x\.jpg: /)]);
   });
 
   test('Ctrl-C stops within a step and leaves no half-written file', async () => {

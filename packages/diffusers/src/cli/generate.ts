@@ -1,13 +1,14 @@
 // darkroom generate: a prompt to PNG files, with the embedded model unless another is named.
 
-import { extname } from 'node:path';
 import { Command } from 'commander';
 import { ArgumentError, loadTraced } from '@darkroom/core';
+import type { AnyPipeline } from '../pipelines/auto.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';
+import { outputPaths, saveAll, tryOutputs } from './outputs.ts';
 import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
-import type { Draw, TaskOptions } from './task.ts';
+import type { Draw, PictureOptions, TaskOptions } from './task.ts';
 
 interface GenerateOptions extends TaskOptions, ModelChoice {
   readonly output: string;
@@ -92,15 +93,14 @@ Examples:
 }
 
 async function generate(prompt: string, options: GenerateOptions): Promise<void> {
-  if (extname(options.output).toLowerCase() !== '.png') {
-    throw new ArgumentError(`--output: only PNG is written, got '${options.output}'`);
-  }
+  const paths = outputPaths(options.output, options.count);
   if (options.trace !== undefined && options.offload === 'sequential')
     throw new ArgumentError(
       '--trace: a trace replays with all weights on the device, and --offload sequential brings them layer by layer; ' +
         'leave one of them out, or take --offload model',
     );
   const pictures = await readPictures(options);
+  await tryOutputs(paths);
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
   process.once('SIGINT', stop);
@@ -125,6 +125,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       ...(options.negative !== undefined && { negativePrompt: options.negative }),
       ...(options.seed !== undefined && { seed: options.seed }),
     };
+    await tryOutputs(paths, pixelsOf(pipe, call));
     if (options.autotune) {
       say('tuning: timing kernels for these sizes');
       device.autotune = 'full';
@@ -141,11 +142,8 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     const { images, seeds } = await draw(prompt, { ...call, callbackOnStepEnd: () => void steps++ });
     const seconds = (performance.now() - start) / 1000;
     for (const traced of pipe.tracedSteps) say(traced.summary());
-    for (const [i, image] of images.entries()) {
-      const path = images.length === 1 ? options.output : options.output.replace(/\.png$/i, `-${i + 1}.png`);
-      await image.save(path);
-      say(`wrote ${path} (${image.width}x${image.height})`);
-    }
+    await saveAll(images, paths, say);
+    aborter.signal.throwIfAborted();
     const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
     const resident = process.resourceUsage().maxRSS * 1024;
     say(
@@ -158,4 +156,11 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     process.removeListener('SIGINT', stop);
     device[Symbol.dispose]();
   }
+}
+
+/** Pixels of a picture, as far as they are known before it is drawn. */
+function pixelsOf(pipe: AnyPipeline, { width, height, image }: PictureOptions): number {
+  const trained = Number(pipe.unet.config['sample_size']) * pipe.vaeScale;
+  const pixels = (width ?? image?.width ?? trained) * (height ?? image?.height ?? trained);
+  return pixels > 0 ? pixels : 0;
 }

@@ -6,6 +6,7 @@ import { unetInputs } from '../pipelines/unet-inputs.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { integer } from './options.ts';
+import { tryOutputs } from './outputs.ts';
 
 interface TraceCommandOptions extends ModelChoice {
   readonly output: string;
@@ -29,6 +30,7 @@ export function traceCommand(): Command {
 }
 
 async function run(options: TraceCommandOptions): Promise<void> {
+  await tryOutputs([options.output]);
   const device = await openChosen(options);
   try {
     const pipe = await loadChosen(options, device);

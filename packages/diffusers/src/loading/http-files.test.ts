@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { ArgumentError, FormatError } from '@darkroom/core';
 import { afterEach, expect, test } from 'vitest';
 import { httpFiles } from './http-files.ts';
+import type { HttpOptions } from './http-files.ts';
 import type { ModelFiles } from './files.ts';
 
 const large = Uint8Array.from({ length: 9 * 2 ** 20 + 5 }, (_, i) => (i * 7 + (i >> 12)) % 251);
@@ -40,7 +41,7 @@ let stop: (() => Promise<void>) | undefined;
 let asked: string[];
 afterEach(() => stop?.());
 
-async function start(handler: Handler): Promise<ModelFiles> {
+async function start(handler: Handler, options: HttpOptions = {}): Promise<ModelFiles> {
   asked = [];
   const server = createServer((request, response) => {
     asked.push(`${request.method} ${request.headers.range ?? 'whole'}`);
@@ -51,7 +52,7 @@ async function start(handler: Handler): Promise<ModelFiles> {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(() => resolve()));
   };
-  return httpFiles(`http://127.0.0.1:${(server.address() as AddressInfo).port}/model`);
+  return httpFiles(`http://127.0.0.1:${(server.address() as AddressInfo).port}/model`, options);
 }
 
 /** A call's error, whole. */
@@ -176,6 +177,56 @@ test('a file that changes, and answers that break off or lie, are refused', asyn
   await expect(cutting.readText('model_index.json')).rejects.toThrow('the answer broke off: ');
 });
 
+test('a server that never answers, stalls or drips is given up', async () => {
+  const silent = await start(() => {}, { timeout: 0.2 });
+  for (const call of [silent.readText('x.json'), silent.exists('x.json'), silent.source('x.json')])
+    expect((await errorOf(call)).message).toBe(
+      `${silent.describe()}/x.json: could not be fetched: no answer came within 0.2 s`,
+    );
+  await stop?.();
+  const stalling = await start((_, response) => void response.writeHead(200).write('{'), { timeout: 0.2 });
+  for (const call of [stalling.readText('x.json'), stalling.source('x.json')])
+    expect((await errorOf(call)).message).toBe(
+      `${stalling.describe()}/x.json: the answer broke off: fewer than 1024 more bytes came within 0.2 s`,
+    );
+  await stop?.();
+  const dripping = await start(
+    (_, response) => {
+      response.writeHead(200);
+      const timer = setInterval(() => response.write('x'), 10);
+      response.on('close', () => clearInterval(timer));
+    },
+    { timeout: 0.2 },
+  );
+  expect((await errorOf(dripping.readText('x.json'))).message).toContain('fewer than 1024 more bytes came');
+});
+
+test('what inflates without end is cut off', async () => {
+  const bomb = gzipSync(Buffer.alloc(65 * 2 ** 20, 32));
+  const files = await start((_, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb);
+  });
+  const error = await errorOf(files.readText('model_index.json'));
+  expect(error).toBeInstanceOf(FormatError);
+  expect(error.message).toBe(
+    `${files.describe()}/model_index.json: the answer is longer than 67108864 bytes`,
+  );
+  await stop?.();
+  let turn = 0;
+  const later = await start((request, response, body) => {
+    if (turn++ === 0) return byRange(request, response, body);
+    response.writeHead(206, { 'content-encoding': 'gzip' }).end(bomb);
+  });
+  const source = await later.source('unet/large.bin');
+  expect((await errorOf(source.read(5_000_000, 10))).message).toContain(
+    'the answer is longer than 4194304 bytes',
+  );
+});
+
+test.each([0, -1, NaN, Infinity])('a timeout of %s is refused', (timeout) => {
+  expect(() => httpFiles('http://127.0.0.1:1/', { timeout })).toThrow(`httpFiles: timeout must be seconds`);
+});
+
 test.each([
   ['models/emoji-64', 'must be absolute'],
   ['file:///models/emoji-64', 'must be http or https'],
@@ -187,6 +238,7 @@ test('a password in the address is refused and not repeated', () => {
   expect(() => httpFiles('https://me:secret@example.org/m')).toThrow(
     'httpFiles: the address must hold no password',
   );
+  expect(() => httpFiles('ftp://me:secret@example.org/m')).toThrow(/^(?!.*secret)/);
 });
 
 test.each(['../x', '/x', 'a/../../x', ''])('the path %j is refused', async (path) => {

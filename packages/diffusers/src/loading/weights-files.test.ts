@@ -65,6 +65,30 @@ test.each(['bin', 'ckpt', 'pt', 'pkl'])('only .%s is refused', async (extension)
   );
 });
 
+test.each<[string[], string, string]>([
+  [[`${stem}.fp16.safetensors`], "variant 'fp16'", 'fp16'],
+  [[`${stem}.fp16.safetensors`, `${stem}.fp16.bin`, `${stem}.bin`], "variant 'fp16'", 'fp16'],
+  [[`${stem}.bf16.safetensors`, `${stem}.fp16.safetensors`], "variant 'bf16' and variant 'fp16'", 'bf16'],
+  [
+    [`${stem}.fp16-00001-of-00002.safetensors`, `${stem}.safetensors.index.fp16.json`],
+    "variant 'fp16'",
+    'fp16',
+  ],
+  [[`${stem}.fp16.safetensors.index.json`], "variant 'fp16'", 'fp16'],
+  [[`${stem}.non_ema.safetensors`], "variant 'non_ema'", 'non_ema'],
+])('only %j: the variant is named', async (names, variants, first) => {
+  const files = Object.fromEntries(names.map((name) => [name, index('x.safetensors')]));
+  await expect(find(files)).rejects.toThrow(
+    `m/unet: has weights of ${variants} only: ask for variant: '${first}' (--variant ${first})`,
+  );
+  await expect(find(files, 'fp32')).rejects.toThrow(`variant: '${first}'`);
+});
+
+test('so is it where folders cannot be listed', async () => {
+  const { list: _, ...files } = memoryFiles({ [`unet/${stem}.fp16.safetensors`]: '' }, 'm');
+  await expect(weightFiles(files, 'unet', stem)).rejects.toThrow("ask for variant: 'fp16'");
+});
+
 test('nothing there lists what was looked for', async () => {
   await expect(find({})).rejects.toThrow(
     `m/unet: no weights found: looked for ${stem}.safetensors, ${stem}.safetensors.index.json`,

@@ -47,9 +47,28 @@ export async function weightFiles(
       return expand(files, prefix, fallback, present);
     }
   }
+  const names = files.list
+    ? present
+    : await presentNames(files, folder, prefix, [`${stem}.fp16.safetensors`]);
+  const variants = variantsOf(names, stem);
+  if (variants.length > 0)
+    throw new FormatError(
+      `${where}: has weights of ${variants.map((name) => `variant '${name}'`).join(' and ')} only: ask for variant: '${variants[0]}' (--variant ${variants[0]})`,
+    );
   throw new FormatError(
     `${where}: no weights found: ${explain(present, [...new Set([...wanted, ...plain])])}`,
   );
+}
+
+/** Which variants ('fp16') the folder has weights of. */
+function variantsOf(present: readonly string[], stem: string): string[] {
+  const found = present.map((name) => {
+    const rest = name.startsWith(`${stem}.`) ? name.slice(stem.length) : '';
+    return /^\.([\w-]+?)(-\d+-of-\d+)?\.safetensors(\.index\.json)?$|^\.safetensors\.index\.([\w-]+)\.json$/.exec(
+      rest,
+    );
+  });
+  return [...new Set(found.map((match) => match?.[1] ?? match?.[4]).filter((name) => name !== undefined))];
 }
 
 function explain(present: readonly string[], wanted: readonly string[]): string {

@@ -1,6 +1,7 @@
 // A hub repository as ModelFiles: files are downloaded when they are first asked for, into the cache that Python's
 // tools share. What the hub says is checked in hub-answers.ts, what comes from it in download.ts.
 
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, DarkroomError, log } from '@darkroom/core';
 import { checkPath } from '../files.ts';
@@ -49,6 +50,8 @@ async function cached(name: string, cache: RepoCache, revision: string, why: str
   if (commit && (await isFolder(cache.snapshot(commit)))) return localFiles(cache.snapshot(commit), name);
   throw new ArgumentError(`${name}: is not in the cache (${cache.snapshot(commit ?? '<commit>')}), ${why}`);
 }
+
+const isLink = async (path: string): Promise<boolean> => (await lstat(path)).isSymbolicLink();
 
 /** Downloads under way in this process, by blob: two components may share a file. */
 const underWay = new Map<string, Promise<void>>();
@@ -121,6 +124,7 @@ class HubFiles implements ModelFiles {
       if (error instanceof UnreachableError && size === undefined && there !== undefined) return;
       throw error;
     }
+    if (there === file.bytes && !(await isLink(pointer))) return; // a copy, where the system has no links
     const blob = join(this.#cache.blobs, file.etag);
     if ((await sizeOf(blob)) !== file.bytes) await this.#download(path, file, blob);
     await linkBlob(blob, pointer);

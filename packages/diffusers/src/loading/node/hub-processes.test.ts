@@ -95,6 +95,7 @@ test.each([[0], [1], [65_536], [299_999]])('killed at byte %i, the next one goes
   };
   const first = start();
   const part = await partHolds(at);
+  while (stored().length < 1) await new Promise((done) => setTimeout(done, 10));
   first.child.kill('SIGKILL');
   await first.result;
   if (at > 0) await utimes(part, 1000, 1000); // time passes; the first is waited for

@@ -1,7 +1,9 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ArgumentError } from '@darkroom/core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openModel } from '../hub.ts';
 import { localFiles } from './local-files.ts';
 
 let base: string;
@@ -59,4 +61,42 @@ test('a folder that is a link leading out is refused', async () => {
 
 test('a missing file is named', async () => {
   await expect(files().source('vae/w')).rejects.toThrow("model: has no file 'vae/w'");
+});
+
+describe('what is no folder', () => {
+  const before = process.cwd();
+  beforeAll(() => process.chdir(base));
+  afterAll(() => process.chdir(before));
+
+  test.each([
+    ['./nothing', "model: the folder './nothing' does not exist"],
+    ['../nothing', "model: the folder '../nothing' does not exist"],
+    ['/a/b', "model: the folder '/a/b' does not exist"],
+    ['/', undefined],
+    ['~/models/sd', "model: the folder '~/models/sd' does not exist (~ is not expanded here)"],
+    ['C:\\models', "model: the folder 'C:\\models' does not exist"],
+    ['c:/models', "model: the folder 'c:/models' does not exist"],
+    ['.\\x', "model: the folder '.\\x' does not exist"],
+    ['nothing/', "model: the folder 'nothing/' does not exist"],
+    ['model/typo', "model: the folder 'model/typo' does not exist"],
+    ['model/unet/typo', "model: the folder 'model/unet/typo' does not exist"],
+    ['model/unet/w.bin', "model: 'model/unet/w.bin' is a file; a model is a folder"],
+    ['model/model_index.json', "model: 'model/model_index.json' is a file; a model is a folder"],
+    ['x.safetensors', "model: the file 'x.safetensors' does not exist; a model is a folder"],
+    ['org/x.ckpt', "model: the file 'org/x.ckpt' does not exist; a model is a folder"],
+  ])('%s is told without asking a hub', async (path, message) => {
+    const asked = openModel(path, { endpoint: 'http://127.0.0.1:1' });
+    if (message === undefined) return void (await asked);
+    const error = await asked.catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(ArgumentError);
+    expect((error as Error).message).toContain(message);
+  });
+
+  test('what may be both, when the hub cannot be reached, tells of both', async () => {
+    const asked = openModel('org/name', { endpoint: 'http://127.0.0.1:1', cacheDir: join(base, 'cache') });
+    const error = (await asked.catch((e: unknown) => e)) as Error;
+    expect(error.message).toMatch(
+      /^org\/name: the hub at http:\/\/127\.0\.0\.1:1 cannot be reached \(.*\); a folder 'org\/name' is not here either$/,
+    );
+  });
 });
