@@ -29,7 +29,7 @@ test.each([
   '',
   'main',
   '../x',
-  '../../../../tmp/x',
+  '../../../../outside',
   `${sha}/..`,
   sha.slice(1),
   `${sha}0`,

@@ -1,15 +1,18 @@
 // Where the hub's files lie on disk: the layout that Python's huggingface_hub shares,
 // <cache>/models--org--name/{blobs/<etag>, refs/<revision>, snapshots/<commit>/<path> → blob}.
 
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { getHFHubCachePath } from '@huggingface/hub';
-import { ArgumentError } from '@darkroom/core';
+import { ArgumentError, FormatError } from '@darkroom/core';
 import { cannotWrite, writeFileWhole } from '@darkroom/core/node';
+import { checkPath } from '../files.ts';
+import type { ModelFiles } from '../files.ts';
 import { isCommit } from './hub-answers.ts';
+import { localFiles } from './local-files.ts';
 
 export interface RepoCache {
   readonly blobs: string;
@@ -37,6 +40,25 @@ export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): R
     async remember(revision, commit) {
       if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
       await writeFileWhole(refOf(revision), commit);
+    },
+  };
+}
+
+/** The files of a snapshot. Small ones are named by git's hash of them, which is looked at before they are believed. */
+export function snapshotFiles(folder: string, name: string): ModelFiles {
+  const files = localFiles(folder, name);
+  return {
+    ...files,
+    readText: async (path) => {
+      const text = await files.readText(path);
+      const blob = await realpath(join(folder, checkPath(path, name)));
+      if (!isCommit(basename(blob))) return text; // a copy; or large, and checked when it came
+      const data = await readFile(blob);
+      const hash = createHash('sha1').update(`blob ${data.length}\0`).update(data).digest('hex');
+      if (hash === basename(blob)) return text;
+      throw new FormatError(
+        `${name}/${path}: its copy in the cache is damaged (git hash ${hash}); delete ${blob} to load it anew`,
+      );
     },
   };
 }

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { log } from '@darkroom/core';
+import { FormatError, log } from '@darkroom/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openModel } from '../hub.ts';
 import type { HubOptions } from '../hub.ts';
@@ -189,6 +189,20 @@ test('localFilesOnly uses the cache and never the network', async () => {
     0,
   );
   expect(hub.requests).toEqual([]);
+});
+
+test('a small file that was damaged in the cache is not believed', async () => {
+  await (await open()).readText('model_index.json');
+  const blob = join(root(), 'blobs', gitHash);
+  for (const wrong of [Buffer.from('{"_class_name": "Y"}'), config.subarray(0, 9), Buffer.alloc(0)]) {
+    await writeFile(blob, wrong);
+    const offline = await open({ localFilesOnly: true });
+    await expect(offline.readText('model_index.json')).rejects.toThrow(
+      `org/tiny/model_index.json: its copy in the cache is damaged (git hash`,
+    );
+    const online = await (await open()).readText('model_index.json').catch((e: unknown) => e);
+    expect(online instanceof FormatError || online === config.toString()).toBe(true);
+  }
 });
 
 test('without the hub the cache is used, with a warning', async () => {

@@ -10,11 +10,11 @@ import type { HubOptions } from '../hub.ts';
 import { download, sizeOf } from './download.ts';
 import { checkFileHeaders, checkModelInfo, redirectOf } from './hub-answers.ts';
 import type { ModelInfo, RemoteFile } from './hub-answers.ts';
-import { linkBlob, repoCache } from './hub-cache.ts';
+import { linkBlob, repoCache, snapshotFiles } from './hub-cache.ts';
 import type { RepoCache } from './hub-cache.ts';
 import { connect, UnreachableError } from './hub-remote.ts';
 import type { Remote } from './hub-remote.ts';
-import { isFolder, localFiles } from './local-files.ts';
+import { isFolder } from './local-files.ts';
 
 /** As Python's client reads it. */
 const isOffline = (): boolean => /^(1|on|yes|true)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '');
@@ -39,7 +39,7 @@ export async function hubFiles(id: string, options: HubOptions = {}): Promise<Mo
     if (!commit || !(await isFolder(cache.snapshot(commit))))
       throw new DarkroomError(`${error.message}; a folder '${id}' is not here either`);
     log.warn(`${name}: the hub cannot be reached, the copy in the cache is used`);
-    return localFiles(cache.snapshot(commit), name);
+    return snapshotFiles(cache.snapshot(commit), name);
   }
   await cache.remember(revision, info.commit).catch((error: Error) => log.warn(`${name}: ${error.message}`));
   return new HubFiles(id, name, info, cache, remote, options.onDownload);
@@ -47,7 +47,7 @@ export async function hubFiles(id: string, options: HubOptions = {}): Promise<Mo
 
 async function cached(name: string, cache: RepoCache, revision: string, why: string): Promise<ModelFiles> {
   const commit = await cache.commitOf(revision);
-  if (commit && (await isFolder(cache.snapshot(commit)))) return localFiles(cache.snapshot(commit), name);
+  if (commit && (await isFolder(cache.snapshot(commit)))) return snapshotFiles(cache.snapshot(commit), name);
   throw new ArgumentError(`${name}: is not in the cache (${cache.snapshot(commit ?? '<commit>')}), ${why}`);
 }
 
@@ -81,7 +81,7 @@ class HubFiles implements ModelFiles {
     this.#cache = cache;
     this.#remote = remote;
     this.#onDownload = onDownload;
-    this.#local = localFiles(cache.snapshot(info.commit), name);
+    this.#local = snapshotFiles(cache.snapshot(info.commit), name);
   }
 
   describe(): string {

@@ -1,7 +1,7 @@
 // The hub as a server: its address, who asks, how long it may take, and how often it is asked again.
 
 import { ArgumentError, DarkroomError, FormatError } from '@darkroom/core';
-import { ask, reasonOf, TimeLimitError } from '../ask.ts';
+import { ask, reasonOf } from '../ask.ts';
 import type { Answer } from '../ask.ts';
 import type { HubOptions } from '../hub.ts';
 import { findToken } from './hub-cache.ts';
@@ -124,8 +124,8 @@ export function unreachable(
   stubborn = false,
 ): UnreachableError {
   const code = ((error as Error).cause as { code?: string } | undefined)?.code;
-  const hopeless = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_|CERT_|DEPTH_)/;
-  const passing = stubborn || !(error instanceof TimeLimitError || hopeless.test(code ?? ''));
+  const broken = /^(ECONNRESET|ECONNABORTED|EPIPE|UND_ERR_SOCKET)$/.test(code ?? '');
+  const passing = stubborn || broken;
   return new UnreachableError(
     `${name}: the hub at ${endpoint} cannot be reached (${reasonOf(error)})`,
     passing,

@@ -83,7 +83,7 @@ describe('what is no folder', () => {
     ['model/unet/w.bin', "model: 'model/unet/w.bin' is a file; a model is a folder"],
     ['model/model_index.json', "model: 'model/model_index.json' is a file; a model is a folder"],
     ['x.safetensors', "model: the file 'x.safetensors' does not exist; a model is a folder"],
-    ['org/x.ckpt', "model: the file 'org/x.ckpt' does not exist; a model is a folder"],
+    ['x.ckpt', "model: the file 'x.ckpt' does not exist; a model is a folder"],
   ])('%s is told without asking a hub', async (path, message) => {
     const asked = openModel(path, { endpoint: 'http://127.0.0.1:1' });
     if (message === undefined) return void (await asked);

@@ -23,7 +23,8 @@ export async function checkNotLocal(path: string): Promise<void> {
   const single = 'a model is a folder (with model_index.json), and single files are not supported yet';
   const found = await stat(path).catch(() => undefined);
   if (found) throw new ArgumentError(`model: '${path}' is a file; ${single}`);
-  if (/\.(safetensors|ckpt|bin|pth?|gguf|onnx|json|zip)$/i.test(path))
+  // 'org/name.pt' may be a model of a hub.
+  if (/^[^/]*\.(safetensors|ckpt|bin|pth?|gguf|onnx|json|zip)$/i.test(path))
     throw new ArgumentError(`model: the file '${path}' does not exist; ${single}`);
   const looksLikePath = /^\.{0,2}[\\/]|^\.{1,2}$|^~|^[A-Za-z]:|\\|[\\/]$/.test(path);
   if (!looksLikePath && !(path.includes('/') && (await isFolder(path.split('/')[0]!)))) return;
