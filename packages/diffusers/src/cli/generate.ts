@@ -6,7 +6,7 @@ import type { AnyPipeline } from '../pipelines/auto.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';
-import { outputPaths, saveAll, tryOutputs } from './outputs.ts';
+import { saveAll, tryOutputs } from './outputs.ts';
 import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
 import type { Draw, PictureOptions, TaskOptions } from './task.ts';
 
@@ -93,14 +93,13 @@ Examples:
 }
 
 async function generate(prompt: string, options: GenerateOptions): Promise<void> {
-  const paths = outputPaths(options.output, options.count);
   if (options.trace !== undefined && options.offload === 'sequential')
     throw new ArgumentError(
       '--trace: a trace replays with all weights on the device, and --offload sequential brings them layer by layer; ' +
         'leave one of them out, or take --offload model',
     );
   const pictures = await readPictures(options);
-  await tryOutputs(paths);
+  await tryOutputs(options.output, options.count);
   const aborter = new AbortController();
   const stop = (): void => aborter.abort(new DOMException('interrupted', 'AbortError'));
   process.once('SIGINT', stop);
@@ -125,7 +124,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       ...(options.negative !== undefined && { negativePrompt: options.negative }),
       ...(options.seed !== undefined && { seed: options.seed }),
     };
-    await tryOutputs(paths, pixelsOf(pipe, call));
+    await tryOutputs(options.output, options.count, pixelsOf(pipe, call));
     if (options.autotune) {
       say('tuning: timing kernels for these sizes');
       device.autotune = 'full';
@@ -142,7 +141,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     const { images, seeds } = await draw(prompt, { ...call, callbackOnStepEnd: () => void steps++ });
     const seconds = (performance.now() - start) / 1000;
     for (const traced of pipe.tracedSteps) say(traced.summary());
-    await saveAll(images, paths, say);
+    await saveAll(images, options.output, say);
     aborter.signal.throwIfAborted();
     const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
     const resident = process.resourceUsage().maxRSS * 1024;

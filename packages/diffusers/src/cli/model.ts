@@ -27,7 +27,7 @@ export interface ModelChoice extends DeviceChoice {
 export function withDeviceOptions(command: Command): Command {
   return command
     .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
-    .option('--threads <n>', 'CPU threads', integer);
+    .option('--threads <n>', 'CPU threads, from 1 to 32 (default: its cores)', integer);
 }
 
 export function withModelOptions(command: Command): Command {
@@ -42,8 +42,13 @@ export function withModelOptions(command: Command): Command {
     .option('--local-files-only', 'never touch the network');
 }
 
-export function openChosen({ device, threads }: DeviceChoice): Promise<Device> {
-  return openDevice(device, threads === undefined ? {} : { threads });
+export async function openChosen({ device: name, threads }: DeviceChoice): Promise<Device> {
+  const device = await openDevice(name, threads === undefined ? {} : { threads });
+  if (threads !== undefined && device.name !== 'cpu')
+    process.stderr.write(
+      `--threads: says how many of the CPU's to use, and ${device.name} was opened: no effect\n`,
+    );
+  return device;
 }
 
 /** The pipeline of the model's own class. `weights`: 'host' leaves them off the device, for offload. */

@@ -2,11 +2,11 @@
 
 import { Command } from 'commander';
 import { measureRates, printPlan, trace } from '@darkroom/core';
+import { tryWriting } from '@darkroom/core/node';
 import { unetInputs } from '../pipelines/unet-inputs.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { integer } from './options.ts';
-import { tryOutputs } from './outputs.ts';
 
 interface TraceCommandOptions extends ModelChoice {
   readonly output: string;
@@ -30,7 +30,7 @@ export function traceCommand(): Command {
 }
 
 async function run(options: TraceCommandOptions): Promise<void> {
-  await tryOutputs([options.output]);
+  await tryWriting([options.output], 4096);
   const device = await openChosen(options);
   try {
     const pipe = await loadChosen(options, device);

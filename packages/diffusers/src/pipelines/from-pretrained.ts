@@ -53,6 +53,8 @@ const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown 
   localFilesOnly: true,
   token: true,
   endpoint: true,
+  etagTimeout: true,
+  downloadTimeout: true,
   onDownload: true,
 };
 

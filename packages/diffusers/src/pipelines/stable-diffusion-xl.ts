@@ -200,8 +200,9 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
 
   /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
   protected override pixels(latents: Tensor): Tensor {
-    const upcast = this.computeDtype === 'float16' && this.vae.config['force_upcast'] !== false;
-    return decodeToPixels(this.vae, latents, upcast ? 'float32' : this.computeDtype);
+    const { force_upcast: force = true } = this.vae.config;
+    const upcast = this.computeDtype === 'float16' && force === true;
+    return decodeToPixels(this.vae, latents, upcast ? 'float32' : this.computeDtype, true);
   }
 }
 

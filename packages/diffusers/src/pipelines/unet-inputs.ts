@@ -50,6 +50,10 @@ export function unetInputs(pipe: Pipeline, call: UNetCall = {}): Parameters<UNet
   if (config['addition_embed_type'] === 'text_time') {
     const ids = 6;
     const pooled = size('projection_class_embeddings_input_dim') - ids * size('addition_time_embed_dim');
+    if (pooled < 1)
+      throw new ArgumentError(
+        `unetInputs: projection_class_embeddings_input_dim must be above ${ids} times addition_time_embed_dim, which leaves ${pooled} for the pooled text`,
+      );
     const timeIds = Tensor.abstract('float32', [n, ids], pipe.device);
     options.addedCond = { textEmbeds: tensor(n, pooled), timeIds };
   }

@@ -32,21 +32,22 @@ export function drawForEncoding(
 }
 
 /**
- * Latents → [n, 3, h, w] in [0, 1], decoded in `dtype`. NaN stays NaN so that it is reported, not painted.
+ * Latents → [n, 3, h, w] in [0, 1], decoded in `dtype`. NaN stays NaN so that it is reported, not painted. `statistics`:
+ * whether mean and deviation of the config count, as in SDXL and not in SD 1.x and 2.x.
  */
-export function decodeToPixels(vae: VaeLike, latents: Tensor, dtype: DType): Tensor {
+export function decodeToPixels(vae: VaeLike, latents: Tensor, dtype: DType, statistics = false): Tensor {
   return scope(() => {
-    const image = vae.decode(unscaled(vae, latents, dtype));
+    const image = vae.decode(unscaled(vae, latents, dtype, statistics));
     return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], { dtype: 'float32' });
   });
 }
 
 /** What the decoder takes: latents over the scaling factor, and by channel where the config has mean and deviation. */
-function unscaled(vae: VaeLike, latents: Tensor, dtype: DType): Tensor {
+function unscaled(vae: VaeLike, latents: Tensor, dtype: DType, statistics: boolean): Tensor {
   const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
   const mean = vae.config['latents_mean'];
   const std = vae.config['latents_std'];
-  if (!Array.isArray(mean) || !Array.isArray(std))
+  if (!statistics || !Array.isArray(mean) || !Array.isArray(std))
     return map(divided, [latents], { scalars: [vae.scalingFactor], dtype });
   return concat(
     latents.chunk(latents.shape[1]!, 1).map((channel, c) =>

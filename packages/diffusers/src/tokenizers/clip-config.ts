@@ -3,7 +3,7 @@
 // digits and runs of punctuation, then byte-level BPE whose last piece of a word ends in '</w>'.
 // Reference: the tokenizer.json that transformers derives from the same files.
 
-import { FormatError } from '@darkroom/core';
+import { FormatError, shortJson } from '@darkroom/core';
 import { describeJson, isJsonObject, parseJsonObject } from '../loading/json.ts';
 import type { JsonObject } from '../loading/json.ts';
 import { addedToken, readTokenizerJson } from './tokenizer-json.ts';
@@ -169,12 +169,12 @@ function checkVocab(vocab: JsonObject, name: string): Record<string, number> {
   for (const [token, id] of Object.entries(vocab)) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0) {
       throw new FormatError(
-        `${name}: token ${JSON.stringify(token)} must have an integer id >= 0, found ${describeJson(id)}`,
+        `${name}: token ${shortJson(token)} must have an integer id >= 0, found ${describeJson(id)}`,
       );
     }
     if (seen.has(id))
       throw new FormatError(
-        `${name}: tokens ${JSON.stringify(seen.get(id))} and ${JSON.stringify(token)} share id ${id}`,
+        `${name}: tokens ${shortJson(seen.get(id))} and ${shortJson(token)} share id ${id}`,
       );
     seen.set(id, token);
   }
