@@ -86,7 +86,7 @@ describe('generate', () => {
     const tooStrong = darkroom('generate', 'a fox', ...masked, '--strength', '2', ...quick);
     expect([tooStrong.status, tooStrong.err]).toEqual([
       1,
-      'darkroom: strength: must be a number from 0 to 1, got 2\n',
+      'darkroom: strength: must be from 0 to 1, got 2\n',
     ]);
   });
 

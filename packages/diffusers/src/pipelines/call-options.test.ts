@@ -148,7 +148,7 @@ describe('the message names the option, the rule and the value', () => {
     ['text', 'a fox', { callbackOnStepEndTensors: ['latent'] }, "'latent'"],
     ['text', 'a fox', { seed: undefined, generator: 5 }, 'generator: must be a Generator or a list of them, got 5'],
     ['text', 'a fox', { timesteps: 5 }, 'timesteps: must be a list of numbers, got 5'],
-    ['image', 'a fox', { strength: '0.5' }, 'strength: must be a number from 0 to 1, got the string "0.5"'],
+    ['image', 'a fox', { strength: '0.5' }, 'strength: must be from 0 to 1, got the string "0.5"'],
     ['image', 'a fox', { image: null }, 'image: must be an Image'],
     ['xl', 'a fox', { targetSize: 5 }, 'targetSize: must be two numbers of pixels, got 5'],
     ['xl', 'a fox', { prompt2: 5 }, 'prompt2: must be a string or a list of at least one string, got 5'],

@@ -1,6 +1,6 @@
 // Checks a call's arguments before anything runs: each bad one gives one error with the rule and both values.
 
-import { ArgumentError, describe, formatShape, Tensor } from '@darkroom/core';
+import { ArgumentError, describe, formatShape, shorten, Tensor } from '@darkroom/core';
 import type { CallOptions } from './options.ts';
 import type { Pipeline } from './pipeline.ts';
 
@@ -91,7 +91,9 @@ export function checkCall(
   if (options.clipSkip !== undefined) requirePositiveInteger('clipSkip', options.clipSkip);
   const outputType: string = options.outputType ?? 'image';
   if (!['image', 'tensor', 'latent'].includes(outputType)) {
-    throw new ArgumentError(`outputType: must be 'image', 'tensor' or 'latent', got ${describe(outputType)}`);
+    throw new ArgumentError(
+      `outputType: must be 'image', 'tensor' or 'latent', got '${shorten(String(outputType))}'`,
+    );
   }
   if (promptEmbeds && promptEmbeds.rank !== 3) {
     throw new ArgumentError(

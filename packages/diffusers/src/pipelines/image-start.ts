@@ -6,7 +6,7 @@ import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
 
 export function requireStrength(strength: number): void {
   if (typeof strength !== 'number' || !(strength >= 0 && strength <= 1))
-    throw new ArgumentError(`strength: must be a number from 0 to 1, got ${describe(strength)}`);
+    throw new ArgumentError(`strength: must be from 0 to 1, got ${describe(strength)}`);
 }
 
 /** A strength of 1 runs every step, one of 0.6 the last int(0.6 · n) of n. */

@@ -1,7 +1,7 @@
 // Text to image with Stable Diffusion XL: two text encoders, their pooled embedding, and the picture's size and crop as
 // conditions. Reference: diffusers' StableDiffusionXLPipeline.
 
-import { ArgumentError, describe } from '@darkroom/core';
+import { ArgumentError, describe, shortJson } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { TextEncoderLike } from '../models/types.ts';
 import type { UNetOptions } from '../models/unet2d-condition.ts';
@@ -130,9 +130,7 @@ export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
     const { denoisingEnd } = options;
     const inside = typeof denoisingEnd === 'number' && denoisingEnd > 0 && denoisingEnd < 1;
     if (denoisingEnd !== undefined && !inside)
-      throw new ArgumentError(
-        `denoisingEnd: must be a number above 0 and below 1, got ${describe(denoisingEnd)}`,
-      );
+      throw new ArgumentError(`denoisingEnd: must be above 0 and below 1, got ${describe(denoisingEnd)}`);
     return {
       ...call,
       latentShape,
@@ -240,7 +238,7 @@ function microConditions(
     const pair = options[name];
     if (pair === undefined) continue;
     if (!(Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite)))
-      throw new ArgumentError(`${name}: must be two numbers of pixels, got ${describe(pair)}`);
+      throw new ArgumentError(`${name}: must be two numbers of pixels, got ${shortJson(pair)}`);
   }
   const { originalSize = drawn, cropsCoordsTopLeft = [0, 0], targetSize = drawn } = options;
   const conditions = { originalSize, cropsCoordsTopLeft, targetSize };

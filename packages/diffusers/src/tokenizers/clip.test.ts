@@ -89,5 +89,5 @@ test('loads from a checkpoint; a missing file is named', async () => {
   expect((await clipTokenizerFromFiles(files)).encodeFull('cat')).toEqual([11, 7, 12]);
   await expect(
     clipTokenizerFromFiles(memoryFiles({ 'tokenizer/vocab.json': '{}' }, 'model')),
-  ).rejects.toThrow('model/tokenizer: has no merges.txt, nor a tokenizer.json');
+  ).rejects.toThrow("model: has no 'tokenizer/merges.txt', nor 'tokenizer/tokenizer.json'");
 });

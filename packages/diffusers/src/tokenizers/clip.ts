@@ -100,8 +100,9 @@ export async function clipTokenizerFromFiles(
   const [vocab, merges] = [await optional('vocab.json'), await optional('merges.txt')];
   const tokenizer = vocab && merges ? undefined : await optional('tokenizer.json');
   if (!tokenizer && !(vocab && merges)) {
-    const missing = vocab ? 'merges.txt' : merges ? 'vocab.json' : 'vocab.json and merges.txt';
-    throw new FormatError(`${where.replace(/\/$/, '')}: has no ${missing}, nor a tokenizer.json`);
+    const missing = [!vocab && 'vocab.json', !merges && 'merges.txt'].filter((name) => name !== false);
+    const quoted = missing.map((name) => `'${prefix}${name}'`).join(' and ');
+    throw new FormatError(`${files.describe()}: has no ${quoted}, nor '${prefix}tokenizer.json'`);
   }
   return ClipTokenizer.fromFiles({
     vocab,

@@ -149,9 +149,11 @@ test.each([
 
 test('a folder without any of the files says what it needs', async () => {
   await expect(load({ 'vocab.json': '{}' })).rejects.toThrow(
-    'model/tokenizer: has no merges.txt, nor a tokenizer.json',
+    "model: has no 'tokenizer/merges.txt', nor 'tokenizer/tokenizer.json'",
   );
-  await expect(load({ x: '' })).rejects.toThrow('has no vocab.json and merges.txt, nor a tokenizer.json');
+  await expect(load({ x: '' })).rejects.toThrow(
+    "has no 'tokenizer/vocab.json' and 'tokenizer/merges.txt', nor",
+  );
 });
 
 test('any change of a tokenizer.json gives a tokenizer or one error that names the file', async () => {
