@@ -120,8 +120,8 @@ export abstract class LatentDiffusionPipeline<
     requireMemory(this, call, options);
     options.signal?.throwIfAborted();
     if (this.#traces) this.offload.refuseLayers('enableTracing');
-    const running = this.calls.start();
     const offload = this.offload.begin();
+    const running = this.calls.start();
     const memory = new Scope();
     let schedule: Schedule | undefined;
     try {
