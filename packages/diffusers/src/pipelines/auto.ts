@@ -1,35 +1,70 @@
-// The pipelines by class name, and loading one without knowing which it is. Reference: diffusers' DiffusionPipeline.
+// The pipelines by class name, by family and by task; loading one without knowing which it is.
+// Reference: diffusers' DiffusionPipeline and AutoPipelineFor….
 
-import { FormatError, shortJson } from '@darkroom/core';
+import { ArgumentError, FormatError, shortJson } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
 import { readJson } from '../loading/json.ts';
-import type { LoadOptions } from './from-pretrained.ts';
-import type { PipelineClass } from './pipeline.ts';
+import type { LoadOptions } from '../loading/load-options.ts';
+import type { LatentDiffusionPipeline } from './latent-diffusion.ts';
+import type { Pipeline, PipelineClass } from './pipeline.ts';
 import { StableDiffusionImg2ImgPipeline } from './stable-diffusion-img2img.ts';
 import { StableDiffusionInpaintPipeline } from './stable-diffusion-inpaint.ts';
 import { StableDiffusionXLPipeline } from './stable-diffusion-xl.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
-export type AnyPipeline =
-  | StableDiffusionPipeline
-  | StableDiffusionImg2ImgPipeline
-  | StableDiffusionInpaintPipeline
-  | StableDiffusionXLPipeline;
+/** A pipeline of any family. */
+export type AnyPipeline = LatentDiffusionPipeline<object>;
 
-/** Components differ between classes: loading and cases fill them by name, from `folders`. */
-type AnyPipelineClass = PipelineClass<AnyPipeline, never> & {
-  fromPretrained(model: ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+/** Components differ between classes: loading and cases fill them by name, from `slots`. */
+export type AnyPipelineClass = PipelineClass<AnyPipeline, never> & {
+  fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+  fromPipe(pipe: Pipeline): AnyPipeline;
 };
 
-export const pipelineClasses: Readonly<Record<string, AnyPipelineClass>> = Object.fromEntries(
-  [
-    StableDiffusionPipeline,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionInpaintPipeline,
-    StableDiffusionXLPipeline,
-  ].map((Class) => [Class.className, Class as unknown as AnyPipelineClass]),
-);
+/** What a pipeline draws from. */
+export type Task = 'text-to-image' | 'image-to-image' | 'inpainting';
+
+/** A pipeline as it is found: pipelines of one family take each other's components. */
+export interface PipelineEntry {
+  readonly pipeline: AnyPipelineClass;
+  readonly family: string;
+  readonly task: Task;
+}
+
+// Typed loosely: constructors take the components of their own family.
+const entry = (pipeline: { readonly className: string }, family: string, task: Task): PipelineEntry => ({
+  pipeline: pipeline as AnyPipelineClass,
+  family,
+  task,
+});
+
+const builtIn: readonly PipelineEntry[] = [
+  entry(StableDiffusionPipeline, 'stable-diffusion', 'text-to-image'),
+  entry(StableDiffusionImg2ImgPipeline, 'stable-diffusion', 'image-to-image'),
+  entry(StableDiffusionInpaintPipeline, 'stable-diffusion', 'inpainting'),
+  entry(StableDiffusionXLPipeline, 'stable-diffusion-xl', 'text-to-image'),
+];
+const registered: PipelineEntry[] = [];
+
+/** Every pipeline that DiffusionPipeline and the AutoPipelines find: what was registered last, first. */
+export function pipelineEntries(): readonly PipelineEntry[] {
+  return [...registered.toReversed(), ...builtIn];
+}
+
+/** Makes a pipeline of one's own known by its class name, its family and its task. */
+export function registerPipeline(
+  pipeline: { readonly className: string },
+  family: string,
+  task: Task,
+): void {
+  registered.push(entry(pipeline, family, task));
+}
+
+/** The pipeline of a class name, as model_index.json has it; undefined for unknown ones. */
+export function pipelineNamed(className: unknown): AnyPipelineClass | undefined {
+  return pipelineEntries().find(({ pipeline }) => pipeline.className === className)?.pipeline;
+}
 
 /** Loads a model as the pipeline that its model_index.json names in _class_name. */
 export const DiffusionPipeline: {
@@ -42,12 +77,54 @@ export const DiffusionPipeline: {
   async fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline> {
     const files = typeof model === 'string' ? await openModel(model, options) : model;
     const { _class_name: name } = await readJson(files, 'model_index.json');
-    const known = typeof name === 'string' && Object.hasOwn(pipelineClasses, name);
+    const known = pipelineNamed(name);
     if (!known) {
+      const names = pipelineEntries().map(({ pipeline }) => pipeline.className);
       throw new FormatError(
-        `${files.describe()}/model_index.json: _class_name is ${shortJson(name)}, known are ${Object.keys(pipelineClasses).join(', ')}`,
+        `${files.describe()}/model_index.json: _class_name is ${shortJson(name)}, known are ${names.join(', ')}`,
       );
     }
-    return pipelineClasses[name]!.fromPretrained(files, options);
+    return known.fromPretrained(files, options);
   },
 };
+
+/** Loads, or takes over, a model of any family for one task. */
+export interface AutoPipeline {
+  /** The pipeline for this task of the model's family. @throws FormatError, ArgumentError when the family has none */
+  fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+  /** The pipeline for this task on the components of another: nothing is copied. @throws ArgumentError */
+  fromPipe(pipe: Pipeline): AnyPipeline;
+}
+
+function autoPipeline(name: string, task: Task): AutoPipeline {
+  const fromPipe = (pipe: Pipeline): AnyPipeline => {
+    const { family } = pipelineEntries().find(({ pipeline }) => pipeline.className === pipe.className) ?? {};
+    const found = pipelineEntries().find((one) => one.family === family && one.task === task);
+    if (!found)
+      throw new ArgumentError(`${name}: there is no pipeline for ${task} beside a ${pipe.className}`);
+    return pipe instanceof found.pipeline ? (pipe as AnyPipeline) : found.pipeline.fromPipe(pipe);
+  };
+  const fromPretrained: AutoPipeline['fromPretrained'] = async (model, options) => {
+    const pipe = await DiffusionPipeline.fromPretrained(model, options);
+    try {
+      return fromPipe(pipe);
+    } catch (error) {
+      pipe.dispose();
+      throw error;
+    }
+  };
+  return { fromPretrained, fromPipe };
+}
+
+export const AutoPipelineForText2Image: AutoPipeline = autoPipeline(
+  'AutoPipelineForText2Image',
+  'text-to-image',
+);
+export const AutoPipelineForImage2Image: AutoPipeline = autoPipeline(
+  'AutoPipelineForImage2Image',
+  'image-to-image',
+);
+export const AutoPipelineForInpainting: AutoPipeline = autoPipeline(
+  'AutoPipelineForInpainting',
+  'inpainting',
+);

@@ -3,27 +3,20 @@
 import { ArgumentError } from '@darkroom/core';
 import type { Interruptible } from './options.ts';
 
-/** One call under way. */
-export interface RunningCall {
-  /** Whether it shall end after its current step. */
-  interrupt: boolean;
-}
-
 export class Calls {
-  readonly #running = new Set<RunningCall>();
+  readonly #running = new Set<Interruptible>();
   /** The call whose callback runs now; not while a callback waits for something. */
-  #inCallback: RunningCall | undefined;
+  #inCallback: Interruptible | undefined;
 
-  start(): RunningCall {
-    const call = { interrupt: false };
+  start<C extends Interruptible>(call: C): C {
     this.#running.add(call);
     return call;
   }
-  end(call: RunningCall): void {
+  end(call: Interruptible): void {
     this.#running.delete(call);
   }
 
-  get #meant(): Iterable<RunningCall> {
+  get #meant(): Iterable<Interruptible> {
     return this.#inCallback ? [this.#inCallback] : this.#running;
   }
   /** Of the call whose callback runs now, else of all calls under way (true if any was told to end). */
@@ -42,7 +35,7 @@ export class Calls {
   }
 
   /** Runs a callback of `call`: the pipeline that it sees has this call's `interrupt`, also after an await. */
-  callback<P extends Interruptible & object, R>(call: RunningCall, pipe: P, body: (pipe: P) => R): R {
+  callback<P extends Interruptible & object, R>(call: Interruptible, pipe: P, body: (pipe: P) => R): R {
     const outer = this.#inCallback;
     this.#inCallback = call;
     try {
@@ -54,7 +47,7 @@ export class Calls {
 }
 
 /** The pipeline itself but for `interrupt`. Methods keep the pipeline as their `this`, which holds private fields. */
-function viewFor<P extends object>(call: RunningCall, pipe: P): P {
+function viewFor<P extends object>(call: Interruptible, pipe: P): P {
   return new Proxy(pipe, {
     get(target, key) {
       if (key === 'interrupt') return call.interrupt;

@@ -1,8 +1,8 @@
 // Checks a call's arguments before anything runs: each bad one gives one error with the rule and both values.
 
-import { ArgumentError, describe, formatShape, shorten, Tensor } from '@darkroom/core';
+import { ArgumentError, checkOptions, describe, formatShape, shorten, Tensor } from '@darkroom/core';
 import type { CallOptions } from './options.ts';
-import type { Pipeline } from './pipeline.ts';
+import type { LatentCodec, PixelSize } from './recipe.ts';
 
 /** What one text encoder reads, one text a prompt. */
 export interface Texts {
@@ -25,6 +25,10 @@ export interface CheckedCall {
   readonly guidanceRescale: number;
   readonly eta: number;
   readonly clipSkip: number | undefined;
+  /** Of each picture, in pixels. */
+  readonly height: number;
+  readonly width: number;
+  /** [images, channels, height/scale, width/scale]: latents as the codec's encoder gives them. */
   readonly latentShape: readonly [number, number, number, number];
   readonly schedule: { numInferenceSteps?: number; timesteps?: number[]; sigmas?: number[] };
 }
@@ -63,16 +67,30 @@ function checkLoop({ signal, callbackOnStepEnd, ...options }: Pick<CallOptions, 
 }
 
 /** A call but for its size, which image pipelines take from the image. */
+export type CallWithoutSize = Omit<CheckedCall, 'latentShape' | keyof PixelSize>;
+
+/** What differs between pipelines in the arguments that all calls have. */
+export interface CallRules {
+  readonly className: string;
+  /** The options that calls take, by name: what else is given is refused. */
+  readonly optionNames: Readonly<Record<string, true>>;
+  /** The default. */
+  readonly guidanceScale: number;
+  /** True: the denoiser reads the guidance scale, and the batch is never doubled. */
+  readonly readsGuidance: boolean;
+}
+
+/** Checks everything but the size. @throws ArgumentError */
 export function checkCall(
-  pipe: Pipeline,
   prompt: Prompt,
   options: Omit<CallOptions, 'callbackOnStepEnd' | 'callbackOnStepEndTensors'> & Callbacks,
-  defaults: { readonly guidanceScale: number },
-): Omit<CheckedCall, 'latentShape'> {
+  rules: CallRules,
+): CallWithoutSize {
+  checkOptions(rules.className, options, rules.optionNames);
   const {
     promptEmbeds,
     negativePromptEmbeds,
-    guidanceScale = defaults.guidanceScale,
+    guidanceScale = rules.guidanceScale,
     guidanceRescale = 0,
     numImagesPerPrompt = 1,
     eta = 0,
@@ -110,7 +128,7 @@ export function checkCall(
     count,
     imagesPerPrompt: numImagesPerPrompt,
     images: count * numImagesPerPrompt,
-    guided: guidanceScale > 1 && typeof pipe.unet.config['time_cond_proj_dim'] !== 'number',
+    guided: guidanceScale > 1 && !rules.readsGuidance,
     guidanceScale,
     guidanceRescale,
     eta,
@@ -146,36 +164,31 @@ export function checkNegatives(name: string, given: Prompt, count: number): read
   return texts;
 }
 
-/** [images, latent channels, height/scale, width/scale]; by default the size the model was trained on. */
-export function checkSize(
-  pipe: Pipeline,
+/** The call with its size, by default that which the model was trained on. @throws ArgumentError */
+export function withSize(
+  call: CallWithoutSize,
+  codec: LatentCodec,
+  trained: PixelSize,
   size: { readonly width?: number | undefined; readonly height?: number | undefined },
-  images: number,
-): readonly [number, number, number, number] {
-  const scale = pipe.vaeScale;
-  const trained = trainedSize(pipe);
+): CheckedCall {
   const { height = trained.height, width = trained.width } = size;
   for (const [name, value] of [
     ['height', height],
     ['width', width],
   ] as const) {
     requirePositiveInteger(name, value);
-    if (value % scale !== 0)
-      throw new ArgumentError(`${name}: must be divisible by ${scale} (the VAE's scale), got ${value}`);
+    if (value % codec.scale !== 0)
+      throw new ArgumentError(`${name}: must be divisible by ${codec.scale} (the VAE's scale), got ${value}`);
   }
-  return [images, pipe.latentChannels, height / scale, width / scale];
+  return { ...call, height, width, latentShape: codec.latentShape(call.images, { height, width }) };
 }
 
-/** Pixels of the pictures that the UNet was trained on. */
-function trainedSize(pipe: Pipeline): { width: number; height: number } {
-  const sample = pipe.unet.config['sample_size'];
-  const [height = 64, width = 64] = (Array.isArray(sample) ? sample : [sample, sample]) as number[];
-  return { width: width * pipe.vaeScale, height: height * pipe.vaeScale };
-}
-
-/** The UNet must take latents alone (extra 0), or with so many channels more. */
-export function checkUNetChannels(pipe: Pipeline, extra: readonly number[]): void {
-  const got = (pipe.unet.config['in_channels'] as number | undefined) ?? 4;
+/** The UNet must take latents alone (extra 0), or with so many channels more. @throws ArgumentError */
+export function checkUNetChannels(
+  pipe: { readonly className: string; readonly unet: { readonly inChannels: number }; readonly latentChannels: number },
+  extra: readonly number[],
+): void {
+  const got = pipe.unet.inChannels;
   const channels = pipe.latentChannels;
   const allowed = extra.map((n) => channels + n);
   if (allowed.includes(got)) return;

@@ -3,21 +3,20 @@
 
 import { ArgumentError, tensor } from '@darkroom/core';
 import type { OptionNames } from '@darkroom/core';
+import type { ComponentSlots } from '../components/slots.ts';
 import { preprocessImage, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
-import type { Schedule } from '../schedulers/scheduler.ts';
-import { checkCall, checkSize, checkUNetChannels } from './check-call.ts';
-import type { CheckedCall } from './check-call.ts';
-import { embedPrompts } from './encode-prompts.ts';
-import { noisedTo, repeatAll, requireFits, requireStrength, strengthWindow } from './image-start.ts';
-import { LatentDiffusionPipeline } from './latent-diffusion.ts';
-import type { CallInputs, Run } from './latent-diffusion.ts';
-import { drawNoise } from './noise.ts';
+import { checkCall, checkUNetChannels, withSize } from './check-call.ts';
+import { clipConditioner } from './conditioners/clip.ts';
+import type { Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
-import { componentFolders } from './pipeline.ts';
-import type { PipelineComponents } from './pipeline.ts';
-import { encodeToLatents } from './vae-latents.ts';
+import type { CallOptions } from './options.ts';
+import type { NamedTensors, PixelSize, Recipe } from './recipe.ts';
+import { requireFits, requireStrength } from './starts/image.ts';
+import { imageToImage } from './starts/image-to-image.ts';
+import { unetDenoiser } from './unet-denoiser.ts';
+import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
+import type { PipelineComponents } from './unet-pipeline.ts';
 
 export interface StableDiffusionImg2ImgOptions extends CallOptions {
   /** The picture to start from, or its latents [n, latent channels, h/scale, w/scale] (scaled). */
@@ -29,13 +28,6 @@ export interface StableDiffusionImg2ImgOptions extends CallOptions {
   readonly height?: number;
 }
 
-interface Img2ImgCall extends CheckedCall {
-  readonly strength: number;
-  readonly imageIsLatents: boolean;
-}
-
-type Img2ImgRun = Omit<Run<Img2ImgCall, LoopTensors>, 'tensors'>;
-
 const optionNames: OptionNames<StableDiffusionImg2ImgOptions> = {
   ...callOptionNames,
   image: true,
@@ -43,76 +35,57 @@ const optionNames: OptionNames<StableDiffusionImg2ImgOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionImg2ImgPipeline {
-  (
-    prompt: string | readonly string[] | undefined,
-    options: StableDiffusionImg2ImgOptions,
-  ): Promise<StableDiffusionOutput>;
-}
+export interface StableDiffusionImg2ImgPipeline extends Draws<StableDiffusionImg2ImgOptions, true> {}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
-export class StableDiffusionImg2ImgPipeline extends LatentDiffusionPipeline<
-  StableDiffusionImg2ImgOptions,
-  Img2ImgCall
-> {
+export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
   static readonly className = 'StableDiffusionImg2ImgPipeline';
-  static readonly folders: Readonly<Record<keyof PipelineComponents, string>> = componentFolders;
+  static readonly slots: ComponentSlots<PipelineComponents> = unetSlots;
 
-  protected override readonly optionNames: OptionNames<StableDiffusionImg2ImgOptions> = optionNames;
-
-  protected override check(
+  protected override recipe(
     prompt: string | readonly string[] | undefined,
     options: StableDiffusionImg2ImgOptions,
-  ): Img2ImgCall {
-    const call = checkCall(this, prompt, options, { guidanceScale: 7.5 });
+  ): Recipe {
+    const { codec, className, target } = this;
+    const readsGuidance = target.guidanceSize !== undefined;
+    const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
     checkUNetChannels(this, [0]);
     const { strength = 0.8 } = options;
     requireStrength(strength);
     const { count, channels, height, width } = sizeOfInput('image', options.image);
-    requireFits('image', count, call.images);
-    const imageIsLatents = channels === this.latentChannels;
-    if (!imageIsLatents && channels !== 3) {
+    requireFits('image', count, checked.images);
+    const isLatents = channels === this.latentChannels;
+    if (!isLatents && channels !== 3) {
       throw new ArgumentError(
         `image: must have 3 channels, or ${this.latentChannels} as latents, got ${channels}`,
       );
     }
     const scale = this.vaeScale;
     const whole = (pixels: number): number => Math.max(scale, pixels - (pixels % scale));
-    const size = imageIsLatents
+    const size = isLatents
       ? { height: height * scale, width: width * scale }
       : { height: options.height ?? whole(height), width: options.width ?? whole(width) };
-    return { ...call, strength, imageIsLatents, latentShape: checkSize(this, size, call.images) };
+    const call = withSize(checked, codec, this.defaultSize, size);
+    return {
+      call,
+      inputs: () => this.#inputs(options, isLatents ? undefined : call),
+      conditioner: clipConditioner(this.firstEncoder, target),
+      start: imageToImage(codec, { strength, isLatents }),
+      denoiser: unetDenoiser(this.unet),
+      codec,
+    };
   }
 
-  protected override async inputs(
-    call: Img2ImgCall,
-    options: StableDiffusionImg2ImgOptions,
-  ): Promise<CallInputs> {
+  /** Embeddings, and the image in a size; undefined: it is latents, which have theirs. */
+  async #inputs(options: StableDiffusionImg2ImgOptions, size: PixelSize | undefined): Promise<NamedTensors> {
     const names = ['promptEmbeds', 'negativePromptEmbeds'] as const;
-    if (call.imageIsLatents) return this.givenTensors(options, [...names, 'image']);
-    const [, , height, width] = call.latentShape;
-    const size = { height: height * this.vaeScale, width: width * this.vaeScale };
-    const { values, shape } = await preprocessImage('image', options.image, size);
+    if (!size) return this.givenTensors(options, [...names, 'image']);
+    const { height, width } = size;
+    const { values, shape } = await preprocessImage('image', options.image, { height, width });
     const { device, computeDtype: dtype } = this;
     return {
       ...(await this.givenTensors(options, names)),
       image: tensor(values, { shape, device, dtype }),
     };
-  }
-
-  protected override window(call: Img2ImgCall, schedule: Schedule): { begin: number; end: number } {
-    return strengthWindow(schedule, call.schedule.numInferenceSteps, call.strength);
-  }
-
-  protected override prepare(run: Img2ImgRun, inputs: CallInputs): LoopTensors {
-    const { call, schedule, generators, begin } = run;
-    const promptEmbeds = embedPrompts(this, call, inputs);
-    const image = inputs['image']!;
-    // With a generator for each image the picture is repeated first, so that each draws its own latents.
-    const batch = generators.length > 1 ? repeatAll(image, call.images) : image;
-    const encoded = call.imageIsLatents ? batch : encodeToLatents(this.vae, batch, generators);
-    const clean = repeatAll(encoded, call.images);
-    const noise = drawNoise(generators, clean.shape, clean.dtype, this.device);
-    return { promptEmbeds, latents: noisedTo(this.scheduler, schedule, clean, noise, begin) };
   }
 }

@@ -3,24 +3,26 @@
 
 import { ArgumentError, describe, shortJson } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
+import type { ComponentSlots } from '../components/slots.ts';
 import type { TextEncoderLike } from '../models/types.ts';
-import type { UNetOptions } from '../models/unet2d-condition.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import {
-  checkCall, checkNegatives, checkPrompt, checkSize, checkUNetChannels, requireShape, requireTensor,
+  checkCall, checkNegatives, checkPrompt, checkUNetChannels, requireShape, requireTensor, withSize,
 } from './check-call.ts'; // prettier-ignore
-import type { CheckedCall } from './check-call.ts';
-import { embedPromptsXL, timeIds } from './encode-prompts-xl.ts';
-import type { MicroConditions, Pair } from './encode-prompts-xl.ts';
-import { LatentDiffusionPipeline } from './latent-diffusion.ts';
-import type { CallInputs, Run } from './latent-diffusion.ts';
-import { drawNoise, scaledNoise } from './noise.ts';
+import type { CallWithoutSize, CheckedCall } from './check-call.ts';
+import { clipXLConditioner } from './conditioners/clip-xl.ts';
+import type { MicroConditions, Pair } from './conditioners/clip-xl.ts';
+import type { Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
-import { componentFolders } from './pipeline.ts';
-import type { PipelineComponents, PipelineOptions } from './pipeline.ts';
-import { decodeToPixels } from './vae-latents.ts';
+import type { CallOptions, LoopTensors } from './options.ts';
+import type { PipelineOptions } from './pipeline.ts';
+import type { Recipe, Window } from './recipe.ts';
+import { textToImage } from './starts/text-to-image.ts';
+import { unetDenoiser } from './unet-denoiser.ts';
+import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
+import type { PipelineComponents } from './unet-pipeline.ts';
+import { VaeCodec } from './vae-codec.ts';
 
 export interface StableDiffusionXLComponents extends PipelineComponents {
   readonly textEncoder2: TextEncoderLike;
@@ -58,14 +60,6 @@ export interface StableDiffusionXLOptions extends CallOptions<XLTensors> {
   readonly denoisingEnd?: number;
 }
 
-interface XLCall extends CheckedCall {
-  readonly conditions: MicroConditions;
-  readonly negativeConditions: MicroConditions;
-  readonly denoisingEnd: number | undefined;
-}
-
-type XLRun = Run<XLCall, XLTensors>;
-
 const optionNames: OptionNames<StableDiffusionXLOptions> = {
   ...callOptionNames,
   prompt2: true,
@@ -83,125 +77,94 @@ const optionNames: OptionNames<StableDiffusionXLOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionXLPipeline {
-  (
-    prompt: string | readonly string[] | undefined,
-    options?: StableDiffusionXLOptions,
-  ): Promise<StableDiffusionOutput>;
-}
+export interface StableDiffusionXLPipeline extends Draws<StableDiffusionXLOptions> {}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
-export class StableDiffusionXLPipeline extends LatentDiffusionPipeline<
-  StableDiffusionXLOptions,
-  XLCall,
-  XLTensors,
-  StableDiffusionXLComponents
-> {
+export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLComponents> {
   static readonly className = 'StableDiffusionXLPipeline';
-  static readonly folders: Readonly<Record<keyof StableDiffusionXLComponents, string>> = {
-    ...componentFolders,
-    textEncoder2: 'text_encoder_2',
-    tokenizer2: 'tokenizer_2',
+  static readonly slots: ComponentSlots<StableDiffusionXLComponents> = {
+    ...unetSlots,
+    textEncoder2: { folder: 'text_encoder_2', role: 'textEncoder' },
+    tokenizer2: { folder: 'tokenizer_2', role: 'tokenizer' },
   };
-  static override readonly offloadOrder: readonly string[] = ['textEncoder', 'textEncoder2', 'unet', 'vae'];
-  textEncoder2: TextEncoderLike;
-  tokenizer2: ClipTokenizer;
+  declare textEncoder2: TextEncoderLike;
+  declare tokenizer2: ClipTokenizer;
   /** Without a negative prompt the unconditional half is zeros rather than the embedding of ''. */
   forceZerosForEmptyPrompt: boolean;
 
   constructor(components: StableDiffusionXLComponents, options: PipelineOptions = {}) {
     super(components, options);
-    this.textEncoder2 = components.textEncoder2;
-    this.tokenizer2 = components.tokenizer2;
     this.forceZerosForEmptyPrompt = this.index['force_zeros_for_empty_prompt'] !== false;
   }
 
-  protected override readonly optionNames: OptionNames<StableDiffusionXLOptions> = optionNames;
+  /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
+  protected override get codec(): VaeCodec {
+    const upcast = this.computeDtype === 'float16' && this.vae.forceUpcast;
+    return new VaeCodec(this.vae, { dtype: upcast ? 'float32' : this.computeDtype, statistics: true });
+  }
 
-  protected override check(
+  protected override recipe(
     prompt: string | readonly string[] | undefined,
     options: StableDiffusionXLOptions,
-  ): XLCall {
-    const call = checkCall(this, prompt, options, { guidanceScale: 5 });
+  ): Recipe {
+    const { codec, className, target, scheduler } = this;
+    const readsGuidance = target.guidanceSize !== undefined;
+    const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 5, readsGuidance });
     checkUNetChannels(this, [0]);
-    const latentShape = checkSize(this, options, call.images);
-    if (options.latents) requireShape('latents', options.latents, latentShape);
-    checkPooled(options, call.count);
+    const sized = withSize(checked, codec, this.defaultSize, options);
+    if (options.latents) requireShape('latents', options.latents, sized.latentShape);
+    checkPooled(options, sized.count);
     const { denoisingEnd } = options;
     const inside = typeof denoisingEnd === 'number' && denoisingEnd > 0 && denoisingEnd < 1;
     if (denoisingEnd !== undefined && !inside)
       throw new ArgumentError(`denoisingEnd: must be above 0 and below 1, got ${describe(denoisingEnd)}`);
+    const call = { ...sized, texts: [sized.texts[0]!, secondTexts(sized, options)] };
+    const second = { tokenizer: this.tokenizer2, encoder: this.textEncoder2 };
+    const zeroNegative = this.forceZerosForEmptyPrompt;
+    const conditions = { ...microConditions(options, [call.height, call.width]), zeroNegative };
+    const window =
+      denoisingEnd === undefined
+        ? undefined
+        : (schedule: Schedule): Window => untilPart(schedule, denoisingEnd, scheduler.trainTimesteps);
     return {
-      ...call,
-      latentShape,
-      denoisingEnd,
-      texts: [call.texts[0]!, this.#secondTexts(call, options)],
-      ...microConditions(options, [latentShape[2] * this.vaeScale, latentShape[3] * this.vaeScale]),
+      call,
+      inputs: () =>
+        this.givenTensors(options, [
+          'promptEmbeds',
+          'negativePromptEmbeds',
+          'pooledPromptEmbeds',
+          'negativePooledPromptEmbeds',
+          'latents',
+        ]),
+      conditioner: clipXLConditioner([this.firstEncoder, second], target, conditions),
+      start: textToImage(codec, window),
+      denoiser: unetDenoiser(this.unet),
+      codec,
     };
   }
+}
 
-  #secondTexts(
-    call: Omit<CheckedCall, 'latentShape'>,
-    options: StableDiffusionXLOptions,
-  ): CheckedCall['texts'][0] {
-    const { prompts, negatives } = call.texts[0]!;
-    const second = checkPrompt('prompt2', givenText(options.prompt2));
-    if (second && !prompts) throw new ArgumentError('prompt2: give either prompts or promptEmbeds');
-    if (second && second.length !== prompts!.length)
-      throw new ArgumentError(`prompt2: ${second.length} for ${prompts!.length} prompts; give one for each`);
-    const negatives2 = checkNegatives('negativePrompt2', givenText(options.negativePrompt2), call.count);
-    return { prompts: second ?? prompts, negatives: negatives2 ?? negatives };
-  }
+/** The steps above a part of the noise: those of timesteps from (1 - part) · trained on. */
+function untilPart(schedule: Schedule, part: number, trained: number): Window {
+  const all = schedule.timesteps.length;
+  const cutoff = Math.round(trained - part * trained);
+  const end = schedule.timesteps.filter((t) => t >= cutoff).length;
+  if (end === 0)
+    throw new ArgumentError(
+      `denoisingEnd: ${part} ends before the first of ${all} steps (timestep ${schedule.timesteps[0]})`,
+    );
+  return { begin: 0, end };
+}
 
-  protected override async inputs(_: XLCall, options: StableDiffusionXLOptions): Promise<CallInputs> {
-    return this.givenTensors(options, [
-      'promptEmbeds',
-      'negativePromptEmbeds',
-      'pooledPromptEmbeds',
-      'negativePooledPromptEmbeds',
-      'latents',
-    ]);
-  }
-
-  protected override window(call: XLCall, schedule: Schedule): { begin: number; end: number } {
-    const all = schedule.timesteps.length;
-    if (call.denoisingEnd === undefined) return { begin: 0, end: all };
-    const trained = (this.scheduler.config['num_train_timesteps'] as number | undefined) ?? 1000;
-    const cutoff = Math.round(trained - call.denoisingEnd * trained);
-    const end = schedule.timesteps.filter((t) => t >= cutoff).length;
-    if (end === 0)
-      throw new ArgumentError(
-        `denoisingEnd: ${call.denoisingEnd} ends before the first of ${all} steps (timestep ${schedule.timesteps[0]})`,
-      );
-    return { begin: 0, end };
-  }
-
-  protected override prepare(run: Omit<XLRun, 'tensors'>, inputs: CallInputs): XLTensors {
-    const { call, schedule, generators } = run;
-    const { device, computeDtype } = this;
-    const encoders = [
-      [this.tokenizer, this.textEncoder],
-      [this.tokenizer2, this.textEncoder2],
-    ] as const;
-    const text = embedPromptsXL(this, encoders, call, inputs, this.forceZerosForEmptyPrompt);
-    const noise = inputs['latents'] ?? drawNoise(generators, call.latentShape, computeDtype, device);
-    return {
-      ...text,
-      addTimeIds: timeIds(this, call, call.conditions, call.negativeConditions),
-      latents: scaledNoise(noise, schedule),
-    };
-  }
-
-  protected override unetOptions({ addTextEmbeds, addTimeIds }: XLTensors): UNetOptions {
-    return { addedCond: { textEmbeds: addTextEmbeds, timeIds: addTimeIds } };
-  }
-
-  /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
-  protected override pixels(latents: Tensor): Tensor {
-    const { force_upcast: force = true } = this.vae.config;
-    const upcast = this.computeDtype === 'float16' && force === true;
-    return decodeToPixels(this.vae, latents, upcast ? 'float32' : this.computeDtype, true);
-  }
+/** The texts of the second encoder: its own where given, else those of the first. @throws ArgumentError */
+function secondTexts(call: CallWithoutSize, options: StableDiffusionXLOptions): CheckedCall['texts'][0] {
+  const { prompts, negatives } = call.texts[0]!;
+  const second = checkPrompt('prompt2', givenText(options.prompt2));
+  if (second && !prompts) throw new ArgumentError('prompt2: give either prompts or promptEmbeds');
+  if (second && second.length !== prompts!.length)
+    throw new ArgumentError(`prompt2: ${second.length} for ${prompts!.length} prompts; give one for each`);
+  const negatives2 = checkNegatives('negativePrompt2', givenText(options.negativePrompt2), call.count);
+  return { prompts: second ?? prompts, negatives: negatives2 ?? negatives };
 }
 
 /** '' and [] for the second encoder mean the first one's texts; '' within a list is the empty text. */
@@ -226,7 +189,7 @@ function checkPooled(options: StableDiffusionXLOptions, count: number): void {
 function microConditions(
   options: StableDiffusionXLOptions,
   drawn: Pair,
-): { conditions: MicroConditions; negativeConditions: MicroConditions } {
+): { readonly positive: MicroConditions; readonly negative: MicroConditions } {
   for (const name of [
     'originalSize',
     'cropsCoordsTopLeft',
@@ -241,15 +204,15 @@ function microConditions(
       throw new ArgumentError(`${name}: must be two numbers of pixels, got ${shortJson(pair)}`);
   }
   const { originalSize = drawn, cropsCoordsTopLeft = [0, 0], targetSize = drawn } = options;
-  const conditions = { originalSize, cropsCoordsTopLeft, targetSize };
+  const positive = { originalSize, cropsCoordsTopLeft, targetSize };
   const { negativeOriginalSize, negativeCropsCoordsTopLeft = [0, 0], negativeTargetSize } = options;
-  const negativeConditions =
+  const negative =
     negativeOriginalSize && negativeTargetSize
       ? {
           originalSize: negativeOriginalSize,
           cropsCoordsTopLeft: negativeCropsCoordsTopLeft,
           targetSize: negativeTargetSize,
         }
-      : conditions;
-  return { conditions, negativeConditions };
+      : positive;
+  return { positive, negative };
 }

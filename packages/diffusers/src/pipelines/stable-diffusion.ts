@@ -2,16 +2,17 @@
 // Reference: diffusers' StableDiffusionPipeline. A safety checker is not part of it unless the user adds one.
 
 import type { OptionNames, Tensor } from '@darkroom/core';
-import { checkCall, checkSize, checkUNetChannels, requireShape } from './check-call.ts';
-import type { CheckedCall } from './check-call.ts';
-import { embedPrompts } from './encode-prompts.ts';
-import { LatentDiffusionPipeline } from './latent-diffusion.ts';
-import type { CallInputs, Run } from './latent-diffusion.ts';
-import { drawNoise, scaledNoise } from './noise.ts';
+import type { ComponentSlots } from '../components/slots.ts';
+import { checkCall, checkUNetChannels, requireShape, withSize } from './check-call.ts';
+import { clipConditioner } from './conditioners/clip.ts';
+import type { Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
-import { componentFolders } from './pipeline.ts';
-import type { PipelineComponents } from './pipeline.ts';
+import type { CallOptions } from './options.ts';
+import type { Recipe } from './recipe.ts';
+import { textToImage } from './starts/text-to-image.ts';
+import { unetDenoiser } from './unet-denoiser.ts';
+import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
+import type { PipelineComponents } from './unet-pipeline.ts';
 
 export type StableDiffusionComponents = PipelineComponents;
 
@@ -26,43 +27,30 @@ const optionNames: OptionNames<StableDiffusionOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionPipeline {
-  (
-    prompt: string | readonly string[] | undefined,
-    options?: StableDiffusionOptions,
-  ): Promise<StableDiffusionOutput>;
-}
+export interface StableDiffusionPipeline extends Draws<StableDiffusionOptions> {}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
-export class StableDiffusionPipeline extends LatentDiffusionPipeline<StableDiffusionOptions> {
+export class StableDiffusionPipeline extends UNetPipeline {
   static readonly className = 'StableDiffusionPipeline';
-  static readonly folders: Readonly<Record<keyof StableDiffusionComponents, string>> = componentFolders;
+  static readonly slots: ComponentSlots<StableDiffusionComponents> = unetSlots;
 
-  protected override readonly optionNames: OptionNames<StableDiffusionOptions> = optionNames;
-
-  protected override check(
+  protected override recipe(
     prompt: string | readonly string[] | undefined,
     options: StableDiffusionOptions,
-  ): CheckedCall {
-    const call = checkCall(this, prompt, options, { guidanceScale: 7.5 });
+  ): Recipe {
+    const { codec, className, target } = this;
+    const readsGuidance = target.guidanceSize !== undefined;
+    const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
     checkUNetChannels(this, [0]);
-    const latentShape = checkSize(this, options, call.images);
-    if (options.latents) requireShape('latents', options.latents, latentShape);
-    return { ...call, latentShape };
-  }
-
-  protected override async inputs(_: CheckedCall, options: StableDiffusionOptions): Promise<CallInputs> {
-    return this.givenTensors(options, ['promptEmbeds', 'negativePromptEmbeds', 'latents']);
-  }
-
-  protected override prepare(
-    run: Omit<Run<CheckedCall, LoopTensors>, 'tensors'>,
-    inputs: CallInputs,
-  ): LoopTensors {
-    const { call, schedule, generators } = run;
-    const promptEmbeds = embedPrompts(this, call, inputs);
-    const { device, computeDtype } = this;
-    const noise = inputs['latents'] ?? drawNoise(generators, call.latentShape, computeDtype, device);
-    return { promptEmbeds, latents: scaledNoise(noise, schedule) };
+    const call = withSize(checked, codec, this.defaultSize, options);
+    if (options.latents) requireShape('latents', options.latents, call.latentShape);
+    return {
+      call,
+      inputs: () => this.givenTensors(options, ['promptEmbeds', 'negativePromptEmbeds', 'latents']),
+      conditioner: clipConditioner(this.firstEncoder, target),
+      start: textToImage(codec),
+      denoiser: unetDenoiser(this.unet),
+      codec,
+    };
   }
 }

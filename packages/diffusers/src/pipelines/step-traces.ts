@@ -17,32 +17,14 @@ import {
   trace,
 } from '@darkroom/core';
 import type { Graph, Named, TracedModule, TraceOptions } from '@darkroom/core';
-import type { UNetLike } from '../models/types.ts';
-import type { Schedule } from '../schedulers/scheduler.ts';
-import type { LoopTensors } from './options.ts';
-
-/** One step of a pipeline's loop, as far as it can be recorded. */
-export interface TraceableStep<T extends LoopTensors> {
-  readonly unet: UNetLike;
-  readonly schedule: Schedule;
-  readonly i: number;
-  /** What the step reads; `timestepCond` for models that take the guidance scale as an input. */
-  readonly tensors: StepTensors<T>;
-  /** Draws what a stochastic step adds. */
-  readonly noise: () => Tensor;
-  /** Latents after the step, with the model and the noise as they are given. */
-  readonly around: (tensors: T, ways: { predict: (input: Tensor) => Tensor; noise: () => Tensor }) => Tensor;
-  /** Calls the model. */
-  readonly predict: (input: Tensor, time: number, tensors: StepTensors<T>) => Tensor;
-}
-type StepTensors<T> = T & { readonly timestepCond?: Tensor };
+import type { DenoiserModule, NamedTensors } from './recipe.ts';
+import type { Run } from './run.ts';
+import { noiseFor, step as plainStep, stepAt } from './step.ts';
 
 /** What a program may ask of the trace of a step. */
 export type StepTrace = Pick<TracedModule<never, unknown>, 'plans' | 'summaries' | 'summary'>;
 
-type Tensors = Readonly<Record<string, Tensor>>;
-type Traced = TracedModule<[StepInputs, number], Tensors>;
-type StepInputs = Readonly<Record<'latents', Tensor>> & Tensors;
+type Traced = TracedModule<[NamedTensors, number], NamedTensors>;
 
 /** What stands around the model in one step: two graphs, and what they read. */
 interface Shell {
@@ -55,52 +37,67 @@ interface Shell {
   readonly remembered: readonly Tensor[];
 }
 
+/** What traces know of a call under way. */
+interface TracedRun {
+  /** A key of the modules that it calls, and of what their attention layers compute with. */
+  readonly sources: string;
+  /** Kinds of steps that it had. */
+  readonly seen: Set<string>;
+}
+
+/** Numbers for objects, the same for the same object. */
+class Ids {
+  readonly #known = new WeakMap<object, number>();
+  #last = 0;
+  of(object: object): number {
+    const id = this.#known.get(object) ?? ++this.#last;
+    this.#known.set(object, id);
+    return id;
+  }
+}
+
 const modelInput = 'modelInput';
 const prediction = 'prediction';
 
-export class StepTraces<T extends LoopTensors> {
+export class StepTraces {
   readonly #options: TraceOptions;
   readonly #traces = new Map<string, Traced>();
   /** Traces being made: calls at once wait for the same one. */
   readonly #making = new Map<string, Promise<void>>();
-  #unet: UNetLike | undefined;
-  #processors: readonly unknown[] = [];
-  /** Kinds of steps that a call had, by its schedule. */
-  readonly #seen = new WeakMap<Schedule, Set<string>>();
+  readonly #calls = new WeakMap<Run, TracedRun>();
+  readonly #ids = new Ids();
 
   constructor(options: TraceOptions) {
     this.#options = options;
   }
 
-  /** Latents after the step; the caller keeps them. */
-  async step(step: TraceableStep<T>): Promise<Tensor> {
-    const { schedule, i, tensors, unet } = step;
-    const seen = this.#seen.get(schedule) ?? new Set<string>();
-    if (seen.size === 0 || this.#unet !== unet) this.#begin(unet);
-    this.#seen.set(schedule, seen);
+  /** Latents after step i of a call; the caller keeps them. */
+  async step(run: Run, i: number): Promise<Tensor> {
+    const { schedule, tensors, device } = run;
+    const { sources, seen } = this.#calls.get(run) ?? this.#begin(run);
     using memory = new Scope();
     const history = schedule.remembered;
     const name = (n: number): string => `history.${n}`;
     // Handles of our own: the schedule may let go of its while the step is recorded.
     const held = memory.run(() => Object.fromEntries(history.map((t, n) => [name(n), t.alias()])));
-    const shell = memory.run(() => recordShell(step, new Map(history.map((t, n) => [name(n), t]))));
+    const shell = memory.run(() => recordShell(run, i, new Map(history.map((t, n) => [name(n), t]))));
     if (shell.drawn) memory.adopt(shell.drawn);
-    const given: StepInputs = {
+    const given: NamedTensors = {
       latents: tensors.latents, // first: what is new at each call; what does not depend on it is kept
-      ...definedOf(tensors),
+      ...tensors,
       ...held,
       ...(shell.drawn && { drawn: shell.drawn }),
-      ...(shell.numbers.length > 0 && {
-        numbers: memory.run(() => tensor([...shell.numbers], { device: unet.device! })),
-      }),
+      ...(shell.numbers.length > 0 && { numbers: memory.run(() => tensor([...shell.numbers], { device })) }),
     };
-    const kind = kindOf(shell, given);
-    const time = schedule.timesteps[i]!;
+    const at = stepAt(run, i);
+    const kind = sources + kindOf(shell, given, run.recipe.denoiser.variant?.(at) ?? '');
     // What a picture has once is its first or last step: not worth a plan, and the memory of it.
-    if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, step, shell, given);
+    if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, run, i, shell, given);
     seen.add(kind);
     const traced = this.#traces.get(kind);
-    const out = traced ? traced.call(given, time) : scope(() => run(step, shell, given, time));
+    const out = traced
+      ? traced.call(given, at.timestep)
+      : scope(() => replay(run, i, shell, given, at.timestep));
     for (const [n, handle] of shell.remembered.entries()) {
       const result = out[`remembered.${n}`]!;
       handle.realize(result);
@@ -110,16 +107,15 @@ export class StepTraces<T extends LoopTensors> {
   }
 
   /** Traces a kind of step, once; a trace that is done after dispose() is not kept. */
-  #make(kind: string, step: TraceableStep<T>, shell: Shell, given: StepInputs): Promise<void> {
+  #make(kind: string, run: Run, i: number, shell: Shell, given: NamedTensors): Promise<void> {
     const known = this.#making.get(kind);
     if (known) return known;
-    const { unet, schedule, i } = step;
-    const call = (x: StepInputs, t: number): Tensors => run(step, shell, x, t);
-    const stateDict = (): Named => unet.stateDict!();
-    const about = { name: 'step', device: unet.device!, module: unet };
+    const { modules } = run.recipe.denoiser;
+    const call = (x: NamedTensors, time: number): NamedTensors => replay(run, i, shell, x, time);
+    const about = { name: 'step', device: run.device, modules, stateDict: () => weightsOf(modules), call };
     const make = async (): Promise<void> => {
-      const sample: [StepInputs, number] = [given, schedule.timesteps[i]!];
-      const traced = await trace({ ...about, stateDict, call }, sample, this.#options);
+      const sample: [NamedTensors, number] = [given, stepAt(run, i).timestep];
+      const traced = await trace(about, sample, this.#options);
       if (this.#making.get(kind) === making) this.#traces.set(kind, traced);
       else traced.dispose();
     };
@@ -130,15 +126,20 @@ export class StepTraces<T extends LoopTensors> {
     return making;
   }
 
-  /** A new picture: traces of another model, or of one whose attention is computed in another way now, go. */
-  #begin(unet: UNetLike): void {
-    if (!unet.stateDict)
-      throw new ArgumentError('enableTracing: the UNet has no stateDict() that names its weights');
-    const processors = Object.values(unet.attnProcessors ?? {});
-    const same = unet === this.#unet && processors.length === this.#processors.length;
-    if (!same || processors.some((p, n) => p !== this.#processors[n])) this.dispose();
-    this.#unet = unet;
-    this.#processors = processors;
+  /** A new picture: traces of other modules, or of those whose attention is computed in another way now, go. */
+  #begin(run: Run): TracedRun {
+    const { name, modules } = run.recipe.denoiser;
+    if (modules.some((m) => !m.stateDict))
+      throw new ArgumentError(`enableTracing: the ${name} has no stateDict() that names its weights`);
+    const sources = modules.flatMap((m) => [m, ...Object.values(m.attnProcessors ?? {})]);
+    const traced = { sources: `${sources.map((s) => this.#ids.of(s as object)).join(' ')}:`, seen: new Set<string>() };
+    this.#calls.set(run, traced);
+    for (const [kind, trace] of this.#traces) {
+      if (kind.startsWith(traced.sources)) continue;
+      trace.dispose();
+      this.#traces.delete(kind);
+    }
+    return traced;
   }
 
   get traces(): readonly StepTrace[] {
@@ -152,15 +153,23 @@ export class StepTraces<T extends LoopTensors> {
   }
 }
 
+/** Weights of all modules by name; those of the first without a prefix. */
+function weightsOf(modules: readonly DenoiserModule[]): Named {
+  const all = modules.flatMap((m, n) =>
+    [...m.stateDict!()].map(([key, t]) => [n === 0 ? key : `${n}:${key}`, t] as const),
+  );
+  return new Map(all);
+}
+
 /** Steps of a kind differ in numbers alone. */
-function kindOf({ before, after }: Shell, given: StepInputs): string {
+function kindOf({ before, after }: Shell, given: NamedTensors, variant: string): string {
   const shapes = Object.entries(given).map(([name, t]) => `${name} ${t.dtype} ${t.shape}`);
-  return JSON.stringify([shapes, before.nodes, after.nodes, after.outputs]);
+  return JSON.stringify([variant, shapes, before.nodes, after.nodes, after.outputs]);
 }
 
 /** Records the step around a model that is not run. The schedule goes on, with handles that have no memory yet. */
-function recordShell<T extends LoopTensors>(step: TraceableStep<T>, history: Named): Shell {
-  const { tensors, schedule, around } = step;
+function recordShell(run: Run, i: number, history: Named): Shell {
+  const { tensors, schedule } = run;
   const known = new Set(schedule.remembered);
   let drawn: Tensor | undefined;
   let remembered: readonly Tensor[] = [];
@@ -169,7 +178,7 @@ function recordShell<T extends LoopTensors>(step: TraceableStep<T>, history: Nam
   const { graph, constants } = recordGraph(
     (x) => {
       let input: Tensor | undefined;
-      const next = around(x as unknown as T, {
+      const next = plainStep(run, x, i, {
         predict: (t) => {
           input = t;
           return x[prediction]!;
@@ -177,7 +186,7 @@ function recordShell<T extends LoopTensors>(step: TraceableStep<T>, history: Nam
         noise: () => {
           if (drawn)
             throw new ArgumentError('enableTracing: the scheduler draws noise more than once a step');
-          drawn = keep(step.noise()); // not the recording's
+          drawn = keep(noiseFor(run, tensors)); // not the recording's
           return x['drawn']!;
         },
       });
@@ -188,7 +197,7 @@ function recordShell<T extends LoopTensors>(step: TraceableStep<T>, history: Nam
         ...Object.fromEntries(remembered.map((t, n) => [`remembered.${n}`, t])),
       };
     },
-    { ...definedOf(tensors), drawn: like(latents), [prediction]: predictionLike(step) },
+    { ...tensors, drawn: like(latents), [prediction]: predictionLike(run) },
     history,
   );
   for (const constant of constants.values()) constant.dispose();
@@ -210,14 +219,11 @@ function recordShell<T extends LoopTensors>(step: TraceableStep<T>, history: Nam
   };
 }
 
-const definedOf = (tensors: LoopTensors): Tensors =>
-  Object.fromEntries(Object.entries(tensors).filter(([, t]) => t !== undefined)) as Tensors;
-
-/** What the model will give: a prediction for each row of the prompt's embeddings. */
-function predictionLike<T extends LoopTensors>({ unet, tensors }: TraceableStep<T>): Tensor {
-  const { latents, promptEmbeds } = tensors;
-  const channels = (unet.config['out_channels'] as number | undefined) ?? 4;
-  const shape = [promptEmbeds.shape[0]!, channels, ...latents.shape.slice(2)];
+/** The denoiser's prediction for the (doubled) batch, without memory. */
+function predictionLike({ call, latents, recipe }: Run): Tensor {
+  const [n, ...rest] = latents.shape as [number, ...number[]];
+  const batch = [call.guided ? 2 * n : n, ...rest];
+  const shape = recipe.denoiser.predictionShape?.(batch) ?? batch;
   return Tensor.abstract(latents.dtype, shape, latents.device);
 }
 
@@ -227,19 +233,19 @@ function withUsedInputs(graph: Graph): Graph {
 }
 
 /** The step itself: around the model what was recorded. `time` is one element while it is traced. */
-function run<T extends LoopTensors>(
-  { unet, predict }: TraceableStep<T>,
+function replay(
+  { recipe, device }: Run,
+  i: number,
   { before, after }: Shell,
-  x: StepInputs,
+  x: NamedTensors,
   time: number,
-): Tensors {
-  const device = unet.device!;
-  const part = (graph: Graph, from: Tensors): Tensors => {
+): NamedTensors {
+  const part = (graph: Graph, from: NamedTensors): NamedTensors => {
     const inputs = Object.fromEntries(graph.inputs.map(({ name }) => [name, from[name]!]));
     const params = new Map(graph.params.map(({ name }) => [name, from[name]!]));
     return runGraph(graph, inputs, { params, device });
   };
   const input = part(before, x)[modelInput]!;
-  const sample = predict(input, time, x as unknown as StepTensors<T>);
+  const sample = recipe.denoiser.predict(input, { i, timestep: time }, x);
   return part(after, { ...x, [prediction]: contiguous(sample) }); // as it was recorded
 }

@@ -2,7 +2,8 @@
 
 import { ArgumentError, concat, describe } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
-import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
+import type { Schedule } from '../../schedulers/scheduler.ts';
+import type { StartOfRun, Window } from '../recipe.ts';
 
 export function requireStrength(strength: number): void {
   if (typeof strength !== 'number' || !(strength >= 0 && strength <= 1))
@@ -14,7 +15,7 @@ export function strengthWindow(
   schedule: Schedule,
   numInferenceSteps: number | undefined,
   strength: number,
-): { begin: number; end: number } {
+): Window {
   const end = schedule.timesteps.length;
   const steps = numInferenceSteps ?? end;
   const run = Math.min(Math.trunc(steps * strength), steps);
@@ -25,10 +26,9 @@ export function strengthWindow(
   return { begin: (steps - run) * schedule.order, end };
 }
 
-/** latents with `noise` mixed in as they stand before step i of the schedule. */
+/** Latents with `noise` mixed in as they stand before step i of the schedule. */
 export function noisedTo(
-  scheduler: Scheduler,
-  schedule: Schedule,
+  { scheduler, schedule }: StartOfRun,
   latents: Tensor,
   noise: Tensor,
   i: number,

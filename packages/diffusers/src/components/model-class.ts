@@ -1,0 +1,69 @@
+// Components that are models: a config.json, and weights in .safetensors files.
+
+import { writeSafetensors } from '@darkroom/core';
+import type { AnyModule } from '@darkroom/core';
+import type { ModelFiles } from '../loading/files.ts';
+import { readJson, writePythonJson } from '../loading/json.ts';
+import type { LoadOptions } from '../loading/load-options.ts';
+import { loadWeights } from '../loading/load-weights.ts';
+import type { KeyConversion } from '../loading/load-weights.ts';
+import { weightFiles } from '../loading/weights-files.ts';
+import type { ConfigRecord } from '../models/config.ts';
+import type { ComponentClass } from './component-class.ts';
+
+/** A model with the config that it was made from. */
+export type ModelWithConfig = AnyModule & { readonly config: ConfigRecord };
+
+/** How a model is declared. */
+export interface ModelDeclaration<M extends ModelWithConfig> {
+  readonly name: string;
+  readonly library: 'diffusers' | 'transformers';
+  /** The class, for `instanceof`. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructors differ and are not called here
+  readonly model: abstract new (...args: any) => M;
+  /** Reads the config. `source` names its file in messages. @throws FormatError */
+  fromConfig(config: ConfigRecord, source: string): M;
+  /** Keys of old or foreign files. */
+  readonly convert?: KeyConversion;
+}
+
+/** The component class of a model. Stems of weight files follow the library: as diffusers and transformers write them. */
+export function modelClass<M extends ModelWithConfig>(declaration: ModelDeclaration<M>): ComponentClass<M> {
+  const { name, library, model: Model, convert } = declaration;
+  const stem = library === 'transformers' ? 'model' : 'diffusion_pytorch_model';
+  return {
+    names: [name],
+    library,
+    is: (component) => component instanceof Model,
+    async load(files, folder, _, options) {
+      const prefix = folder ? `${folder}/` : '';
+      const config = await readJson(files, `${prefix}config.json`);
+      const model = declaration.fromConfig(config, `${files.describe()}/${prefix}config.json`);
+      await fill(model, files, folder, stem, options, convert);
+      return model;
+    },
+    save: (model) => [
+      { name: 'config.json', data: writePythonJson(model.config) },
+      { name: `${stem}.safetensors`, data: writeSafetensors(model.stateDict()) },
+    ],
+  };
+}
+
+async function fill(
+  model: AnyModule,
+  files: ModelFiles,
+  folder: string,
+  stem: string,
+  options: LoadOptions,
+  convert: KeyConversion | undefined,
+): Promise<void> {
+  const paths = await weightFiles(files, folder, stem, options.variant);
+  const sources = await Promise.all(paths.map((path) => files.source(path)));
+  await loadWeights(model, sources, {
+    device: options.device,
+    dtype: options.dtype,
+    toHost: options.weights === 'host',
+    ...(convert && { convert }),
+    onProgress: (loaded, total) => options.onLoad?.(folder, loaded, total),
+  });
+}

@@ -1,0 +1,66 @@
+// Where a device compiles kernels (WebGPU): all kernels of a call at once, before its first such call, instead of one by one.
+
+import { compileAhead, Tensor } from '@darkroom/core';
+import type { Device } from '@darkroom/core';
+import type { CheckedCall } from './check-call.ts';
+import type { NamedTensors } from './recipe.ts';
+import { Run } from './run.ts';
+import { step } from './step.ts';
+
+/** Calls whose kernels were compiled, by what they depend on; of one device at a time. */
+export class CompiledCalls {
+  #device: Device | undefined;
+  readonly #keys = new Set<string>();
+
+  /** Compiles what `run` will need from `inputs`, unless a call like it came before; `decodes`: also the decoder. */
+  async compile(run: Run, inputs: NamedTensors, decodes: boolean): Promise<void> {
+    const { device } = run;
+    if (!device.backend.ready) return;
+    if (this.#device !== device) this.#keys.clear();
+    this.#device = device;
+    const key = keyOf(run, inputs);
+    if (this.#keys.has(key)) return;
+    const { codec, ...rest } = run.recipe;
+    const trial = new Run({ ...rest, codec, call: blank(run.call) }, run).begin({ seed: 0 });
+    try {
+      await compileAhead(device, () => {
+        const like = (t: Tensor): Tensor => Tensor.abstract(t.dtype, t.shape, device);
+        const tensors = trial.start(
+          Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, like(t)])),
+        );
+        // Later steps of a multistep solver read earlier outputs.
+        const { begin, end } = trial.window;
+        for (let i = begin; i < Math.min(begin + 4, end); i++) tensors.latents = step(trial, tensors, i);
+        if (decodes) codec.decode(tensors.latents, trial.call);
+      });
+    } finally {
+      trial.dispose();
+    }
+    this.#keys.add(key);
+  }
+}
+
+function keyOf({ call, scheduler, dtype }: Run, inputs: NamedTensors): string {
+  const shapes = Object.entries(inputs).map(([name, t]) => [name, t.shape]);
+  const negated = call.texts.map((t) => t.negatives !== undefined);
+  const { latentShape, guided, guidanceRescale } = call;
+  return JSON.stringify([
+    latentShape,
+    guided,
+    guidanceRescale > 0,
+    scheduler.className,
+    dtype,
+    shapes,
+    negated,
+  ]);
+}
+
+/** The same call with empty texts: any text has the shape of any other, and none is warned about twice. */
+function blank(call: CheckedCall): CheckedCall {
+  const empty = (texts: readonly string[] | undefined): readonly string[] | undefined => texts?.map(() => '');
+  const texts = call.texts.map(({ prompts, negatives }) => ({
+    prompts: empty(prompts),
+    negatives: empty(negatives),
+  }));
+  return { ...call, texts };
+}

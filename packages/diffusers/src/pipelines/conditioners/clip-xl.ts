@@ -1,0 +1,134 @@
+// Prompts → SDXL's conditions: hidden states of both encoders side by side, the second's pooled embedding, and sizes.
+// Reference: diffusers' StableDiffusionXLPipeline.encode_prompt.
+
+import { ArgumentError, concat, scope, tensor, zeros } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { CheckedCall } from '../check-call.ts';
+import type { Conditioner, NamedTensors } from '../recipe.ts';
+import { batchEmbeddings, blanks, guidanceCondition, tokenIds } from './batch.ts';
+import type { Target, TextEncoding } from './batch.ts';
+
+interface Embedded {
+  /** [prompts, tokens, features of both] */
+  readonly states: Tensor;
+  /** [prompts, projection_dim] of the last encoder. */
+  readonly pooled: Tensor;
+}
+
+/** What SDXL's conditions depend on beside the texts. */
+export interface XLConditions {
+  readonly positive: MicroConditions;
+  readonly negative: MicroConditions;
+  /** Without a negative prompt the unconditional half is zeros rather than the embedding of ''. */
+  readonly zeroNegative: boolean;
+}
+
+/**
+ * `promptEmbeds` [images or 2·images, tokens, features of both encoders], `addTextEmbeds` [.., projection_dim] and
+ * `addTimeIds` [.., 6]; given embeddings (promptEmbeds, pooledPromptEmbeds and the negative ones) replace the texts.
+ */
+export function clipXLConditioner(
+  encoders: readonly TextEncoding[],
+  target: Target,
+  conditions: XLConditions,
+): Conditioner {
+  return {
+    embed: (call, given) =>
+      scope(() => {
+        const positive = givenPair(given, 'promptEmbeds', 'pooledPromptEmbeds') ?? positives(encoders, target, call);
+        const negative = call.guided ? negatives(encoders, target, call, given, { conditions, positive }) : undefined;
+        const batch = (of: keyof Embedded): Tensor =>
+          batchEmbeddings(call, negative?.[of], positive[of], target.dtype);
+        return {
+          promptEmbeds: batch('states'),
+          addTextEmbeds: batch('pooled'),
+          addTimeIds: timeIds(call, conditions, target),
+          ...guidanceCondition(call, target),
+        };
+      }),
+  };
+}
+
+function givenPair(given: NamedTensors, states: string, pooled: string): Embedded | undefined {
+  return given[states] && { states: given[states], pooled: given[pooled]! };
+}
+
+function positives(encoders: readonly TextEncoding[], target: Target, call: CheckedCall): Embedded {
+  return encode(
+    encoders,
+    target,
+    call.texts.map((t) => t.prompts!),
+    call.clipSkip ?? 0,
+  );
+}
+
+function negatives(
+  encoders: readonly TextEncoding[],
+  target: Target,
+  call: CheckedCall,
+  given: NamedTensors,
+  { conditions, positive }: { readonly conditions: XLConditions; readonly positive: Embedded },
+): Embedded {
+  const pair = givenPair(given, 'negativePromptEmbeds', 'negativePooledPromptEmbeds');
+  if (pair) return pair;
+  if (conditions.zeroNegative && call.texts[0]!.negatives === undefined) {
+    const zero = (t: Tensor): Tensor => zeros(t.shape, target);
+    return { states: zero(positive.states), pooled: zero(positive.pooled) };
+  }
+  const blank = blanks(call);
+  return encode(
+    encoders,
+    target,
+    call.texts.map((t) => t.negatives ?? blank),
+    0,
+  );
+}
+
+function encode(
+  encoders: readonly TextEncoding[],
+  { dtype }: Target,
+  texts: readonly (readonly string[])[],
+  clipSkip: number,
+): Embedded {
+  const outs = encoders.map(({ tokenizer, encoder }, i) =>
+    encoder.call(tokenIds(tokenizer, texts[i]!), { dtype }),
+  );
+  // SDXL counts from the layer before the last, without the final norm.
+  const states = concat(
+    outs.map(({ hiddenStates }) => stateBefore(hiddenStates, clipSkip)),
+    2,
+  );
+  return { states, pooled: outs.at(-1)!.textEmbeds! };
+}
+
+function stateBefore(states: readonly Tensor[], clipSkip: number): Tensor {
+  const state = states.at(-2 - clipSkip);
+  if (!state)
+    throw new ArgumentError(
+      `clipSkip: must be at most ${states.length - 2} (the layers of this model but one), got ${clipSkip}`,
+    );
+  return state;
+}
+
+/** [height, width] in pixels, or [top, left]. */
+export type Pair = readonly [number, number];
+
+/** What SDXL is told of the picture it learnt from: original size, crop, target size. */
+export interface MicroConditions {
+  readonly originalSize: Pair;
+  readonly cropsCoordsTopLeft: Pair;
+  readonly targetSize: Pair;
+}
+
+/**
+ * [images or 2·images, 6]. Under guidance rows alternate negative, positive, as diffusers lays them out, although the
+ * other conditions have their negative half first: for one image that is the same; for several, sizes that differ
+ * between the halves meet other rows than their names say, and seeds give diffusers' pictures only this way.
+ * In float32: sizes above 2048 have no exact float16.
+ */
+function timeIds(call: CheckedCall, { positive, negative }: XLConditions, { device }: Target): Tensor {
+  const row = (m: MicroConditions): number[] => [...m.originalSize, ...m.cropsCoordsTopLeft, ...m.targetSize];
+  const rows = call.guided ? [...row(negative), ...row(positive)] : row(positive);
+  const values = Array.from({ length: call.images }, () => rows).flat();
+  return tensor(values, { shape: [values.length / 6, 6], device, dtype: 'float32' });
+}

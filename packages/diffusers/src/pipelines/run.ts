@@ -1,0 +1,121 @@
+// One call under way: all that belongs to it and to nothing else. A pipeline serves several at once.
+
+import { Scope } from '@darkroom/core';
+import type { Device, DType, Tensor } from '@darkroom/core';
+import type { Generator } from '../random/generator.ts';
+import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
+import type { CheckedCall } from './check-call.ts';
+import { generatorsFor } from './noise.ts';
+import type { CallOptions } from './options.ts';
+import type { NamedTensors, Recipe, StartOfRun, Window } from './recipe.ts';
+
+/** Tensors of the loop by the names that callbacks see. */
+export type RunTensors = Record<string, Tensor> & { latents: Tensor };
+
+/** What every call of a pipeline shares at the moment that a call starts. */
+export interface RunSettings {
+  readonly device: Device;
+  /** dtype of latents and embeddings. */
+  readonly dtype: DType;
+  readonly scheduler: Scheduler;
+}
+
+export class Run implements StartOfRun {
+  readonly recipe: Recipe;
+  readonly device: Device;
+  readonly dtype: DType;
+  readonly scheduler: Scheduler;
+  readonly signal: AbortSignal | undefined;
+  /** True: the call ends after its current step; the picture so far is decoded. */
+  interrupt = false;
+  #begun:
+    | {
+        readonly schedule: Schedule;
+        readonly window: Window;
+        readonly generators: readonly Generator[];
+        readonly seeds: readonly (number | bigint)[];
+      }
+    | undefined;
+  #tensors: RunTensors | undefined;
+  readonly #memory = new Scope();
+
+  constructor(recipe: Recipe, settings: RunSettings, options: Pick<CallOptions, 'signal'> = {}) {
+    this.recipe = recipe;
+    ({ device: this.device, dtype: this.dtype, scheduler: this.scheduler } = settings);
+    this.signal = options.signal;
+  }
+
+  /** Makes the schedule and the generators. @throws ArgumentError for seeds and step counts that do not fit. */
+  begin(options: Parameters<typeof generatorsFor>[0]): this {
+    const { call, start } = this.recipe;
+    const schedule = this.scheduler.schedule(call.schedule);
+    try {
+      const window = start.window?.(schedule, call) ?? { begin: 0, end: schedule.timesteps.length };
+      this.#begun = { schedule, window, ...generatorsFor(options, call.images) };
+    } catch (error) {
+      schedule.dispose();
+      throw error;
+    }
+    return this;
+  }
+
+  get #started(): NonNullable<typeof this.#begun> {
+    return this.#begun!;
+  }
+  get call(): CheckedCall {
+    return this.recipe.call;
+  }
+  get schedule(): Schedule {
+    return this.#started.schedule;
+  }
+  get window(): Window {
+    return this.#started.window;
+  }
+  get generators(): readonly Generator[] {
+    return this.#started.generators;
+  }
+  get seeds(): readonly (number | bigint)[] {
+    return this.#started.seeds;
+  }
+
+  /** Tensors of the loop: those of the start, then what steps and callbacks made of them. */
+  get tensors(): RunTensors {
+    return this.#tensors!;
+  }
+  get latents(): Tensor {
+    return this.tensors.latents;
+  }
+
+  /** Embeds the prompt and makes the first latents; `inputs` may be abstract. The result is the caller's. */
+  start(inputs: NamedTensors): RunTensors {
+    const { conditioner, start } = this.recipe;
+    return { ...conditioner.embed(this.call, inputs), ...start.begin(this, inputs) };
+  }
+  /** Starts the loop from tensors that the call owns from here on. */
+  startFrom(tensors: RunTensors): void {
+    this.#tensors = this.own(tensors);
+  }
+
+  /** Takes tensors over: they are freed with the call. */
+  own<T extends NamedTensors>(tensors: T): T {
+    for (const t of Object.values(tensors)) this.#memory.adopt(t);
+    return tensors;
+  }
+
+  /** Goes on with other tensors under the same names; frees the ones before. */
+  replace(changed: NamedTensors): void {
+    for (const [name, next] of Object.entries(changed)) {
+      const old = this.tensors[name]!;
+      if (next === old) continue;
+      old.dispose();
+      this.#memory.adopt(next);
+      this.tensors[name] = next;
+    }
+  }
+
+  /** Frees what the call owns. */
+  dispose(): void {
+    this.#begun?.schedule.dispose();
+    this.#memory.dispose();
+  }
+}

@@ -1,0 +1,26 @@
+// Image to image: the loop starts from a picture with noise mixed in.
+// Reference: diffusers' StableDiffusionImg2ImgPipeline, including the order in which noise is drawn.
+
+import { drawNoise } from '../noise.ts';
+import type { LatentCodec, LatentStart } from '../recipe.ts';
+import { noisedTo, repeatAll, strengthWindow } from './image.ts';
+
+/** From the input `image`: pixels [n, 3, h, w] in [-1, 1], or latents of it where `isLatents`. */
+export function imageToImage(
+  codec: LatentCodec,
+  { strength, isLatents }: { readonly strength: number; readonly isLatents: boolean },
+): LatentStart {
+  return {
+    window: (schedule, call) => strengthWindow(schedule, call.schedule.numInferenceSteps, strength),
+    begin: (run, given) => {
+      const { call, generators, device } = run;
+      const image = given['image']!;
+      // With a generator for each image the picture is repeated first, so that each draws its own latents.
+      const batch = generators.length > 1 ? repeatAll(image, call.images) : image;
+      const encoded = isLatents ? batch : codec.encode(batch, generators);
+      const clean = repeatAll(encoded, call.images);
+      const noise = drawNoise(generators, clean.shape, clean.dtype, device);
+      return { latents: codec.pack(noisedTo(run, clean, noise, run.window.begin)) };
+    },
+  };
+}

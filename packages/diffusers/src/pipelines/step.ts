@@ -1,0 +1,56 @@
+// One step of the loop: the denoiser on the (doubled) batch, guidance, the scheduler.
+
+import { cast, concat } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import { guide, rescaleGuidance } from './guidance.ts';
+import { drawNoise } from './noise.ts';
+import type { DenoiserStep, NamedTensors } from './recipe.ts';
+import type { Run } from './run.ts';
+
+/** What a step reads beside its latents: a recording puts placeholders in their place. */
+export interface StepSources {
+  /** The scaled latents of the (doubled) batch → the prediction. */
+  predict(input: Tensor): Tensor;
+  /** Standard normal values in the shape of the latents, for stochastic schedulers. */
+  noise(): Tensor;
+}
+
+/** Index and timestep of step i. */
+export function stepAt(run: Run, i: number): DenoiserStep {
+  return { i, timestep: run.schedule.timesteps[i]! };
+}
+
+/** Latents after step i; `tensors` are the run's, or others of their names and shapes. */
+export function step(run: Run, tensors: NamedTensors, i: number, sources = sourcesOf(run, tensors, i)): Tensor {
+  const { call, schedule } = run;
+  const latents = tensors['latents']!;
+  const doubled = call.guided ? concat([latents, latents], 0) : latents;
+  const sample = sources.predict(schedule.scaleModelInput(doubled, i));
+  let noise = sample;
+  if (call.guided) {
+    const [uncond, text] = sample.chunk(2, 0) as [Tensor, Tensor];
+    noise = guide(uncond, text, call.guidanceScale);
+    if (call.guidanceRescale > 0) noise = rescaleGuidance(noise, text, call.guidanceRescale);
+  }
+  const { prevSample } = schedule.step(noise, i, latents, {
+    eta: call.eta,
+    noise: sources.noise,
+    predOriginalSample: false,
+  });
+  const { start } = run.recipe;
+  return cast(start.afterStep?.(prevSample, run, tensors, i) ?? prevSample, run.dtype);
+}
+
+/** The denoiser itself, and noise of the call's generators. */
+export function sourcesOf(run: Run, tensors: NamedTensors, i: number): StepSources {
+  return {
+    predict: (input) => run.recipe.denoiser.predict(input, stepAt(run, i), tensors),
+    noise: () => noiseFor(run, tensors),
+  };
+}
+
+/** Draws what a stochastic step adds to the latents. */
+export function noiseFor(run: Run, tensors: NamedTensors): Tensor {
+  const { shape, dtype } = tensors['latents']!;
+  return drawNoise(run.generators, shape, dtype, run.device);
+}

@@ -1,0 +1,36 @@
+// The UNet as a denoiser: what the call's tensors are to it.
+
+import { concat, Module } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { Conditioning } from '../models/conditioning.ts';
+import type { UNetLike } from '../models/types.ts';
+import type { Denoiser, NamedTensors } from './recipe.ts';
+
+/**
+ * Reads `promptEmbeds`, `addTextEmbeds` with `addTimeIds` (SDXL) and `timestepCond` (LCM) of the call's tensors; `beside`
+ * names those that are joined to the latents' channels (inpainting).
+ */
+export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): Denoiser {
+  return {
+    name: 'unet',
+    dtype: unet.dtype,
+    modules: [unet],
+    predictionShape: ([n, , ...size]) => [n!, unet.outChannels, ...size],
+    predict: (latents, { timestep }, tensors) => {
+      const sample =
+        beside.length === 0 ? latents : concat([latents, ...beside.map((name) => tensors[name]!)], 1);
+      return unet.call(sample, timestep, conditioningOf(tensors)).sample;
+    },
+    widest: ([n, , ...size]) => (unet instanceof Module && unet.widest ? [[n!, unet.widest, ...size]] : []),
+  };
+}
+
+/** What the UNet reads of a call's tensors. */
+export function conditioningOf(tensors: NamedTensors): Conditioning {
+  const { promptEmbeds, addTextEmbeds, addTimeIds, timestepCond } = tensors;
+  return {
+    encoderHiddenStates: promptEmbeds!,
+    ...(addTextEmbeds && { addedCond: { textEmbeds: addTextEmbeds, timeIds: addTimeIds! } }),
+    ...(timestepCond && { timestepCond }),
+  };
+}

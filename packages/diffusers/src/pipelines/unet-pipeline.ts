@@ -1,0 +1,87 @@
+// What the pipelines of SD 1.x, 2.x and SDXL share: a UNet, a VAE, a text encoder with its tokenizer.
+
+import { toAsync } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { ComponentSlots } from '../components/slots.ts';
+import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
+import type { Scheduler } from '../schedulers/scheduler.ts';
+import type { ClipTokenizer } from '../tokenizers/clip.ts';
+import type { Target, TextEncoding } from './conditioners/batch.ts';
+import { LatentDiffusionPipeline } from './latent-diffusion.ts';
+import { asUNet } from './own-unet.ts';
+import type { OwnUNet } from './own-unet.ts';
+import type { NamedTensors, PixelSize } from './recipe.ts';
+import { VaeCodec } from './vae-codec.ts';
+
+export interface PipelineComponents {
+  readonly vae: VaeLike;
+  readonly textEncoder: TextEncoderLike;
+  readonly tokenizer: ClipTokenizer;
+  readonly unet: UNetLike;
+  readonly scheduler: Scheduler;
+}
+
+export const unetSlots: ComponentSlots<PipelineComponents> = {
+  vae: { folder: 'vae', role: 'vae' },
+  textEncoder: { folder: 'text_encoder', role: 'textEncoder' },
+  tokenizer: { folder: 'tokenizer', role: 'tokenizer' },
+  unet: { folder: 'unet', role: 'denoiser' },
+  scheduler: { folder: 'scheduler', role: 'scheduler' },
+};
+
+/** The UNet of each pipeline, as pipelines call it. */
+const unets = new WeakMap<object, UNetLike>();
+
+export abstract class UNetPipeline<
+  C extends PipelineComponents = PipelineComponents,
+> extends LatentDiffusionPipeline<C> {
+  declare vae: VaeLike;
+  declare textEncoder: TextEncoderLike;
+  declare tokenizer: ClipTokenizer;
+
+  get unet(): UNetLike {
+    return unets.get(this)!;
+  }
+  /** A traced UNet, or an object of one's own with config, device, dtype and forward. @throws ArgumentError for others. */
+  set unet(unet: UNetLike | OwnUNet) {
+    unets.set(this, asUNet(unet));
+  }
+
+  /** Pixels per latent: 2^(levels - 1) of the VAE. */
+  get vaeScale(): number {
+    return this.vae.scale;
+  }
+  /** Channels of the VAE's latents. */
+  get latentChannels(): number {
+    return this.vae.latentChannels;
+  }
+  /** Of the pictures that the UNet was trained on. */
+  get defaultSize(): PixelSize {
+    const [height = 64, width = 64] = this.unet.sampleSize ?? [];
+    return { height: height * this.vaeScale, width: width * this.vaeScale };
+  }
+
+  /** The codec of this pipeline's VAE. */
+  protected get codec(): VaeCodec {
+    return new VaeCodec(this.vae, { dtype: this.computeDtype });
+  }
+  /** The first text encoder with its tokenizer. */
+  protected get firstEncoder(): TextEncoding {
+    return { tokenizer: this.tokenizer, encoder: this.textEncoder };
+  }
+  /** Where embeddings are made. */
+  protected get target(): Target {
+    const { device, computeDtype: dtype, unet } = this;
+    return { device, dtype, guidanceSize: unet.timeCondProjDim };
+  }
+
+  /** Tensors of the user's, by option, on the pipeline's device and in its dtype; new handles. */
+  protected async givenTensors<O>(options: O, names: readonly (keyof O & string)[]): Promise<NamedTensors> {
+    const inputs: Record<string, Tensor> = {};
+    for (const name of names) {
+      const given = options[name] as Tensor | undefined;
+      if (given) inputs[name] = await toAsync(given, { device: this.device, dtype: this.computeDtype });
+    }
+    return inputs;
+  }
+}

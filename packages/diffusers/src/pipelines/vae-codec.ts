@@ -1,0 +1,132 @@
+// Between pictures and the latents of a pipeline with a VAE: scaling and shift, sampling, range, packing into patches.
+
+import { concat, map, reshape, scope } from '@darkroom/core';
+import type { Device, DType, Expr, Tensor } from '@darkroom/core';
+import { AutoencoderKL } from '../models/autoencoder-kl.ts';
+import type { VaeLike } from '../models/types.ts';
+import type { Generator } from '../random/generator.ts';
+import { drawNoise } from './noise.ts';
+import type { LatentCodec, PixelSize } from './recipe.ts';
+
+/** How a family uses its VAE. */
+export interface VaeCodecOptions {
+  /** dtype that pictures are decoded in. */
+  readonly dtype: DType;
+  /** True: mean and deviation of the config count, as in SDXL and not in SD 1.x and 2.x. Default false. */
+  readonly statistics?: boolean;
+  /** Edge of the square of latents that the denoiser reads as one token; default 1: latents stay [n, c, h, w]. */
+  readonly patch?: number;
+}
+
+/** The codec of a VAE. @see LatentCodec */
+export class VaeCodec implements LatentCodec {
+  readonly name = 'vae';
+  readonly scale: number;
+  readonly #vae: VaeLike;
+  readonly #options: VaeCodecOptions;
+
+  constructor(vae: VaeLike, options: VaeCodecOptions) {
+    this.#vae = vae;
+    this.#options = options;
+    this.scale = vae.scale * this.#patch;
+  }
+
+  get #patch(): number {
+    return this.#options.patch ?? 1;
+  }
+  get dtype(): DType {
+    return this.#vae.dtype;
+  }
+  get slicing(): boolean {
+    return this.#vae.slicing ?? false;
+  }
+
+  latentShape(images: number, { height, width }: PixelSize): readonly [number, number, number, number] {
+    const { latentChannels, scale } = this.#vae;
+    return [images, latentChannels, height / scale, width / scale];
+  }
+
+  encode(image: Tensor, generators: readonly Generator[]): Tensor {
+    return scope(() => {
+      const distribution = this.#vae.encode(image);
+      const { shape, dtype } = distribution.mean;
+      const sample = distribution.sample(drawForEncoding(generators, shape, dtype, image.device));
+      return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [this.#vae.scalingFactor] });
+    });
+  }
+
+  pack(latents: Tensor): Tensor {
+    return this.#patch === 1 ? latents : packLatents(latents, this.#patch);
+  }
+
+  decode(latents: Tensor, { height, width }: PixelSize): Tensor {
+    const { dtype, statistics = false } = this.#options;
+    const [h, w] = [height / this.#vae.scale, width / this.#vae.scale];
+    return scope(() => {
+      const unpacked = this.#patch === 1 ? latents : unpackLatents(latents, this.#patch, [h, w]);
+      const image = this.#vae.decode(unscaled(this.#vae, unpacked, dtype, statistics));
+      return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], {
+        dtype: 'float32',
+      });
+    });
+  }
+
+  widest(images: number, { height, width }: PixelSize): readonly (readonly number[])[] {
+    const count = this.slicing ? 1 : images;
+    const pixels = [[count, 3, height, width]];
+    const vae = this.#vae;
+    if (vae instanceof AutoencoderKL && !vae.tiles)
+      pixels.push([count, vae.blockOutChannels[0]!, height, width]);
+    return pixels;
+  }
+}
+
+/** The noise that sampling latents of `shape` takes. With one generator an image, the first of them draw. */
+export function drawForEncoding(
+  generators: readonly Generator[],
+  shape: readonly number[],
+  dtype: DType,
+  device: Device,
+): Tensor {
+  return drawNoise(
+    generators.length === 1 ? generators : generators.slice(0, shape[0]),
+    shape,
+    dtype,
+    device,
+  );
+}
+
+/** What the decoder takes: latents over the scaling factor, and by channel where mean and deviation count. */
+function unscaled(vae: VaeLike, latents: Tensor, dtype: DType, statistics: boolean): Tensor {
+  const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
+  const { latentsMean: mean, latentsStd: std } = vae;
+  if (!statistics || !mean || !std) return map(divided, [latents], { scalars: [vae.scalingFactor], dtype });
+  return concat(
+    latents.chunk(latents.shape[1]!, 1).map((channel, c) =>
+      map(['add', ['mul', divided, ['scalar', 1]], ['scalar', 2]], [channel], {
+        scalars: [vae.scalingFactor, std[c]!, mean[c]!],
+        dtype,
+      }),
+    ),
+    1,
+  );
+}
+
+/**
+ * [n, c, h, w] → tokens [n, (h/patch)·(w/patch), c·patch²], rows of patches first. Reference: diffusers' FluxPipeline,
+ * _pack_latents, whose patch is 2. h and w must be divisible by `patch`.
+ */
+export function packLatents(latents: Tensor, patch: number): Tensor {
+  const [n, c, h, w] = latents.shape as [number, number, number, number];
+  const [rows, columns] = [h / patch, w / patch];
+  const squares = reshape(latents, [n, c, rows, patch, columns, patch]).permute(0, 2, 4, 1, 3, 5);
+  return reshape(squares, [n, rows * columns, c * patch * patch]);
+}
+
+/** The inverse of packLatents for latents of `h` x `w`. */
+export function unpackLatents(tokens: Tensor, patch: number, [h, w]: readonly [number, number]): Tensor {
+  const [n, , width] = tokens.shape as [number, number, number];
+  const c = width / (patch * patch);
+  const squares = reshape(tokens, [n, h / patch, w / patch, c, patch, patch]).permute(0, 3, 1, 4, 2, 5);
+  return reshape(squares, [n, c, h, w]);
+}
