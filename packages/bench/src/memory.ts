@@ -134,7 +134,7 @@ async function unetRows(device: Device, size: number, dtype: DType): Promise<Mem
   using text = randomTensor([2, 77, 768], device, dtype);
   const work = `SD 1.5 UNet, batch 2, ${size}x${size}, ${dtype}`;
   const step = async (): Promise<void> => {
-    scope(() => unet.call(sample, 500, text).sample).dispose();
+    scope(() => unet.call(sample, 500, { encoderHiddenStates: text }).sample).dispose();
   };
   const rows: MemoryRow[] = [];
   const run = async (setting: string): Promise<void> => {

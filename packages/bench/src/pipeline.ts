@@ -87,7 +87,7 @@ export async function benchPipeline(device: Device, model: string, steps = 25): 
     text: randomTensor([2, 77, 128], device),
   };
   const { graph } = recordGraph(
-    ({ sample, text }) => unet.call(sample!, 500, text!).sample,
+    ({ sample, text }) => unet.call(sample!, 500, { encoderHiddenStates: text! }).sample,
     inputs,
     unet.stateDict(),
   );

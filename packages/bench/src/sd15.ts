@@ -44,7 +44,7 @@ export async function benchSd15(device: Device): Promise<Sd15Result> {
   let resident = process.memoryUsage.rss();
   const watch = (): void => void (resident = Math.max(resident, process.memoryUsage.rss()));
   const start = performance.now();
-  const out = scope(() => unet.call(sample, 500, text).sample);
+  const out = scope(() => unet.call(sample, 500, { encoderHiddenStates: text }).sample);
   await device.idle();
   const seconds = (performance.now() - start) / 1000;
   watch();

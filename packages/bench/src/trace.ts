@@ -36,7 +36,7 @@ interface Sampled {
 /** One picture with guidance: a batch of two. */
 export async function benchTraceOfEmoji(device: Device, model: string, runs: number): Promise<TraceRow> {
   using pipe = await StableDiffusionPipeline.fromPretrained(model, { device });
-  const [sample, , text] = unetInputs(pipe);
+  const [sample, , { encoderHiddenStates: text }] = unetInputs(pipe);
   const { unet } = pipe;
   if (!(unet instanceof UNet2DConditionModel))
     throw new TypeError(`${model}: its UNet is not a model to trace`);
@@ -112,12 +112,12 @@ async function compare(
 ): Promise<TraceRow> {
   using text = randomTensor(shapes.text, device, dtype);
   using sample = randomTensor(shapes.sample, device, dtype);
-  const traced = await trace(unet, [sample, 500, text]);
+  const traced = await trace(unet, [sample, 500, { encoderHiddenStates: text }]);
   const call = async (what: typeof unet | typeof traced, i: number, into?: Sampled): Promise<void> => {
     using fresh = map(['in', 0], [sample]);
     await device.idle();
     const start = performance.now();
-    const out: Tensor = scope(() => what.call(fresh, 900 - (i % 800), text).sample);
+    const out: Tensor = scope(() => what.call(fresh, 900 - (i % 800), { encoderHiddenStates: text }).sample);
     const enqueued = performance.now();
     await device.idle();
     into?.all.push(performance.now() - start);

@@ -5,7 +5,7 @@
 import { loadTraced, randomNormal, Scope, scope, trace } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { StableDiffusionPipeline, unetInputs } from '@darkroom/diffusers';
-import type { Image } from '@darkroom/diffusers';
+import type { Conditioning, Image } from '@darkroom/diffusers';
 import { openDevice } from '@darkroom/diffusers/device';
 
 export interface Settings {
@@ -33,15 +33,15 @@ export async function main(settings: Settings): Promise<Outcome> {
   try {
     const pipe = await StableDiffusionPipeline.fromPretrained(model, { device });
     const { unet } = pipe;
-    const [sampleShape, , textShape] = unetInputs(pipe);
+    const [sampleShape, , { encoderHiddenStates: textShape }] = unetInputs(pipe);
 
     // Load inputs.
     let seed = 0;
-    const generateInputs = (): [Tensor, number, Tensor] => {
+    const generateInputs = (): [Tensor, number, Conditioning] => {
       const [a, b] = [sampleShape, textShape].map(({ shape, dtype }) =>
         randomNormal(shape, { device, dtype, seed: seed++ }),
       );
-      return [a!, 999 * ((seed * 0.618) % 1), b!];
+      return [a!, 999 * ((seed * 0.618) % 1), { encoderHiddenStates: b! }];
     };
 
     // Warm up.

@@ -18,7 +18,7 @@ test('a UNet step of ours has the FLOPs of the recorded one', () => {
     text: Tensor.abstract('float32', [2, 77, 768]),
   };
   const { graph } = recordGraph(
-    ({ sample, text }) => unet.call(sample!, 500, text!).sample,
+    ({ sample, text }) => unet.call(sample!, 500, { encoderHiddenStates: text! }).sample,
     inputs,
     unet.stateDict(),
   );

@@ -39,18 +39,19 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
         ? [randomTensor([1, 4, side, side], device, mode.dtype)]
         : [];
   const ids = [0, 1].map((row) => Array.from({ length: 77 }, (_, i) => (i * 13 + row) % 1900));
-  const [x, context] = inputs;
+  const [x, text] = inputs;
+  const conditioning = { encoderHiddenStates: text! };
   const run = (): Tensor =>
     scope(() => {
       if ('decode' in model) return model.decode(x!);
       if ('text_model' in model) return model.call(ids).lastHiddenState;
-      return model.call(x!, 500, context!).sample;
+      return model.call(x!, 500, conditioning).sample;
     });
   await compileAhead(device, () => void run());
   const traceUNet = async (unet: UNet2DConditionModel): ReturnType<NonNullable<Part['trace']>> => {
-    const traced = await trace(unet, [x!, 500, context!]);
+    const traced = await trace(unet, [x!, 500, conditioning]);
     return {
-      run: () => scope(() => traced.call(x!, 500, context!).sample),
+      run: () => scope(() => traced.call(x!, 500, conditioning).sample),
       dispose: () => traced.dispose(),
     };
   };

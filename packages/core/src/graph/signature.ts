@@ -17,7 +17,7 @@ export interface Taken {
 }
 
 /**
- * Arguments: tensors are named `arg0`, `arg3.addedCond.timeIds`. A number that is an argument of its own (a timestep) is an
+ * Arguments: tensors are named `arg0`, `arg2.addedCond.timeIds`. A number that is an argument of its own (a timestep) is an
  * input as well, of one element. Trailing arguments that say nothing (undefined, {}) are left out.
  */
 export function takeCall(args: readonly unknown[]): Taken {

@@ -53,7 +53,7 @@ async function unetOutputs<T extends Readonly<Record<string, Tensor>>>(
 ): Promise<T> {
   const { test } = context;
   const sample = await context.input('sample');
-  const embeds = await context.input('encoder_hidden_states');
+  const encoderHiddenStates = await context.input('encoder_hidden_states');
   const t = timesteps(await context.inputValues('timestep'));
   const addedCond = test.inputs!['text_embeds'] && {
     textEmbeds: await context.input('text_embeds'),
@@ -61,8 +61,8 @@ async function unetOutputs<T extends Readonly<Record<string, Tensor>>>(
   };
   type Args = Parameters<UNet2DConditionModel['call']>;
   const call = (...args: Args): T => look(model.call(...args).sample);
-  const options = addedCond ? { addedCond } : {};
-  return context.call({ call, stateDict: () => model.stateDict() }, sample, t, embeds, options);
+  const conditioning = { encoderHiddenStates, ...(addedCond && { addedCond }) };
+  return context.call({ call, stateDict: () => model.stateDict() }, sample, t, conditioning);
 }
 
 export async function runUnet(context: CaseContext): Promise<CaseResult> {

@@ -5,10 +5,12 @@ import { add, cast, GroupNorm, Linear, Module, reshape } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { fusedAttention } from './attention-strategies.ts';
 import type { AttentionStrategy } from './attention-strategies.ts';
+import type { Conditioning } from './conditioning.ts';
 import { Identity } from './identity.ts';
 
 export interface AttentionOptions {
   readonly queryDim: number;
+  /** Width of the text hidden states that keys and values are made of; without it the layer is self-attention. */
   readonly crossDim?: number | undefined;
   readonly heads: number;
   readonly headDim: number;
@@ -19,7 +21,7 @@ export interface AttentionOptions {
   readonly groupNorm?: { readonly groups: number; readonly eps: number };
 }
 
-export class Attention extends Module<[x: Tensor, context?: Tensor | undefined], Tensor> {
+export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | undefined], Tensor> {
   group_norm?: GroupNorm;
   to_q: Linear;
   to_k: Linear;
@@ -29,6 +31,8 @@ export class Attention extends Module<[x: Tensor, context?: Tensor | undefined],
   readonly heads: number;
   readonly headDim: number;
   readonly upcast: boolean;
+  /** True when keys and values come from the text, not from the layer's own input. */
+  readonly isCross: boolean;
 
   constructor(o: AttentionOptions) {
     super();
@@ -43,10 +47,12 @@ export class Attention extends Module<[x: Tensor, context?: Tensor | undefined],
     this.heads = o.heads;
     this.headDim = o.headDim;
     this.upcast = o.upcast ?? false;
+    this.isCross = o.crossDim !== undefined;
   }
 
-  /** x [b, l, c] (, context [b, s, cross]) → [b, l, c]. */
-  override forward(x: Tensor, context: Tensor = x): Tensor {
+  /** x [b, l, c] → [b, l, c]; cross-attention reads conditioning.encoderHiddenStates [b, s, crossDim]. */
+  override forward(x: Tensor, conditioning?: Conditioning): Tensor {
+    const source = this.isCross ? conditioning!.encoderHiddenStates : x;
     const [b, l] = x.shape as [number, number];
     const split = (t: Tensor): Tensor => {
       const heads = t.view([b, t.shape[1]!, this.heads, this.headDim]).permute(0, 2, 1, 3);
@@ -54,8 +60,8 @@ export class Attention extends Module<[x: Tensor, context?: Tensor | undefined],
     };
     const [q, k, v] = [
       split(this.to_q.call(x)),
-      split(this.to_k.call(context)),
-      split(this.to_v.call(context)),
+      split(this.to_k.call(source)),
+      split(this.to_v.call(source)),
     ];
     const merged = this.strategy.run(q, k, v, { scale: 1 / Math.sqrt(this.headDim) });
     const tokens = reshape(merged.permute(0, 2, 1, 3), [b, l, this.heads * this.headDim]);
@@ -70,7 +76,7 @@ export class ImageAttention extends Attention {
     const [n, c, h, w] = x.shape as [number, number, number, number];
     const normed = this.group_norm!.call(x);
     const tokens = reshape(normed.permute(0, 2, 3, 1), [n, h * w, c]);
-    const out = super.forward(tokens, tokens);
+    const out = super.forward(tokens);
     return add(x, out.view([n, h, w, c]).permute(0, 3, 1, 2));
   }
 }

@@ -58,8 +58,14 @@ test('SD 1.5 UNet, 512x512 under guidance', () => {
   const device = new Device(nullBackend());
   const unet = withoutData(UNet2DConditionModel.fromConfig(sd15UNet), device);
   const shapes = { sample: [2, 4, 64, 64], time: [1], text: [2, 77, 768] };
-  expect(planOf(unet, device, shapes, (x) => unet.call(x['sample']!, x['time']!, x['text']!).sample))
-    .toMatchInlineSnapshot(`
+  expect(
+    planOf(
+      unet,
+      device,
+      shapes,
+      (x) => unet.call(x['sample']!, x['time']!, { encoderHiddenStates: x['text']! }).sample,
+    ),
+  ).toMatchInlineSnapshot(`
       {
         "arenaBytes": 217646848,
         "kinds": {
@@ -87,7 +93,7 @@ test('SD 1.5 UNet from contiguous weights in channels last: what is copied is jo
     Tensor.abstract(i === 1 ? 'float32' : 'float16', shape, device),
   );
   const inputs = { sample: sample!, time: time!, text: text! };
-  const body = (x: Inputs): Tensor => unet.call(x['sample']!, x['time']!, x['text']!).sample;
+  const body = (x: Inputs): Tensor => unet.call(x['sample']!, x['time']!, { encoderHiddenStates: x['text']! }).sample;
   const { graph } = recordGraph(body, inputs, unet.stateDict());
   const optimized = optimize(graph, [channelsLast, ...passes]);
   const weights = new Set(optimized.params.map((p) => p.id));
@@ -155,7 +161,8 @@ function xlPlan(config: object): object {
   const unet = withoutData(UNet2DConditionModel.fromConfig({ ...config }), device);
   const shapes = { sample: [2, 4, 128, 128], time: [1], text: [2, 77, 2048], pooled: [2, 1280], ids: [2, 6] };
   const body = (x: Inputs): Tensor =>
-    unet.call(x['sample']!, x['time']!, x['text']!, {
+    unet.call(x['sample']!, x['time']!, {
+      encoderHiddenStates: x['text']!,
       addedCond: { textEmbeds: x['pooled']!, timeIds: x['ids']! },
     }).sample;
   return planOf(unet, device, shapes, body);

@@ -73,7 +73,7 @@ describe.each(devices)('memory switches on $name', ({ missing, open }) => {
       using unet = (await loadModel(localFiles(emoji), 'unet', 'UNet2DConditionModel', { device })) as UNet2DConditionModel; // prettier-ignore
       using sample = randomNormal([1, 4, 16, 16], { seed: 1, device });
       using text = randomNormal([1, 77, unet.config['cross_attention_dim'] as number], { seed: 2, device });
-      const step = (): Tensor => unet.call(sample, 500, text).sample;
+      const step = (): Tensor => unet.call(sample, 500, { encoderHiddenStates: text }).sample;
       unet.setAttnProcessor(plainAttention);
       const scores = await run(step);
       unet.setAttentionSlice('max');

@@ -34,8 +34,11 @@ describe('the SD 1.5 UNet traces without a device', () => {
   const run = (sample: Tensor): ReturnType<typeof recordGraph>['graph'] => {
     const t = Tensor.abstract('float32', [2]);
     const inputs = { sample, t, text: Tensor.abstract('float32', [2, 77, 768]) };
-    return recordGraph((x) => unet.call(x['sample']!, x['t']!, x['text']!).sample, inputs, unet.stateDict())
-      .graph;
+    return recordGraph(
+      (x) => unet.call(x['sample']!, x['t']!, { encoderHiddenStates: x['text']! }).sample,
+      inputs,
+      unet.stateDict(),
+    ).graph;
   };
 
   test('and in channels last no op of a transformer block is a copy', () => {
@@ -96,18 +99,19 @@ describe('options of the families, traced for their shapes', () => {
       width?: number;
     };
     const input = (shape: number[]): Tensor => full(shape, 0.5, { device });
-    const options = {
+    const conditioning = {
+      encoderHiddenStates: input([2, 5, want.width ?? 48]),
       ...(want.classLabels && { classLabels: want.classLabels }),
       ...(want.timestepCond && { timestepCond: input([2, 24]) }),
       ...(want.addedCond && { addedCond: { textEmbeds: input([2, 20]), timeIds: input([2, 6]) } }),
     };
-    const out = unet.call(input([2, 4, 9, 7]), 500, input([2, 5, want.width ?? 48]), options).sample;
+    const out = unet.call(input([2, 4, 9, 7]), 500, conditioning).sample;
     expect(out.shape).toEqual([2, 4, 9, 7]);
     expect((await out.data()).every(Number.isFinite)).toBe(true);
+    const plain = { encoderHiddenStates: input([2, 5, 48]) };
     if (want.classLabels)
-      expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs classLabels');
-    if (want.addedCond)
-      expect(() => unet.call(input([2, 4, 9, 7]), 500, input([2, 5, 48]))).toThrow('needs addedCond');
+      expect(() => unet.call(input([2, 4, 9, 7]), 500, plain)).toThrow('needs classLabels');
+    if (want.addedCond) expect(() => unet.call(input([2, 4, 9, 7]), 500, plain)).toThrow('needs addedCond');
     device[Symbol.dispose]();
   });
 });
@@ -135,8 +139,10 @@ test('errors of a forward name the rule and both shapes', () => {
   const unet = UNet2DConditionModel.fromConfig(sd15UNet);
   const sample = Tensor.abstract('float32', [1, 9, 8, 8]);
   const text = Tensor.abstract('float32', [1, 77, 768]);
-  expect(() => unet.call(sample, 1, text)).toThrow('[unet] sample must be [n,4,h,w], got [1,9,8,8]');
-  expect(() => unet.call(Tensor.abstract('float32', [2, 4, 8, 8]), 1, text)).toThrow(
+  expect(() => unet.call(sample, 1, { encoderHiddenStates: text })).toThrow(
+    '[unet] sample must be [n,4,h,w], got [1,9,8,8]',
+  );
+  expect(() => unet.call(Tensor.abstract('float32', [2, 4, 8, 8]), 1, { encoderHiddenStates: text })).toThrow(
     'encoder hidden states must be [2,tokens,768], got [1,77,768]',
   );
 });

@@ -33,7 +33,7 @@ const models: Readonly<Record<string, () => Case>> = {
     const [sample, text] = [[2, 4, 16, 16], [2, 77, 128]].map((s, i) => randomNormal(s, { device, seed: i }));
     const inputs = { sample: sample!, time: tensor([321], { device }), text: text! };
     const params = unet.stateDict();
-    return { ...recordGraph((x) => unet.call(x['sample']!, x['time']!, x['text']!).sample, inputs, params), inputs, params };
+    return { ...recordGraph((x) => unet.call(x['sample']!, x['time']!, { encoderHiddenStates: x['text']! }).sample, inputs, params), inputs, params };
   },
   'VAE decoder'() {
     const vae = pipe.vae as AutoencoderKL;
@@ -74,7 +74,7 @@ test('in float16 a UNet differs by the roundings that are left out, and no more'
       ); // prettier-ignore
       const unet = pipe.unet as UNet2DConditionModel;
       const recorded = recordGraph(
-        (x) => unet.call(x['sample']!, x['time']!, x['text']!).sample,
+        (x) => unet.call(x['sample']!, x['time']!, { encoderHiddenStates: x['text']! }).sample,
         half,
         given.params,
       );

@@ -66,7 +66,8 @@ async function runUNet(c: ConfigCase, call: Call = callEagerly): Promise<Outputs
   const labels = c.classes ?? x['class_labels'];
   try {
     return {
-      ...(await call(unet, x['sample']!, c.timestep!, x['encoder_hidden_states']!, {
+      ...(await call(unet, x['sample']!, c.timestep!, {
+        encoderHiddenStates: x['encoder_hidden_states']!,
         ...(labels && { classLabels: labels }),
         ...(x['timestep_cond'] && { timestepCond: x['timestep_cond'] }),
         ...(x['text_embeds'] && { addedCond: { textEmbeds: x['text_embeds'], timeIds: x['time_ids']! } }),

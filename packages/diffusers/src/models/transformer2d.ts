@@ -3,6 +3,7 @@
 import { add, Conv2d, geglu, GroupNorm, LayerNorm, Linear, Module, reshape, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { Attention } from './attention.ts';
+import type { Conditioning } from './conditioning.ts';
 import { Identity } from './identity.ts';
 
 /** proj to twice the width, first half times gelu of the second. */
@@ -42,14 +43,13 @@ export interface TransformerOptions {
   readonly groups: number;
 }
 
-class BasicTransformerBlock extends Module<[x: Tensor, context: Tensor], Tensor> {
+class BasicTransformerBlock extends Module<[x: Tensor, conditioning: Conditioning], Tensor> {
   norm1: LayerNorm;
   attn1: Attention;
   norm2: LayerNorm;
   attn2: Attention;
   norm3: LayerNorm;
   ff: FeedForward;
-  readonly #onlyCross: boolean;
 
   constructor(size: number, o: TransformerOptions) {
     super();
@@ -60,19 +60,18 @@ class BasicTransformerBlock extends Module<[x: Tensor, context: Tensor], Tensor>
     this.attn2 = new Attention({ ...common, crossDim: o.crossDim });
     this.norm3 = new LayerNorm(size);
     this.ff = new FeedForward(size);
-    this.#onlyCross = o.onlyCross;
   }
 
-  /** x [n, l, size], context [n, s, crossDim] → [n, l, size]. */
-  override forward(x: Tensor, context: Tensor): Tensor {
-    const a = scope(() => add(this.attn1.call(this.norm1.call(x), this.#onlyCross ? context : undefined), x));
-    const b = scope(() => add(this.attn2.call(this.norm2.call(a), context), a));
+  /** x [n, l, size] → [n, l, size]. */
+  override forward(x: Tensor, conditioning: Conditioning): Tensor {
+    const a = scope(() => add(this.attn1.call(this.norm1.call(x), conditioning), x));
+    const b = scope(() => add(this.attn2.call(this.norm2.call(a), conditioning), a));
     a.dispose();
     return add(this.ff.call(this.norm3.call(b)), b);
   }
 }
 
-export class Transformer2DModel extends Module<[x: Tensor, context: Tensor], Tensor> {
+export class Transformer2DModel extends Module<[x: Tensor, conditioning: Conditioning], Tensor> {
   norm: GroupNorm;
   proj_in: Linear | Conv2d;
   transformer_blocks: BasicTransformerBlock[];
@@ -89,8 +88,8 @@ export class Transformer2DModel extends Module<[x: Tensor, context: Tensor], Ten
     this.proj_out = project(inner, o.channels);
   }
 
-  /** x [n, c, h, w], context [n, s, crossDim] → [n, c, h, w]. */
-  override forward(x: Tensor, context: Tensor): Tensor {
+  /** x [n, c, h, w] → [n, c, h, w]; cross-attention reads conditioning.encoderHiddenStates [n, s, crossDim]. */
+  override forward(x: Tensor, conditioning: Conditioning): Tensor {
     const [n, , h, w] = x.shape as [number, number, number, number];
     const toTokens = (t: Tensor): Tensor => reshape(t.permute(0, 2, 3, 1), [n, h * w, t.shape[1]!]);
     const toImage = (t: Tensor): Tensor => t.view([n, h, w, t.shape[2]!]).permute(0, 3, 1, 2);
@@ -101,7 +100,7 @@ export class Transformer2DModel extends Module<[x: Tensor, context: Tensor], Ten
         : toTokens(this.proj_in.call(normed));
     });
     for (const block of this.transformer_blocks) {
-      const next = block.call(tokens, context);
+      const next = block.call(tokens, conditioning);
       tokens.dispose();
       tokens = next;
     }

@@ -4,10 +4,11 @@ import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
 import type { AttentionStrategy } from './attention-strategies.ts';
 import type { VaeDistribution } from './autoencoder-kl.ts';
 import type { TextModelOutput } from './clip-text.ts';
+import type { Conditioning } from './conditioning.ts';
 import type { ConfigRecord } from './config.ts';
 import type { AttentionSlice } from './model-with-attention.ts';
 import type { TilingOptions } from './vae-tiling.ts';
-import type { UNetOptions, UNetOutput } from './unet2d-condition.ts';
+import type { UNetOutput } from './unet2d-condition.ts';
 
 interface ModelLike {
   readonly config: ConfigRecord;
@@ -27,7 +28,8 @@ interface AttentionPolicies {
 }
 
 export interface UNetLike extends ModelLike, AttentionPolicies {
-  call(sample: Tensor, timestep: number, context: Tensor, options?: UNetOptions): UNetOutput;
+  /** sample [n, inChannels, h, w] at a timestep → the prediction [n, outChannels, h, w]. */
+  call(sample: Tensor, timestep: number, conditioning: Conditioning): UNetOutput;
 }
 
 export interface VaeLike extends ModelLike, AttentionPolicies {

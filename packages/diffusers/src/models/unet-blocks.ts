@@ -2,6 +2,7 @@
 
 import { concat, Module, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
+import type { Conditioning } from './conditioning.ts';
 import { Downsample2D, ResnetBlock2D, Upsample2D } from './resnet.ts';
 import type { ResnetOptions } from './resnet.ts';
 import { Transformer2DModel } from './transformer2d.ts';
@@ -17,7 +18,7 @@ export interface DownOutput {
   readonly skips: readonly Tensor[];
 }
 
-export class DownBlock2D extends Module<[x: Tensor, time: Tensor, context: Tensor], DownOutput> {
+export class DownBlock2D extends Module<[x: Tensor, time: Tensor, conditioning: Conditioning], DownOutput> {
   resnets: ResnetBlock2D[];
   attentions?: Transformer2DModel[];
   downsamplers?: Downsample2D[];
@@ -51,14 +52,14 @@ export class DownBlock2D extends Module<[x: Tensor, time: Tensor, context: Tenso
     if (o.downsample) this.downsamplers = [new Downsample2D(channels, o.padding)];
   }
 
-  override forward(x: Tensor, time: Tensor, context: Tensor): DownOutput {
+  override forward(x: Tensor, time: Tensor, conditioning: Conditioning): DownOutput {
     let hidden = x;
     const skips: Tensor[] = [];
     for (const [i, resnet] of this.resnets.entries()) {
       const input = hidden;
       hidden = scope(() => {
         const h = resnet.call(input, time);
-        return this.attentions ? this.attentions[i]!.call(h, context) : h;
+        return this.attentions ? this.attentions[i]!.call(h, conditioning) : h;
       });
       skips.push(hidden);
     }
@@ -68,7 +69,13 @@ export class DownBlock2D extends Module<[x: Tensor, time: Tensor, context: Tenso
 }
 
 export class UpBlock2D extends Module<
-  [x: Tensor, skips: Tensor[], time: Tensor, context: Tensor, size?: readonly [number, number] | undefined],
+  [
+    x: Tensor,
+    skips: Tensor[],
+    time: Tensor,
+    conditioning: Conditioning,
+    size?: readonly [number, number] | undefined,
+  ],
   Tensor
 > {
   resnets: ResnetBlock2D[];
@@ -106,7 +113,7 @@ export class UpBlock2D extends Module<
     x: Tensor,
     skips: Tensor[],
     time: Tensor,
-    context: Tensor,
+    conditioning: Conditioning,
     size?: readonly [number, number],
   ): Tensor {
     let hidden = x;
@@ -117,7 +124,7 @@ export class UpBlock2D extends Module<
         skip.dispose();
         const h = resnet.call(joined, time);
         joined.dispose();
-        return this.attentions ? this.attentions[i]!.call(h, context) : h;
+        return this.attentions ? this.attentions[i]!.call(h, conditioning) : h;
       });
       if (input !== x) input.dispose();
     }
@@ -126,7 +133,7 @@ export class UpBlock2D extends Module<
   }
 }
 
-export class UNetMidBlock2D extends Module<[x: Tensor, time: Tensor, context: Tensor], Tensor> {
+export class UNetMidBlock2D extends Module<[x: Tensor, time: Tensor, conditioning: Conditioning], Tensor> {
   attentions?: Transformer2DModel[];
   resnets: ResnetBlock2D[];
 
@@ -145,12 +152,12 @@ export class UNetMidBlock2D extends Module<[x: Tensor, time: Tensor, context: Te
     );
   }
 
-  override forward(x: Tensor, time: Tensor, context: Tensor): Tensor {
+  override forward(x: Tensor, time: Tensor, conditioning: Conditioning): Tensor {
     let hidden = this.resnets[0]!.call(x, time);
     for (const [i, resnet] of this.resnets.slice(1).entries()) {
       const input = hidden;
       hidden = scope(() =>
-        resnet.call(this.attentions ? this.attentions[i]!.call(input, context) : input, time),
+        resnet.call(this.attentions ? this.attentions[i]!.call(input, conditioning) : input, time),
       );
       input.dispose();
     }

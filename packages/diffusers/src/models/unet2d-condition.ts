@@ -17,6 +17,7 @@ import {
   tensor,
 } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
+import type { Conditioning } from './conditioning.ts';
 import type { ConfigRecord } from './config.ts';
 import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
 import { checkParameterCount } from './limits.ts';
@@ -26,24 +27,13 @@ import type { ResnetSettings, TransformerSettings } from './unet-blocks.ts';
 import { readUNetConfig } from './unet-config.ts';
 import type { UNetSettings } from './unet-config.ts';
 
-export interface UNetOptions {
-  /** SDXL: pooled text embeddings [n, d] and time ids [n, 6] (sizes and crops in pixels). */
-  readonly addedCond?: { readonly textEmbeds: Tensor; readonly timeIds: Tensor };
-  /** Guidance embedding [n, time_cond_proj_dim] of distilled models. */
-  readonly timestepCond?: Tensor;
-  /** Class ids, one an image, or [n, d] for projections. */
-  readonly classLabels?: readonly number[] | Tensor;
-}
+/** What a call of a UNet gives. */
 export interface UNetOutput {
+  /** [n, out_channels, h, w]. */
   readonly sample: Tensor;
 }
 
-type Forward = [
-  sample: Tensor,
-  timestep: number | readonly number[] | Tensor,
-  context: Tensor,
-  options?: UNetOptions,
-];
+type Forward = [sample: Tensor, timestep: number | readonly number[] | Tensor, conditioning: Conditioning];
 
 export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput> {
   conv_in: Conv2d;
@@ -157,29 +147,31 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   }
 
   /**
-   * sample [n, in_channels, h, w], timestep one value or n, context [n, tokens, cross_attention_dim]
+   * sample [n, in_channels, h, w], timestep one value or n, encoderHiddenStates [n, tokens, cross_attention_dim]
    * → { sample: [n, out_channels, h, w] } in the dtype of the sample.
    */
-  override forward(...[sample, timestep, context, options = {}]: Forward): UNetOutput {
+  override forward(...[sample, timestep, given]: Forward): UNetOutput {
     const s = this.#settings;
-    this.#check(sample, context);
-    const time = scope(() => silu(this.#timeEmbedding(sample, timestep, options)));
-    const text = this.encoder_hid_proj ? this.encoder_hid_proj.call(context) : context;
+    this.#check(sample, given);
+    const time = scope(() => silu(this.#timeEmbedding(sample, timestep, given)));
+    const conditioning = this.encoder_hid_proj
+      ? { ...given, encoderHiddenStates: this.encoder_hid_proj.call(given.encoderHiddenStates) }
+      : given;
     const input = s.centerInput ? map(['sub', ['mul', 2, ['in', 0]], 1], [sample]) : sample;
     let hidden = this.conv_in.call(input);
     const skips = [hidden];
     for (const block of this.down_blocks) {
-      const out = block.call(hidden, time, text);
+      const out = block.call(hidden, time, conditioning);
       skips.push(...out.skips);
       ({ hidden } = out);
     }
-    if (this.mid_block) hidden = this.mid_block.call(hidden, time, text);
+    if (this.mid_block) hidden = this.mid_block.call(hidden, time, conditioning);
     for (const block of this.up_blocks) {
       // The skip that the next level will join says the size to upsample to: latents need not divide evenly.
       const next = skips[skips.length - 1 - block.resnets.length];
       const size = next && ([next.shape[2]!, next.shape[3]!] as const);
       const from = hidden;
-      hidden = block.call(from, skips, time, text, size);
+      hidden = block.call(from, skips, time, conditioning, size);
       from.dispose();
     }
     const normed = this.conv_norm_out.call(hidden, 'silu');
@@ -187,15 +179,15 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
     return { sample: this.conv_out.call(normed) };
   }
 
-  #check(sample: Tensor, context: Tensor): void {
+  #check(sample: Tensor, { encoderHiddenStates: text }: Conditioning): void {
     const { inChannels, contextWidth, encoderHidDim } = this.#settings;
     if (sample.rank !== 4 || sample.shape[1] !== inChannels) {
       throw new ArgumentError(`sample must be [n,${inChannels},h,w], got [${sample.shape}]`);
     }
-    const width = encoderHidDim ?? contextWidth ?? context.shape[2];
-    if (context.rank !== 3 || context.shape[2] !== width || context.shape[0] !== sample.shape[0]) {
+    const width = encoderHidDim ?? contextWidth ?? text.shape[2];
+    if (text.rank !== 3 || text.shape[2] !== width || text.shape[0] !== sample.shape[0]) {
       throw new ArgumentError(
-        `encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${context.shape}]`,
+        `encoder hidden states must be [${sample.shape[0]},tokens,${width}], got [${text.shape}]`,
       );
     }
   }
@@ -204,20 +196,19 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   #timeEmbedding(
     sample: Tensor,
     timestep: number | readonly number[] | Tensor,
-    options: UNetOptions,
+    { timestepCond, classLabels, addedCond }: Conditioning,
   ): Tensor {
     const s = this.#settings;
     const [n] = sample.shape as [number];
     const sinusoid = { flipSinToCos: s.flipSinToCos, freqShift: s.freqShift };
     const t = timestepTensor(timestep, n, sample.deviceOrNone);
     const features = cast(timestepEmbedding(t, s.channels[0]!, sinusoid), sample.dtype);
-    let time = this.time_embedding.call(features, options.timestepCond);
-    const classes = this.#classEmbedding(n, sample, options.classLabels, sinusoid);
+    let time = this.time_embedding.call(features, timestepCond);
+    const classes = this.#classEmbedding(n, sample, classLabels, sinusoid);
     if (classes) time = s.classConcat ? concat([time, classes], 1) : add(time, classes);
     if (s.addition === 'text_time') {
-      if (!options.addedCond)
-        throw new ArgumentError('this model needs addedCond: { textEmbeds, timeIds } (SDXL)');
-      const { textEmbeds, timeIds } = options.addedCond;
+      if (!addedCond) throw new ArgumentError('this model needs addedCond: { textEmbeds, timeIds } (SDXL)');
+      const { textEmbeds, timeIds } = addedCond;
       const ids = timestepEmbedding(reshape(timeIds, [-1]), s.additionTimeDim, sinusoid);
       const joined = concat([cast(textEmbeds, sample.dtype), cast(reshape(ids, [n, -1]), sample.dtype)], 1);
       time = add(time, this.add_embedding!.call(joined));

@@ -200,9 +200,12 @@ describe('a traced UNet', () => {
   test('that no pipeline has, of a module that one offloads: its weights come, and go with its memory', async () => {
     pipe.enableModelCpuOffload();
     const traced = await traceUNet();
-    const [x, time, text] = unetInputs(pipe);
+    const [x, time, { encoderHiddenStates: text }] = unetInputs(pipe);
     using memory = new Scope();
-    const args = memory.run(() => [zeros(x.shape, { device }), time, zeros(text.shape, { device })] as const);
+    const args = memory.run(() => {
+      const encoderHiddenStates = zeros(text.shape, { device });
+      return [zeros(x.shape, { device }), time, { encoderHiddenStates }] as const;
+    });
     const given = device.memory().live;
     memory.run(() => traced.call(...args).sample).dispose();
     expect(device.memory().live).toBeGreaterThan(given + unetBytes());

@@ -7,7 +7,7 @@ import { keep, tensor } from '@darkroom/core';
 import type { AnyModule, Device, Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
-import type { UNetOptions } from '../models/unet2d-condition.ts';
+import type { AddedCond, Conditioning } from '../models/conditioning.ts';
 import { emoji, emojiConfig, randomWeights, temporaryFolder, tinyXL } from '../node/testing.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
 import { DiffusionPipeline } from './auto.ts';
@@ -59,24 +59,21 @@ function maskFrom(column: number, width = 64, height = 64): Image {
 
 /** What the UNet was called with, one entry a call. */
 function watch(unet: unknown): {
-  calls: { sample: number[]; shape: readonly number[]; options: UNetOptions }[];
+  calls: { sample: number[]; shape: readonly number[]; addedCond?: AddedCond }[];
   end(): void;
 } {
   const module = unet as AnyModule;
-  const calls: { sample: number[]; shape: readonly number[]; options: UNetOptions }[] = [];
+  const calls: { sample: number[]; shape: readonly number[]; addedCond?: AddedCond }[] = [];
   module.addHook({
     name: 'watch',
     preForward(_, args) {
-      const [sample, , , options = {}] = args as [Tensor, number, Tensor, UNetOptions?];
-      const added = options.addedCond;
+      const [sample, , { addedCond: added }] = args as [Tensor, number, Conditioning];
       calls.push({
         sample: [...sample.dataSync()],
         shape: sample.shape,
-        options: added
-          ? {
-              addedCond: { textEmbeds: keep(added.textEmbeds.alias()), timeIds: keep(added.timeIds.alias()) },
-            }
-          : {},
+        ...(added && {
+          addedCond: { textEmbeds: keep(added.textEmbeds.alias()), timeIds: keep(added.timeIds.alias()) },
+        }),
       });
     },
   });
@@ -84,9 +81,9 @@ function watch(unet: unknown): {
     calls,
     end: () => {
       module.removeHook('watch');
-      for (const { options } of calls) {
-        options.addedCond?.textEmbeds.dispose();
-        options.addedCond?.timeIds.dispose();
+      for (const { addedCond } of calls) {
+        addedCond?.textEmbeds.dispose();
+        addedCond?.timeIds.dispose();
       }
     },
   };
@@ -286,7 +283,7 @@ describe('SDXL', () => {
       [48, 32],
       [48, 32],
     ]);
-    const { textEmbeds, timeIds } = seen.calls[0]!.options.addedCond!;
+    const { textEmbeds, timeIds } = seen.calls[0]!.addedCond!;
     const [negative, positive] = [
       [5, 6, 0, 0, 7, 8],
       [100, 200, 3, 4, 32, 48],

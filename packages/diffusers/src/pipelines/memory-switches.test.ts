@@ -74,7 +74,7 @@ describe('attention', () => {
     const peak = (): number => {
       const before = device.memory().live;
       device.resetPeakMemory();
-      unet.call(sample, 10, text).sample.dispose();
+      unet.call(sample, 10, { encoderHiddenStates: text }).sample.dispose();
       return device.memory().peak - before;
     };
     const fused = peak();

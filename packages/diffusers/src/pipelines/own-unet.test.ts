@@ -5,6 +5,7 @@ import { trace } from '@darkroom/core';
 import { cpu } from '@darkroom/backend-cpu';
 import { expect, test } from 'vitest';
 import { emoji } from '../node/testing.ts';
+import type { Conditioning } from '../models/conditioning.ts';
 import type { OwnUNet } from './own-unet.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 import { unetInputs } from './unet-inputs.ts';
@@ -29,8 +30,8 @@ test('config, device, dtype and forward are enough, whatever form the prediction
         return this.#traced.device!;
       }
       readonly dtype = 'float32';
-      forward(sample: Tensor, t: number, context: Tensor): ReturnType<OwnUNet['forward']> {
-        return form(this.#traced.call(sample, t, context, {}).sample);
+      forward(sample: Tensor, t: number, conditioning: Conditioning): ReturnType<OwnUNet['forward']> {
+        return form(this.#traced.call(sample, t, conditioning).sample);
       }
     }
     pipe.unet = new TracedUNet();

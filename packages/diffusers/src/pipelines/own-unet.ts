@@ -2,9 +2,10 @@
 
 import { ArgumentError, scope, Tensor } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
+import type { Conditioning } from '../models/conditioning.ts';
 import type { ConfigRecord } from '../models/config.ts';
 import type { UNetLike } from '../models/types.ts';
-import type { UNetOptions, UNetOutput } from '../models/unet2d-condition.ts';
+import type { UNetOutput } from '../models/unet2d-condition.ts';
 
 /** What a pipeline needs of a UNet that is not one of this library's. It is neither moved nor freed by the pipeline. */
 export interface OwnUNet {
@@ -12,12 +13,11 @@ export interface OwnUNet {
   readonly config: ConfigRecord;
   readonly device: Device;
   readonly dtype: DType;
-  /** sample [n, c, h, w], a timestep and the prompt's embeddings [n, l, d] → the prediction, in any of diffusers' forms. */
+  /** sample [n, c, h, w], a timestep and what else the model reads → the prediction, in any of diffusers' forms. */
   forward(
     sample: Tensor,
     timestep: number,
-    context: Tensor,
-    options?: UNetOptions,
+    conditioning: Conditioning,
   ): Tensor | readonly [Tensor, ...unknown[]] | UNetOutput;
 }
 

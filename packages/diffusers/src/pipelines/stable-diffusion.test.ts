@@ -259,14 +259,14 @@ test('a traced UNet gives the bits of the eager one, in both formats, and surviv
     const text = randomNormal([2, 77, 128], { device, seed: 2 });
     const params = unet.stateDict();
     const { graph, constants } = recordGraph(
-      (x) => unet.call(x['sample']!, 321, x['text']!).sample,
+      (x) => unet.call(x['sample']!, 321, { encoderHiddenStates: x['text']! }).sample,
       { sample, text },
       params,
     );
     expect(constants.size).toBe(0);
     const read = parseGraph(serializeGraph(graph), 'unet.graph.json');
     const replayed = runGraph(read, { sample, text }, { params, device });
-    const eager = unet.call(sample, 321, text).sample;
+    const eager = unet.call(sample, 321, { encoderHiddenStates: text }).sample;
     expect(await replayed['output']!.data()).toEqual(await eager.data());
     for (const t of [noise, sample, text, eager, replayed['output']!]) t.dispose();
   }

@@ -9,13 +9,14 @@ import { parseTraced, randomNormal, Scope, trace } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
 import { relativeL2, tracedOnGpuTolerance } from '@darkroom/core/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Conditioning } from '../models/conditioning.ts';
 import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import type { UNetOutput } from '../models/unet2d-condition.ts';
 import type { UNetLike } from '../models/types.ts';
 import { emoji, emojiConfig, randomWeights } from '../node/testing.ts';
 import { StableDiffusionPipeline } from './stable-diffusion.ts';
 
-type Call = [sample: Tensor, timestep: number, context: Tensor];
+type Call = [sample: Tensor, timestep: number, conditioning: Conditioning];
 
 /** A UNet with attention and skips whose step an emulator does in seconds. */
 const tiny = (device: Device): UNet2DConditionModel =>
@@ -30,7 +31,7 @@ const tiny = (device: Device): UNet2DConditionModel =>
 const inputs = (device: Device): Call => [
   randomNormal([2, 4, 8, 8], { device, seed: 1 }),
   321,
-  randomNormal([2, 7, 24], { device, seed: 2 }),
+  { encoderHiddenStates: randomNormal([2, 7, 24], { device, seed: 2 }) },
 ];
 
 const places: readonly [string, boolean, () => Promise<Device>][] = [
@@ -115,9 +116,9 @@ describe.each(places)('%s', (_, missing, open) => {
     // The same under model offload, for whole steps and for a traced UNet: the bits, and no memory afterwards.
     const steps = await draw();
     pipe.disableTracing();
-    const [sample, time, text] = inputs(gpu);
-    pipe.unet = await trace(pipe.unet, [sample, time, text, {}]);
-    for (const t of [sample, text]) t.dispose();
+    const call = inputs(gpu);
+    pipe.unet = await trace(pipe.unet, call);
+    for (const t of [call[0], call[2].encoderHiddenStates]) t.dispose();
     const unet = await draw();
     await pipe.toHost();
     pipe.enableModelCpuOffload();

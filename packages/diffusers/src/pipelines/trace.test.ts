@@ -35,7 +35,7 @@ test('the same picture traced, and from a file in another pipeline; memory goes 
   expect((await pipe('a fox', quick)).images[0]!.data).toEqual(eager.data);
   await traced.save(path);
   expect(traced.summary()).toMatch(
-    /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels, \d+ at every call; /,
+    /^\(float32\[2,4,16,16\], float32\[1\], \{ encoderHiddenStates: float32\[2,77,128\] \}\): \d+ ops → \d+ kernels, \d+ at every call; /,
   );
   pipe.dispose();
   expect(device.memory().live).toBe(before);
@@ -64,7 +64,7 @@ test('without passes a step runs the kernels of the eager step, bit for bit', as
   };
   const traced = await trace(pipe.unet, unetInputs(pipe), { passes: [] });
   const fused = await trace(pipe.unet, unetInputs(pipe));
-  const call = [inputs.sample, 321, inputs.text] as const;
+  const call = [inputs.sample, 321, { encoderHiddenStates: inputs.text }] as const;
   const eager = profiled(() => pipe.unet.call(...call));
   const replayed = profiled(() => traced.call(...call));
   expect(replayed.data).toEqual(eager.data);
@@ -82,7 +82,7 @@ test('another size says which were traced, until it is traced too', async () => 
   pipe.unet = traced;
   const wide = { ...quick, width: 96 };
   await expect(pipe('a fox', wide)).rejects.toThrow(
-    '[unet] call: was traced for (float32[2,4,16,16], float32[1], float32[2,77,128]), got (float32[2,4,16,24], ',
+    '[unet] call: was traced for (float32[2,4,16,16], float32[1], { encoderHiddenStates: float32[2,77,128] }), got (float32[2,4,16,24], ',
   );
   await traced.add(unetInputs(pipe, { width: 96 }));
   const got = (await pipe('a fox', wide)).images[0]!;
@@ -93,7 +93,7 @@ test('another size says which were traced, until it is traced too', async () => 
   for (const p of [pipe, eager]) p.dispose();
 });
 
-test('SDXL: conditions inside options are inputs of the trace', async () => {
+test('SDXL: added conditions are inputs of the trace', async () => {
   const pipe = await tinyXL(device);
   const options = { ...quick, width: 64, height: 64 };
   const eager = (await pipe('a fox', options)).images[0]!;
@@ -120,12 +120,14 @@ test('a weight written in place is seen, also by what is kept from call to call'
   using memory = new Scope();
   const call = memory.run(() => {
     const sample = randomNormal([2, 4, 16, 16], { device, seed: 1 });
-    return [sample, 321, randomNormal([2, 77, 128], { device, seed: 2 })] as const;
+    const text = randomNormal([2, 77, 128], { device, seed: 2 });
+    return [sample, 321, { encoderHiddenStates: text }] as const;
   });
   const { unet } = pipe;
   const traced = await trace(unet, unetInputs(pipe));
   const [plan] = traced.plans;
-  const kept = plan!.segments.filter((s) => s.reads.join() === 'arg2').reduce((n, s) => n + s.to - s.from, 0);
+  const textOnly = plan!.segments.filter((s) => s.reads.join() === 'arg2.encoderHiddenStates');
+  const kept = textOnly.reduce((n, s) => n + s.to - s.from, 0);
   expect(kept).toBe(14); // keys and values of the prompt, in each of seven transformers
   const before = memory.run(() => traced.call(...call).sample).dataSync();
   const [, key] = [...unet.stateDict!()].find(([name]) => name.endsWith('attn2.to_k.weight'))!;

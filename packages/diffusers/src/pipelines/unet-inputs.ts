@@ -1,8 +1,8 @@
 // What a pipeline will call its UNet with, as shapes: the sample inputs of a trace.
 
 import { ArgumentError, Tensor } from '@darkroom/core';
+import type { Conditioning } from '../models/conditioning.ts';
 import type { UNetLike } from '../models/types.ts';
-import type { UNetOptions } from '../models/unet2d-condition.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export interface UNetCall {
@@ -46,7 +46,9 @@ export function unetInputs(pipe: Pipeline, call: UNetCall = {}): Parameters<UNet
     latents(call.width, 'width', 1),
   );
   const width = has('encoder_hid_dim') ? size('encoder_hid_dim') : size('cross_attention_dim', 1280);
-  const options: { -readonly [K in keyof UNetOptions]: UNetOptions[K] } = {};
+  const conditioning: { -readonly [K in keyof Conditioning]: Conditioning[K] } = {
+    encoderHiddenStates: tensor(n, pipe.tokenizer.maxLength, width),
+  };
   if (config['addition_embed_type'] === 'text_time') {
     const ids = 6;
     const pooled = size('projection_class_embeddings_input_dim') - ids * size('addition_time_embed_dim');
@@ -55,8 +57,8 @@ export function unetInputs(pipe: Pipeline, call: UNetCall = {}): Parameters<UNet
         `unetInputs: projection_class_embeddings_input_dim must be above ${ids} times addition_time_embed_dim, which leaves ${pooled} for the pooled text`,
       );
     const timeIds = Tensor.abstract('float32', [n, ids], pipe.device);
-    options.addedCond = { textEmbeds: tensor(n, pooled), timeIds };
+    conditioning.addedCond = { textEmbeds: tensor(n, pooled), timeIds };
   }
-  if (has('time_cond_proj_dim')) options.timestepCond = tensor(images, size('time_cond_proj_dim'));
-  return [sample, 0, tensor(n, pipe.tokenizer.maxLength, width), options];
+  if (has('time_cond_proj_dim')) conditioning.timestepCond = tensor(images, size('time_cond_proj_dim'));
+  return [sample, 0, conditioning];
 }
