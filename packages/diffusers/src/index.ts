@@ -27,19 +27,49 @@ export type { ComponentMemory, MemoryReport } from './offload/memory-report.ts';
 export { ModelOffload } from './offload/model.ts';
 export { SequentialOffload } from './offload/sequential.ts';
 export type { SequentialOffloadOptions } from './offload/sequential.ts';
-export { loadModel } from './pipelines/from-pretrained.ts';
-export type { LoadOptions } from './pipelines/from-pretrained.ts';
+export { loadModel } from './components/load.ts';
+export { registerComponent } from './components/registry.ts';
+export type { ComponentClass, ComponentFile } from './components/component-class.ts';
+export { modelClass } from './components/model-class.ts';
+export type { ModelDeclaration, ModelWithConfig } from './components/model-class.ts';
+export type { ComponentRole, ComponentSlot, ComponentSlots } from './components/slots.ts';
+export type { LoadOptions } from './loading/load-options.ts';
 export { guide, rescaleGuidance } from './pipelines/guidance.ts';
 export type {
-  CallOptions, LoopTensors, StableDiffusionOutput, StepCallback, StepTensors,
+  CallOptions, Interruptible, LoopTensors, StableDiffusionOutput, StepCallback, StepTensors,
 } from './pipelines/options.ts'; // prettier-ignore
+export { callOptionNames } from './pipelines/options.ts';
 export { Pipeline } from './pipelines/pipeline.ts';
-export type { PipelineComponents, PipelineOptions } from './pipelines/pipeline.ts';
-export { DiffusionPipeline, pipelineClasses } from './pipelines/auto.ts';
-export type { AnyPipeline } from './pipelines/auto.ts';
-export type { MicroConditions, Pair } from './pipelines/encode-prompts-xl.ts';
+export type { PipelineClass, PipelineOptions } from './pipelines/pipeline.ts';
+export {
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
+  pipelineEntries, pipelineNamed, registerPipeline,
+} from './pipelines/auto.ts'; // prettier-ignore
+export type {
+  AnyPipeline, AnyPipelineClass, AutoPipeline, PipelineEntry, Task,
+} from './pipelines/auto.ts'; // prettier-ignore
+export { checkCall, withSize } from './pipelines/check-call.ts';
+export type { CallRules, CallWithoutSize, CheckedCall, Texts } from './pipelines/check-call.ts';
+export { batchEmbeddings, tokenIds } from './pipelines/conditioners/batch.ts';
+export type { Target, TextEncoding } from './pipelines/conditioners/batch.ts';
+export { clipConditioner } from './pipelines/conditioners/clip.ts';
+export { clipXLConditioner } from './pipelines/conditioners/clip-xl.ts';
+export type { MicroConditions, Pair, XLConditions } from './pipelines/conditioners/clip-xl.ts';
+export type {
+  Conditioner, Denoiser, DenoiserModule, DenoiserStep, LatentCodec, LatentStart, NamedTensors, PixelSize, Recipe,
+  StartOfRun, Window,
+} from './pipelines/recipe.ts'; // prettier-ignore
+export { imageToImage } from './pipelines/starts/image-to-image.ts';
+export { inpainting } from './pipelines/starts/inpainting.ts';
+export { textToImage } from './pipelines/starts/text-to-image.ts';
+export { unetDenoiser } from './pipelines/unet-denoiser.ts';
+export { UNetPipeline, unetSlots } from './pipelines/unet-pipeline.ts';
+export type { PipelineComponents } from './pipelines/unet-pipeline.ts';
+export { packLatents, unpackLatents, VaeCodec } from './pipelines/vae-codec.ts';
+export type { VaeCodecOptions } from './pipelines/vae-codec.ts';
 export type { ImageInput } from './image/preprocess.ts';
 export { LatentDiffusionPipeline } from './pipelines/latent-diffusion.ts';
+export type { Draws } from './pipelines/latent-diffusion.ts';
 export { StableDiffusionImg2ImgPipeline } from './pipelines/stable-diffusion-img2img.ts';
 export type { StableDiffusionImg2ImgOptions } from './pipelines/stable-diffusion-img2img.ts';
 export { StableDiffusionInpaintPipeline } from './pipelines/stable-diffusion-inpaint.ts';

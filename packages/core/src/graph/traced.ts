@@ -36,8 +36,8 @@ export interface Traceable<Args extends readonly unknown[], Out> {
   readonly device?: Device | undefined;
   readonly dtype?: DType;
   readonly config?: Readonly<Record<string, unknown>>;
-  /** For an object that calls a module: that module, whose hooks bring its weights and tell when they left. */
-  readonly module?: object;
+  /** For an object that calls modules: those, whose hooks bring their weights and tell when they left. */
+  readonly modules?: readonly object[];
   dispose?(): void;
 }
 
@@ -45,8 +45,8 @@ export interface Traceable<Args extends readonly unknown[], Out> {
 interface Weights {
   current(): Named;
   dispose(): void;
-  /** Whose parameters they are; undefined for objects that look after their weights themselves. */
-  readonly module: AnyModule | undefined;
+  /** Whose parameters they are; none for objects that look after their weights themselves. */
+  readonly modules: readonly AnyModule[];
 }
 
 /** Weights that were given by name, as parameters of a module: offload moves those. */
@@ -73,7 +73,7 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
   readonly #source: Traceable<Args, Out> | undefined;
   readonly #options: TraceOptions;
   readonly #calls: TracedCall[] = [];
-  /** The hook that hears of weights leaving the device, on the module that has them, while plans hold memory. */
+  /** The hook that hears of weights leaving the device, on the modules that have them, while plans hold memory. */
   #listener: string | undefined;
 
   /** For trace() and loadTraced(). */
@@ -119,28 +119,30 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
   }
 
   #listen(): void {
-    const { module } = this.#weights;
-    if (this.#listener !== undefined || !module) return;
-    this.#listener = `trace ${++listeners}`;
-    module.addHook({ name: this.#listener, traceable: true, weightsLeft: () => this.release() });
+    const { modules } = this.#weights;
+    if (this.#listener !== undefined || modules.length === 0) return;
+    const name = (this.#listener = `trace ${++listeners}`);
+    for (const module of modules)
+      module.addHook({ name, traceable: true, weightsLeft: () => this.release() });
   }
 
   /** Frees the memory of plans until the next call; plans and kernels stay. */
   release(): void {
     for (const call of this.#calls) call.release();
-    if (this.#listener !== undefined) this.#weights.module!.removeHook(this.#listener);
+    if (this.#listener !== undefined)
+      for (const module of this.#weights.modules) module.removeHook(this.#listener);
     this.#listener = undefined;
   }
 
   override bringWeights(): void {
     super.bringWeights();
-    this.#weights.module?.bringWeights();
+    for (const module of this.#weights.modules) module.bringWeights();
   }
 
   /** This, and the modules that it stands for, with their paths: theirs are the parameters. */
   override *namedModules(prefix = ''): Generator<[string, AnyModule]> {
     yield* super.namedModules(prefix);
-    if (this.#weights.module) yield* this.#weights.module.namedModules(prefix);
+    for (const module of this.#weights.modules) yield* module.namedModules(prefix);
   }
 
   override get device(): Device | undefined {
@@ -252,7 +254,7 @@ export async function trace<Args extends readonly unknown[], Out>(
   const weights = {
     current: () => module.stateDict!(),
     dispose: () => module.dispose?.(),
-    module: [module, module.module].find((m) => m instanceof Module) as AnyModule | undefined,
+    modules: [module, ...(module.modules ?? [])].filter((m) => m instanceof Module) as AnyModule[],
   };
   const traced = new TracedModule<Args, Out>({ name, config, device, dtype }, weights, module, options);
   await traced.add(sample);
@@ -329,7 +331,7 @@ export async function parseTraced<Args extends readonly unknown[] = AnyArgs, Out
   }
   checkWeights(saved, params, source);
   const named: AnyModule = new NamedWeights(params);
-  const weights = { current: () => named.stateDict(), dispose: () => named.dispose(), module: named };
+  const weights = { current: () => named.stateDict(), dispose: () => named.dispose(), modules: [named] };
   const traced = new TracedModule<Args, Out>({ ...saved, device }, weights, undefined, options);
   try {
     for (const { constants, ...call } of saved.traces)

@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { ArgumentError, loadTraced } from '@darkroom/core';
 import type { AnyPipeline } from '../pipelines/auto.ts';
+import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';
@@ -133,7 +134,9 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
     }
     if (options.trace !== undefined) {
       if (options.trace === true) pipe.enableTracing();
-      else pipe.unet = await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
+      else if (pipe instanceof UNetPipeline)
+        pipe.unet = await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
+      else throw new ArgumentError(`--trace: ${options.trace} holds a UNet, and a ${pipe.className} has none`);
     }
     device.resetPeakMemory();
     const start = performance.now();
@@ -159,7 +162,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
 
 /** Pixels of a picture, as far as they are known before it is drawn. */
 function pixelsOf(pipe: AnyPipeline, { width, height, image }: PictureOptions): number {
-  const trained = Number(pipe.unet.config['sample_size']) * pipe.vaeScale;
-  const pixels = (width ?? image?.width ?? trained) * (height ?? image?.height ?? trained);
+  const trained = pipe.defaultSize;
+  const pixels = (width ?? image?.width ?? trained.width) * (height ?? image?.height ?? trained.height);
   return pixels > 0 ? pixels : 0;
 }

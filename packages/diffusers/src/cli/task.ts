@@ -4,12 +4,10 @@
 import { ArgumentError } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { AttentionSlice } from '../models/model-with-attention.ts';
-import type { AnyPipeline } from '../pipelines/auto.ts';
+import { pipelineForTask } from '../pipelines/auto.ts';
+import type { AnyPipeline, Task } from '../pipelines/auto.ts';
 import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
-import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable-diffusion-img2img.ts';
-import { StableDiffusionInpaintPipeline } from '../pipelines/stable-diffusion-inpaint.ts';
-import { StableDiffusionXLPipeline } from '../pipelines/stable-diffusion-xl.ts';
-import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
+import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
 
 export interface TaskOptions {
   readonly image?: string;
@@ -66,24 +64,27 @@ async function load(option: string, path: string): Promise<Image> {
   }
 }
 
-/** The pipeline for these pictures, on the components of the one that was loaded. */
+/** The pipeline for these pictures, on the components of the one that was loaded. @throws ArgumentError naming the option */
 export function pipelineFor(loaded: AnyPipeline, { image, maskImage }: PictureOptions): AnyPipeline {
-  if (loaded instanceof StableDiffusionXLPipeline) {
-    if (image)
-      throw new ArgumentError('--image: this model is SDXL, which draws from text only in this version');
-    return loaded;
-  }
-  if (maskImage) return StableDiffusionInpaintPipeline.fromPipe(loaded);
-  if (loaded.unet.config['in_channels'] !== loaded.latentChannels)
+  const [task, option]: readonly [Task, string] = maskImage
+    ? ['inpainting', '--mask']
+    : image
+      ? ['image-to-image', '--image']
+      : ['text-to-image', '--model'];
+  const found = pipelineForTask(loaded, task);
+  if (!found)
+    throw new ArgumentError(`${option}: this version has no ${task} for the model, a ${loaded.className}`);
+  if (!maskImage && loaded instanceof UNetPipeline && loaded.readsMask)
     throw new ArgumentError('--mask: this model is for inpainting; give it --image and --mask');
-  return image ? StableDiffusionImg2ImgPipeline.fromPipe(loaded) : StableDiffusionPipeline.fromPipe(loaded);
+  return found.fromPipe(loaded);
 }
 
 /** Inpainting draws at the picture's size, as image to image does, rather than at the model's. */
 export function sizeOfPictures(pipe: AnyPipeline, pictures: PictureOptions): PictureOptions {
   const { image, maskImage } = pictures;
   if (!image || !maskImage) return pictures;
-  const whole = (pixels: number): number => Math.max(1, Math.floor(pixels / pipe.vaeScale)) * pipe.vaeScale;
+  const { sizeMultiple: step } = pipe;
+  const whole = (pixels: number): number => Math.max(1, Math.floor(pixels / step)) * step;
   return { width: whole(image.width), height: whole(image.height), ...pictures };
 }
 

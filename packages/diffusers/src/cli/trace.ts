@@ -1,9 +1,10 @@
 // darkroom trace: records a model's UNet for one size of picture, and writes it for `darkroom generate --trace`.
 
 import { Command } from 'commander';
-import { measureRates, printPlan, trace } from '@darkroom/core';
+import { ArgumentError, measureRates, printPlan, trace } from '@darkroom/core';
 import { tryWriting } from '@darkroom/core/node';
 import { unetInputs } from '../pipelines/unet-inputs.ts';
+import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { integer } from './options.ts';
@@ -34,6 +35,8 @@ async function run(options: TraceCommandOptions): Promise<void> {
   const device = await openChosen(options);
   try {
     const pipe = await loadChosen(options, device);
+    if (!(pipe instanceof UNetPipeline))
+      throw new ArgumentError(`darkroom trace: records UNets, and a ${pipe.className} has none`);
     const { width, height, count: images, guidance: guided } = options;
     const traced = await trace(pipe.unet, unetInputs(pipe, { width, height, images, guided }));
     if (options.plan) for (const plan of traced.plans) process.stdout.write(`${printPlan(plan)}\n`);

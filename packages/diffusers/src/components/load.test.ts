@@ -17,7 +17,7 @@ import { DarkroomError, keep, log, openSafetensors, tensor, writeSafetensors } f
 import type { Device, Tensor } from '@darkroom/core';
 import { fileSource, localFiles } from '../loading/node/local-files.ts';
 import { editJson, emoji, modelCopy, temporaryFolder } from '../node/testing.ts';
-import { StableDiffusionPipeline } from './stable-diffusion.ts';
+import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 
 let device: Device;
 let folder: ReturnType<typeof temporaryFolder>;

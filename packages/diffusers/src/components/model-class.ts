@@ -19,8 +19,7 @@ export interface ModelDeclaration<M extends ModelWithConfig> {
   readonly name: string;
   readonly library: 'diffusers' | 'transformers';
   /** The class, for `instanceof`. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructors differ and are not called here
-  readonly model: abstract new (...args: any) => M;
+  readonly model: { readonly prototype: M };
   /** Reads the config. `source` names its file in messages. @throws FormatError */
   fromConfig(config: ConfigRecord, source: string): M;
   /** Keys of old or foreign files. */
@@ -34,7 +33,7 @@ export function modelClass<M extends ModelWithConfig>(declaration: ModelDeclarat
   return {
     names: [name],
     library,
-    is: (component) => component instanceof Model,
+    is: (component) => Model.prototype.isPrototypeOf(component),
     async load(files, folder, _, options) {
       const prefix = folder ? `${folder}/` : '';
       const config = await readJson(files, `${prefix}config.json`);

@@ -2,8 +2,9 @@
 
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { DataArray } from '@darkroom/core';
+import type { ComponentSlots } from '../components/slots.ts';
 import { readJson } from '../loading/json.ts';
-import { pipelineClasses } from '../pipelines/auto.ts';
+import { pipelineNamed } from '../pipelines/auto.ts';
 import type { AnyPipeline } from '../pipelines/auto.ts';
 import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
 import type { Generator } from '../random/generator.ts';
@@ -81,7 +82,7 @@ async function recordedNoise(context: CaseContext): Promise<DataArray[]> {
 /** The case's model as a pipeline of the case's class; models are shared with other cases. */
 async function pipelineOf(context: CaseContext, p: PipelineParams): Promise<AnyPipeline> {
   const { test, files } = context;
-  const Class = pipelineClasses[p.pipeline]!;
+  const Class = pipelineNamed(p.pipeline)!;
   const base = `models/${test.model}`;
   const index = await readJson(files, `${base}/model_index.json`);
   const component = async (folder: string): Promise<unknown> => {
@@ -94,8 +95,8 @@ async function pipelineOf(context: CaseContext, p: PipelineParams): Promise<AnyP
     return context.model(folder, className, test.weights);
   };
   const components: Record<string, unknown> = {};
-  for (const [name, folder] of Object.entries<string>(Class.folders))
-    components[name] = await component(folder);
+  const slots: ComponentSlots = Class.slots;
+  for (const [name, { folder }] of Object.entries(slots)) components[name] = await component(folder);
   const pipe = new Class(components as never, { index });
   pipe.setProgressBarConfig({ disable: true });
   return pipe;
@@ -104,7 +105,7 @@ async function pipelineOf(context: CaseContext, p: PipelineParams): Promise<AnyP
 export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   const { test } = context;
   const p = test.params as unknown as PipelineParams;
-  if (!Object.hasOwn(pipelineClasses, p.pipeline)) return 'unsupported';
+  if (!pipelineNamed(p.pipeline)) return 'unsupported';
   const { prompt: _, ...rest } = p.call;
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {

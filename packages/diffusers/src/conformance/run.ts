@@ -5,7 +5,7 @@ import { Scope } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { lookUp } from '../loading/look-up.ts';
-import { loadModel } from '../pipelines/from-pretrained.ts';
+import { loadModel } from '../components/load.ts';
 import { callEagerly, callTraced } from './call.ts';
 import type { Call } from './call.ts';
 import { mismatch, toleranceOf } from './compare.ts';

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { parseJsonObject } from '../loading/json.ts';
 import { memoryFiles } from '../loading/files.ts';
 import { clipG, sd15UNet, sdxlUNet, ssd1bUNet, vae } from '../node/full-size.ts';
-import { loadModel } from '../pipelines/from-pretrained.ts';
+import { loadModel } from '../components/load.ts';
 import { AutoencoderKL } from './autoencoder-kl.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection } from './clip-text.ts';
 import type { ConfigRecord } from './config.ts';

@@ -11,7 +11,7 @@ import { randomNormal, scope } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
 import { localFiles } from '../loading/node/local-files.ts';
 import { emoji } from '../node/testing.ts';
-import { loadModel } from '../pipelines/from-pretrained.ts';
+import { loadModel } from '../components/load.ts';
 import { plainAttention } from './attention-strategies.ts';
 import type { AutoencoderKL } from './autoencoder-kl.ts';
 import type { UNet2DConditionModel } from './unet2d-condition.ts';

@@ -10,7 +10,8 @@ import type { AttentionSlice } from './model-with-attention.ts';
 import type { TilingOptions } from './vae-tiling.ts';
 import type { UNetOutput } from './unet2d-condition.ts';
 
-interface ModelLike {
+/** A component with weights. */
+export interface ModelLike {
   readonly config: ConfigRecord;
   readonly device: Device | undefined;
   readonly dtype: DType;
@@ -21,7 +22,7 @@ interface ModelLike {
 }
 
 /** Attention policies, where a model has layers to set them on. */
-interface AttentionPolicies {
+export interface AttentionPolicies {
   readonly attnProcessors?: Readonly<Record<string, AttentionStrategy>>;
   setAttentionSlice?(slice: AttentionSlice | undefined): void;
   setBaseAttention?(base: AttentionStrategy): void;
@@ -32,19 +33,23 @@ export interface UNetLike extends ModelLike, AttentionPolicies {
   call(sample: Tensor, timestep: number, conditioning: Conditioning): UNetOutput;
 }
 
-export interface VaeLike extends ModelLike, AttentionPolicies {
+/** Memory policies of a VAE, where it has them. */
+export interface VaePolicies {
+  enableSlicing?(): void;
+  disableSlicing?(): void;
+  enableTiling?(options?: TilingOptions): void;
+  disableTiling?(): void;
+}
+
+export interface VaeLike extends ModelLike, AttentionPolicies, VaePolicies {
   readonly blockOutChannels: readonly number[];
   readonly scalingFactor: number;
   /** image [n, 3, h, w] in [-1, 1] → the distribution of latents (not scaled). */
   encode(image: Tensor): VaeDistribution;
   /** latents [n, c, h, w] (divided by the scaling factor) → [n, 3, h·scale, w·scale], not clamped. */
   decode(z: Tensor): Tensor;
-  // Memory policies, where it has them.
+  /** True: a batch is decoded one picture at a time. */
   readonly slicing?: boolean;
-  enableSlicing?(): void;
-  disableSlicing?(): void;
-  enableTiling?(options?: TilingOptions): void;
-  disableTiling?(): void;
 }
 
 export interface TextEncoderLike extends ModelLike {

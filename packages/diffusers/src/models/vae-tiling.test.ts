@@ -9,7 +9,7 @@ import type { Device, Tensor } from '@darkroom/core';
 import { firstMismatch, pointwiseTolerance, relativeL2, tiledPictureTolerance } from '@darkroom/core/testing';
 import { localFiles } from '../loading/node/local-files.ts';
 import { emoji } from '../node/testing.ts';
-import { loadModel } from '../pipelines/from-pretrained.ts';
+import { loadModel } from '../components/load.ts';
 import type { AutoencoderKL } from './autoencoder-kl.ts';
 import { sliced, tiled, tilesOf } from './vae-tiling.ts';
 

@@ -66,6 +66,13 @@ export function pipelineNamed(className: unknown): AnyPipelineClass | undefined 
   return pipelineEntries().find(({ pipeline }) => pipeline.className === className)?.pipeline;
 }
 
+/** The class for a task in the family of `pipe`; undefined where the family has none. */
+export function pipelineForTask(pipe: Pipeline, task: Task): AnyPipelineClass | undefined {
+  const entries = pipelineEntries();
+  const own = entries.find(({ pipeline }) => pipeline.className === pipe.className);
+  return entries.find((one) => own && one.family === own.family && one.task === task)?.pipeline;
+}
+
 /** Loads a model as the pipeline that its model_index.json names in _class_name. */
 export const DiffusionPipeline: {
   fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
@@ -98,11 +105,10 @@ export interface AutoPipeline {
 
 function autoPipeline(name: string, task: Task): AutoPipeline {
   const fromPipe = (pipe: Pipeline): AnyPipeline => {
-    const { family } = pipelineEntries().find(({ pipeline }) => pipeline.className === pipe.className) ?? {};
-    const found = pipelineEntries().find((one) => one.family === family && one.task === task);
+    const found = pipelineForTask(pipe, task);
     if (!found)
-      throw new ArgumentError(`${name}: there is no pipeline for ${task} beside a ${pipe.className}`);
-    return pipe instanceof found.pipeline ? (pipe as AnyPipeline) : found.pipeline.fromPipe(pipe);
+      throw new ArgumentError(`${name}: there is no ${task} pipeline in the family of ${pipe.className}`);
+    return pipe instanceof found ? pipe : found.fromPipe(pipe);
   };
   const fromPretrained: AutoPipeline['fromPretrained'] = async (model, options) => {
     const pipe = await DiffusionPipeline.fromPretrained(model, options);

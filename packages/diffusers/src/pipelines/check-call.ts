@@ -185,10 +185,10 @@ export function withSize(
 
 /** The UNet must take latents alone (extra 0), or with so many channels more. @throws ArgumentError */
 export function checkUNetChannels(
-  pipe: { readonly className: string; readonly unet: { readonly inChannels: number }; readonly latentChannels: number },
+  pipe: { readonly className: string; readonly latentChannels: number },
+  got: number,
   extra: readonly number[],
 ): void {
-  const got = pipe.unet.inChannels;
   const channels = pipe.latentChannels;
   const allowed = extra.map((n) => channels + n);
   if (allowed.includes(got)) return;

@@ -11,24 +11,23 @@ import { requireMemory } from './check-memory.ts';
 import { CompiledCalls } from './compile-call.ts';
 import { finish } from './finish.ts';
 import { PipelineWithMemorySwitches } from './memory-switches.ts';
-import type { CallOptions, Interruptible, StableDiffusionOutput } from './options.ts';
-import type { NamedTensors, Recipe } from './recipe.ts';
+import type { AnyCallOptions, Interruptible, StableDiffusionOutput } from './options.ts';
+import type { NamedTensors, PixelSize, Recipe } from './recipe.ts';
 import { Run } from './run.ts';
+import type { RunTensors } from './run.ts';
 import { step } from './step.ts';
 import { StepTraces } from './step-traces.ts';
 import type { StepTrace } from './step-traces.ts';
 
-/** What a call of a pipeline with options O is given and gives. */
+/** A pipeline with options O, as it is called: `Required` where a call needs some. */
 export interface Draws<O, Required extends boolean = false> {
   /** Draws. `prompt` may be undefined where embeddings are given. */
   (...args: DrawArguments<O, Required>): Promise<StableDiffusionOutput>;
-  /** The call itself; `pipe(prompt, options)` is the same. */
-  generate(...args: DrawArguments<O, Required>): Promise<StableDiffusionOutput>;
 }
-type Prompt = string | readonly string[] | undefined;
-type DrawArguments<O, Required extends boolean> = Required extends true
+export type DrawArguments<O, Required extends boolean = false> = Required extends true
   ? [prompt: Prompt, options: O]
   : [prompt?: Prompt, options?: O];
+type Prompt = string | readonly string[] | undefined;
 
 export abstract class LatentDiffusionPipeline<C extends object>
   extends PipelineWithMemorySwitches<C>
@@ -37,19 +36,25 @@ export abstract class LatentDiffusionPipeline<C extends object>
   #traces: StepTraces | undefined;
   readonly #compiled = new CompiledCalls();
 
+  /** Pixels of the pictures that the model was trained on: the default size of a call. */
+  abstract get defaultSize(): PixelSize;
+  /** Width and height of pictures must be divisible by so many pixels. */
+  abstract get sizeMultiple(): number;
+
   /** Checks the arguments of a call and puts together what it takes. Nothing is computed yet. @throws ArgumentError */
-  protected abstract recipe(prompt: string | readonly string[] | undefined, options: CallOptions): Recipe;
+  protected abstract recipe(prompt: string | readonly string[] | undefined, options: AnyCallOptions): Recipe;
 
   protected override invoke(
     prompt?: string | readonly string[],
-    options: CallOptions = {},
+    options: AnyCallOptions = {},
   ): Promise<StableDiffusionOutput> {
     return this.generate(prompt, options);
   }
 
+  /** The call itself; `pipe(prompt, options)` is the same. */
   async generate(
     prompt?: string | readonly string[],
-    options: CallOptions = {},
+    options: AnyCallOptions = {},
   ): Promise<StableDiffusionOutput> {
     const recipe = this.recipe(prompt, options);
     const decodes = options.outputType !== 'latent';
@@ -75,7 +80,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
   }
 
   /** Runs the steps; the final latents stand in `run`. */
-  async #denoise(run: Run, options: CallOptions): Promise<void> {
+  async #denoise(run: Run, options: AnyCallOptions): Promise<void> {
     const { begin, end } = run.window;
     checkNames(options.callbackOnStepEndTensors ?? [], run.tensors);
     const bar = await progressBar(end - begin, this.progress);
@@ -102,14 +107,14 @@ export abstract class LatentDiffusionPipeline<C extends object>
   }
 
   /** What the user's callback gave to go on with. */
-  async #callback(run: Run, i: number, options: CallOptions): Promise<NamedTensors> {
+  async #callback(run: Run, i: number, options: AnyCallOptions): Promise<NamedTensors> {
     const { tensors, window, schedule } = run;
     const shown: Record<string, Tensor> = { latents: tensors.latents };
-    for (const name of options.callbackOnStepEndTensors ?? []) shown[name] = tensors[name]!;
+    for (const name of (options.callbackOnStepEndTensors ?? []) as string[]) shown[name] = tensors[name]!;
     const changed = await this.calls.callback(run, this as LatentDiffusionPipeline<C>, (pipe) =>
-      options.callbackOnStepEnd!(pipe, i - window.begin, schedule.timesteps[i]!, shown as never),
+      options.callbackOnStepEnd!(pipe, i - window.begin, schedule.timesteps[i]!, shown as RunTensors),
     );
-    return checkChanged(changed, tensors);
+    return checkChanged(changed, tensors) as NamedTensors;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { Device } from '@darkroom/core';
 import { pictureTolerance } from '@darkroom/core/testing';
 import type { Image } from '../image/image.ts';
 import { fusedAttention, plainAttention, slicedAttention } from '../models/attention-strategies.ts';
+import type { AttentionStrategy } from '../models/attention-strategies.ts';
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts';
 import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import { emoji } from '../node/testing.ts';
@@ -152,11 +153,12 @@ describe('attention', () => {
 
   test('that slicing the fused kernel saves nothing is said once', async () => {
     vi.resetModules(); // a fresh memory of what was said
-    const fresh = await import('./memory-policies.ts');
+    const fresh = await import('./memory-switches.ts');
     const { fusedAttention: fused, slicedAttention: slice } =
       await import('../models/attention-strategies.ts');
-    const models = (strategy: object): never =>
-      ({ unet: { attnProcessors: { a: strategy } }, vae: {}, className: '' }) as never;
+    const models = (strategy: AttentionStrategy): [{ attnProcessors: Record<string, AttentionStrategy> }] => [
+      { attnProcessors: { a: strategy } },
+    ];
     const warn = vi.mocked(log.warn);
     warn.mockClear();
     fresh.tellWhenSlicingIsVain(models(slice(1, { name: 'own', run: fused.run })));

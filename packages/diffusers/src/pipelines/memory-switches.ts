@@ -10,6 +10,16 @@ import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import { Pipeline } from './pipeline.ts';
 
 let told = false;
+/** Says once that slicing the fused kernel saves nothing. */
+export function tellWhenSlicingIsVain(denoisers: readonly AttentionPolicies[]): void {
+  const strategies = denoisers.flatMap((d) => Object.values(d.attnProcessors ?? {}));
+  const fused = strategies.every((s) => isSliced(s) && s.inner === fusedAttention);
+  if (told || !fused || strategies.length === 0) return;
+  told = true;
+  log.warn(
+    'enableAttentionSlicing: attention is memory efficient already and holds no score matrix, so slicing saves nothing',
+  );
+}
 
 export abstract class PipelineWithMemorySwitches<C extends object> extends Pipeline<C> {
   /** Decodes (and encodes) a batch one picture at a time: the same pictures, memory independent of their number. */
@@ -34,7 +44,7 @@ export abstract class PipelineWithMemorySwitches<C extends object> extends Pipel
    */
   enableAttentionSlicing(slice: AttentionSlice = 'auto'): void {
     this.#sliceAttention(slice);
-    this.#tellWhenSlicingIsVain();
+    tellWhenSlicingIsVain(this.inRole('denoiser') as readonly AttentionPolicies[]);
   }
   disableAttentionSlicing(): void {
     this.#sliceAttention(undefined);
@@ -118,17 +128,5 @@ export abstract class PipelineWithMemorySwitches<C extends object> extends Pipel
           );
         return method.bind(module) as NonNullable<AttentionPolicies[K]>;
       });
-  }
-
-  /** Says once that slicing the fused kernel saves nothing. */
-  #tellWhenSlicingIsVain(): void {
-    const denoisers = this.inRole('denoiser') as readonly AttentionPolicies[];
-    const strategies = denoisers.flatMap((d) => Object.values(d.attnProcessors ?? {}));
-    const fused = strategies.every((s) => isSliced(s) && s.inner === fusedAttention);
-    if (told || !fused || strategies.length === 0) return;
-    told = true;
-    log.warn(
-      'enableAttentionSlicing: attention is memory efficient already and holds no score matrix, so slicing saves nothing',
-    );
   }
 }

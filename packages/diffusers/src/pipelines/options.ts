@@ -58,6 +58,10 @@ export interface CallOptions<T extends LoopTensors = LoopTensors> {
   readonly signal?: AbortSignal;
 }
 
+/** Options of any pipeline's call. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- callbacks see tensors of types that differ between pipelines
+export type AnyCallOptions = CallOptions<any>;
+
 /** The names of CallOptions, for pipelines to add theirs to. */
 export const callOptionNames: OptionNames<CallOptions> = {
   negativePrompt: true,

@@ -20,6 +20,14 @@ export interface RunSettings {
   readonly scheduler: Scheduler;
 }
 
+/** What begin() made. */
+interface Begun {
+  readonly schedule: Schedule;
+  readonly window: Window;
+  readonly generators: readonly Generator[];
+  readonly seeds: readonly (number | bigint)[];
+}
+
 export class Run implements StartOfRun {
   readonly recipe: Recipe;
   readonly device: Device;
@@ -28,14 +36,7 @@ export class Run implements StartOfRun {
   readonly signal: AbortSignal | undefined;
   /** True: the call ends after its current step; the picture so far is decoded. */
   interrupt = false;
-  #begun:
-    | {
-        readonly schedule: Schedule;
-        readonly window: Window;
-        readonly generators: readonly Generator[];
-        readonly seeds: readonly (number | bigint)[];
-      }
-    | undefined;
+  #begun: Begun | undefined;
   #tensors: RunTensors | undefined;
   readonly #memory = new Scope();
 
@@ -59,23 +60,20 @@ export class Run implements StartOfRun {
     return this;
   }
 
-  get #started(): NonNullable<typeof this.#begun> {
-    return this.#begun!;
-  }
   get call(): CheckedCall {
     return this.recipe.call;
   }
   get schedule(): Schedule {
-    return this.#started.schedule;
+    return this.#begun!.schedule;
   }
   get window(): Window {
-    return this.#started.window;
+    return this.#begun!.window;
   }
   get generators(): readonly Generator[] {
-    return this.#started.generators;
+    return this.#begun!.generators;
   }
   get seeds(): readonly (number | bigint)[] {
-    return this.#started.seeds;
+    return this.#begun!.seeds;
   }
 
   /** Tensors of the loop: those of the start, then what steps and callbacks made of them. */

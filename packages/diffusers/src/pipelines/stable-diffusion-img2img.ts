@@ -8,9 +8,9 @@ import { preprocessImage, sizeOfInput } from '../image/preprocess.ts';
 import type { ImageInput } from '../image/preprocess.ts';
 import { checkCall, checkUNetChannels, withSize } from './check-call.ts';
 import { clipConditioner } from './conditioners/clip.ts';
-import type { Draws } from './latent-diffusion.ts';
+import type { DrawArguments, Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions } from './options.ts';
+import type { CallOptions, StableDiffusionOutput } from './options.ts';
 import type { NamedTensors, PixelSize, Recipe } from './recipe.ts';
 import { requireFits, requireStrength } from './starts/image.ts';
 import { imageToImage } from './starts/image-to-image.ts';
@@ -35,7 +35,10 @@ const optionNames: OptionNames<StableDiffusionImg2ImgOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionImg2ImgPipeline extends Draws<StableDiffusionImg2ImgOptions, true> {}
+export interface StableDiffusionImg2ImgPipeline extends Draws<StableDiffusionImg2ImgOptions, true> {
+  /** The call itself; `pipe(prompt, options)` is the same. */
+  generate(...args: DrawArguments<StableDiffusionImg2ImgOptions, true>): Promise<StableDiffusionOutput>;
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
@@ -49,7 +52,7 @@ export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
     const { codec, className, target } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
-    checkUNetChannels(this, [0]);
+    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
     const { strength = 0.8 } = options;
     requireStrength(strength);
     const { count, channels, height, width } = sizeOfInput('image', options.image);

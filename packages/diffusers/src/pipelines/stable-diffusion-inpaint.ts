@@ -10,9 +10,9 @@ import type { ImageInput } from '../image/preprocess.ts';
 import { checkCall, checkUNetChannels, requireShape, requireTensor, withSize } from './check-call.ts';
 import type { CheckedCall } from './check-call.ts';
 import { clipConditioner } from './conditioners/clip.ts';
-import type { Draws } from './latent-diffusion.ts';
+import type { DrawArguments, Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions, LoopTensors } from './options.ts';
+import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import type { NamedTensors, PixelSize, Recipe } from './recipe.ts';
 import { requireFits, requireStrength } from './starts/image.ts';
 import { inpainting } from './starts/inpainting.ts';
@@ -52,7 +52,10 @@ const optionNames: OptionNames<StableDiffusionInpaintOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionInpaintPipeline extends Draws<StableDiffusionInpaintOptions, true> {}
+export interface StableDiffusionInpaintPipeline extends Draws<StableDiffusionInpaintOptions, true> {
+  /** The call itself; `pipe(prompt, options)` is the same. */
+  generate(...args: DrawArguments<StableDiffusionInpaintOptions, true>): Promise<StableDiffusionOutput>;
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionInpaintPipeline extends UNetPipeline {
@@ -67,13 +70,14 @@ export class StableDiffusionInpaintPipeline extends UNetPipeline {
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
     const channels = this.latentChannels;
-    checkUNetChannels(this, [0, channels + 1]);
+    const { inChannels } = this.unetFacts;
+    checkUNetChannels(this, inChannels, [0, channels + 1]);
     const { strength = 1 } = options;
     requireStrength(strength);
     checkPictures(options, checked.images);
     const call = withSize(checked, codec, this.defaultSize, options);
     checkLatents(options, call);
-    const readsMask = this.unet.inChannels === 2 * channels + 1;
+    const { readsMask } = this;
     return {
       call,
       inputs: () => this.#inputs(options, call),

@@ -5,6 +5,7 @@ import { ArgumentError, describe, shortJson } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import type { TextEncoderLike } from '../models/types.ts';
+import { VaeFacts } from '../models/vae-facts.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import {
@@ -13,9 +14,9 @@ import {
 import type { CallWithoutSize, CheckedCall } from './check-call.ts';
 import { clipXLConditioner } from './conditioners/clip-xl.ts';
 import type { MicroConditions, Pair } from './conditioners/clip-xl.ts';
-import type { Draws } from './latent-diffusion.ts';
+import type { DrawArguments, Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions, LoopTensors } from './options.ts';
+import type { CallOptions, LoopTensors, StableDiffusionOutput } from './options.ts';
 import type { PipelineOptions } from './pipeline.ts';
 import type { Recipe, Window } from './recipe.ts';
 import { textToImage } from './starts/text-to-image.ts';
@@ -77,7 +78,10 @@ const optionNames: OptionNames<StableDiffusionXLOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionXLPipeline extends Draws<StableDiffusionXLOptions> {}
+export interface StableDiffusionXLPipeline extends Draws<StableDiffusionXLOptions> {
+  /** The call itself; `pipe(prompt, options)` is the same. */
+  generate(...args: DrawArguments<StableDiffusionXLOptions>): Promise<StableDiffusionOutput>;
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLComponents> {
@@ -99,7 +103,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
 
   /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
   protected override get codec(): VaeCodec {
-    const upcast = this.computeDtype === 'float16' && this.vae.forceUpcast;
+    const upcast = this.computeDtype === 'float16' && new VaeFacts(this.vae.config).forceUpcast;
     return new VaeCodec(this.vae, { dtype: upcast ? 'float32' : this.computeDtype, statistics: true });
   }
 
@@ -110,7 +114,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
     const { codec, className, target, scheduler } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 5, readsGuidance });
-    checkUNetChannels(this, [0]);
+    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
     const sized = withSize(checked, codec, this.defaultSize, options);
     if (options.latents) requireShape('latents', options.latents, sized.latentShape);
     checkPooled(options, sized.count);

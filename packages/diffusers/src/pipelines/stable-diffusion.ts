@@ -5,9 +5,9 @@ import type { OptionNames, Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import { checkCall, checkUNetChannels, requireShape, withSize } from './check-call.ts';
 import { clipConditioner } from './conditioners/clip.ts';
-import type { Draws } from './latent-diffusion.ts';
+import type { DrawArguments, Draws } from './latent-diffusion.ts';
 import { callOptionNames } from './options.ts';
-import type { CallOptions } from './options.ts';
+import type { CallOptions, StableDiffusionOutput } from './options.ts';
 import type { Recipe } from './recipe.ts';
 import { textToImage } from './starts/text-to-image.ts';
 import { unetDenoiser } from './unet-denoiser.ts';
@@ -27,7 +27,10 @@ const optionNames: OptionNames<StableDiffusionOptions> = {
 };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface StableDiffusionPipeline extends Draws<StableDiffusionOptions> {}
+export interface StableDiffusionPipeline extends Draws<StableDiffusionOptions> {
+  /** The call itself; `pipe(prompt, options)` is the same. */
+  generate(...args: DrawArguments<StableDiffusionOptions>): Promise<StableDiffusionOutput>;
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionPipeline extends UNetPipeline {
@@ -41,7 +44,7 @@ export class StableDiffusionPipeline extends UNetPipeline {
     const { codec, className, target } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
-    checkUNetChannels(this, [0]);
+    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
     const call = withSize(checked, codec, this.defaultSize, options);
     if (options.latents) requireShape('latents', options.latents, call.latentShape);
     return {

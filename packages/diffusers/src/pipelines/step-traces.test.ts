@@ -171,7 +171,7 @@ describe('whole steps', () => {
     const { unet } = pipe;
     pipe.enableTracing();
     pipe.unet = { config: unet.config, device, dtype: unet.dtype, forward: (x: Tensor) => x };
-    await expect(draw()).rejects.toThrow('enableTracing: the UNet has no stateDict() that names its weights');
+    await expect(draw()).rejects.toThrow('enableTracing: the unet has no stateDict() that names its weights');
     pipe.unet = unet;
     pipe.disableTracing();
   });

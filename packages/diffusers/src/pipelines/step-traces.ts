@@ -82,9 +82,10 @@ export class StepTraces {
     const held = memory.run(() => Object.fromEntries(history.map((t, n) => [name(n), t.alias()])));
     const shell = memory.run(() => recordShell(run, i, new Map(history.map((t, n) => [name(n), t]))));
     if (shell.drawn) memory.adopt(shell.drawn);
+    const { latents, ...others } = tensors;
     const given: NamedTensors = {
-      latents: tensors.latents, // first: what is new at each call; what does not depend on it is kept
-      ...tensors,
+      latents, // first: what is new at each call; what does not depend on it is kept
+      ...others,
       ...held,
       ...(shell.drawn && { drawn: shell.drawn }),
       ...(shell.numbers.length > 0 && { numbers: memory.run(() => tensor([...shell.numbers], { device })) }),

@@ -21,7 +21,12 @@ export function stepAt(run: Run, i: number): DenoiserStep {
 }
 
 /** Latents after step i; `tensors` are the run's, or others of their names and shapes. */
-export function step(run: Run, tensors: NamedTensors, i: number, sources = sourcesOf(run, tensors, i)): Tensor {
+export function step(
+  run: Run,
+  tensors: NamedTensors,
+  i: number,
+  sources: StepSources = sourcesOf(run, tensors, i),
+): Tensor {
   const { call, schedule } = run;
   const latents = tensors['latents']!;
   const doubled = call.guided ? concat([latents, latents], 0) : latents;
@@ -42,7 +47,7 @@ export function step(run: Run, tensors: NamedTensors, i: number, sources = sourc
 }
 
 /** The denoiser itself, and noise of the call's generators. */
-export function sourcesOf(run: Run, tensors: NamedTensors, i: number): StepSources {
+function sourcesOf(run: Run, tensors: NamedTensors, i: number): StepSources {
   return {
     predict: (input) => run.recipe.denoiser.predict(input, stepAt(run, i), tensors),
     noise: () => noiseFor(run, tensors),

@@ -1,9 +1,9 @@
 // The UNet as a denoiser: what the call's tensors are to it.
 
 import { concat, Module } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
 import type { Conditioning } from '../models/conditioning.ts';
 import type { UNetLike } from '../models/types.ts';
+import { UNetFacts } from '../models/unet-facts.ts';
 import type { Denoiser, NamedTensors } from './recipe.ts';
 
 /**
@@ -11,17 +11,18 @@ import type { Denoiser, NamedTensors } from './recipe.ts';
  * names those that are joined to the latents' channels (inpainting).
  */
 export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): Denoiser {
+  const { outChannels, firstChannels } = new UNetFacts(unet.config);
   return {
     name: 'unet',
     dtype: unet.dtype,
     modules: [unet],
-    predictionShape: ([n, , ...size]) => [n!, unet.outChannels, ...size],
+    predictionShape: ([n, , ...size]) => [n!, outChannels, ...size],
     predict: (latents, { timestep }, tensors) => {
       const sample =
         beside.length === 0 ? latents : concat([latents, ...beside.map((name) => tensors[name]!)], 1);
       return unet.call(sample, timestep, conditioningOf(tensors)).sample;
     },
-    widest: ([n, , ...size]) => (unet instanceof Module && unet.widest ? [[n!, unet.widest, ...size]] : []),
+    widest: ([n, , ...size]) => (unet instanceof Module && firstChannels ? [[n!, firstChannels, ...size]] : []),
   };
 }
 

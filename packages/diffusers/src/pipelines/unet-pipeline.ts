@@ -4,6 +4,8 @@ import { toAsync } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
+import { UNetFacts } from '../models/unet-facts.ts';
+import { VaeFacts } from '../models/vae-facts.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import type { Target, TextEncoding } from './conditioners/batch.ts';
@@ -11,7 +13,7 @@ import { LatentDiffusionPipeline } from './latent-diffusion.ts';
 import { asUNet } from './own-unet.ts';
 import type { OwnUNet } from './own-unet.ts';
 import type { NamedTensors, PixelSize } from './recipe.ts';
-import { VaeCodec } from './vae-codec.ts';
+import { VaeCodec, vaeScale } from './vae-codec.ts';
 
 export interface PipelineComponents {
   readonly vae: VaeLike;
@@ -49,18 +51,28 @@ export abstract class UNetPipeline<
 
   /** Pixels per latent: 2^(levels - 1) of the VAE. */
   get vaeScale(): number {
-    return this.vae.scale;
+    return vaeScale(this.vae);
   }
   /** Channels of the VAE's latents. */
   get latentChannels(): number {
-    return this.vae.latentChannels;
+    return new VaeFacts(this.vae.config).latentChannels;
   }
-  /** Of the pictures that the UNet was trained on. */
-  get defaultSize(): PixelSize {
-    const [height = 64, width = 64] = this.unet.sampleSize ?? [];
+  /** True: the UNet reads a mask and the masked picture beside the latents, and draws only with them. */
+  get readsMask(): boolean {
+    return this.unetFacts.inChannels === 2 * this.latentChannels + 1;
+  }
+  override get sizeMultiple(): number {
+    return this.codec.scale;
+  }
+  override get defaultSize(): PixelSize {
+    const [height, width] = this.unetFacts.sampleSize;
     return { height: height * this.vaeScale, width: width * this.vaeScale };
   }
 
+  /** What the UNet's config says. */
+  protected get unetFacts(): UNetFacts {
+    return new UNetFacts(this.unet.config);
+  }
   /** The codec of this pipeline's VAE. */
   protected get codec(): VaeCodec {
     return new VaeCodec(this.vae, { dtype: this.computeDtype });
@@ -71,8 +83,8 @@ export abstract class UNetPipeline<
   }
   /** Where embeddings are made. */
   protected get target(): Target {
-    const { device, computeDtype: dtype, unet } = this;
-    return { device, dtype, guidanceSize: unet.timeCondProjDim };
+    const { device, computeDtype: dtype, unetFacts } = this;
+    return { device, dtype, guidanceSize: unetFacts.timeCondSize };
   }
 
   /** Tensors of the user's, by option, on the pipeline's device and in its dtype; new handles. */

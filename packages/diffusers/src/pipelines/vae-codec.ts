@@ -4,6 +4,7 @@ import { concat, map, reshape, scope } from '@darkroom/core';
 import type { Device, DType, Expr, Tensor } from '@darkroom/core';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
 import type { VaeLike } from '../models/types.ts';
+import { VaeFacts } from '../models/vae-facts.ts';
 import type { Generator } from '../random/generator.ts';
 import { drawNoise } from './noise.ts';
 import type { LatentCodec, PixelSize } from './recipe.ts';
@@ -14,6 +15,8 @@ export interface VaeCodecOptions {
   readonly dtype: DType;
   /** True: mean and deviation of the config count, as in SDXL and not in SD 1.x and 2.x. Default false. */
   readonly statistics?: boolean;
+  /** True: the config's shift_factor counts, as in SD 3 and Flux. Default false. */
+  readonly shift?: boolean;
   /** Edge of the square of latents that the denoiser reads as one token; default 1: latents stay [n, c, h, w]. */
   readonly patch?: number;
 }
@@ -23,16 +26,21 @@ export class VaeCodec implements LatentCodec {
   readonly name = 'vae';
   readonly scale: number;
   readonly #vae: VaeLike;
+  readonly #facts: VaeFacts;
   readonly #options: VaeCodecOptions;
 
   constructor(vae: VaeLike, options: VaeCodecOptions) {
     this.#vae = vae;
+    this.#facts = new VaeFacts(vae.config);
     this.#options = options;
-    this.scale = vae.scale * this.#patch;
+    this.scale = vaeScale(vae) * this.#patch;
   }
 
   get #patch(): number {
     return this.#options.patch ?? 1;
+  }
+  get #shift(): number {
+    return this.#options.shift ? this.#facts.shiftFactor : 0;
   }
   get dtype(): DType {
     return this.#vae.dtype;
@@ -42,8 +50,8 @@ export class VaeCodec implements LatentCodec {
   }
 
   latentShape(images: number, { height, width }: PixelSize): readonly [number, number, number, number] {
-    const { latentChannels, scale } = this.#vae;
-    return [images, latentChannels, height / scale, width / scale];
+    const scale = vaeScale(this.#vae);
+    return [images, this.#facts.latentChannels, height / scale, width / scale];
   }
 
   encode(image: Tensor, generators: readonly Generator[]): Tensor {
@@ -51,7 +59,11 @@ export class VaeCodec implements LatentCodec {
       const distribution = this.#vae.encode(image);
       const { shape, dtype } = distribution.mean;
       const sample = distribution.sample(drawForEncoding(generators, shape, dtype, image.device));
-      return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [this.#vae.scalingFactor] });
+      const { scalingFactor } = this.#vae;
+      if (this.#shift === 0) return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [scalingFactor] });
+      return map(['mul', ['sub', ['in', 0], ['scalar', 1]], ['scalar', 0]], [sample], {
+        scalars: [scalingFactor, this.#shift],
+      });
     });
   }
 
@@ -60,15 +72,37 @@ export class VaeCodec implements LatentCodec {
   }
 
   decode(latents: Tensor, { height, width }: PixelSize): Tensor {
-    const { dtype, statistics = false } = this.#options;
-    const [h, w] = [height / this.#vae.scale, width / this.#vae.scale];
+    const scale = vaeScale(this.#vae);
+    const size = [height / scale, width / scale] as const;
     return scope(() => {
-      const unpacked = this.#patch === 1 ? latents : unpackLatents(latents, this.#patch, [h, w]);
-      const image = this.#vae.decode(unscaled(this.#vae, unpacked, dtype, statistics));
+      const unpacked = this.#patch === 1 ? latents : unpackLatents(latents, this.#patch, size);
+      const image = this.#vae.decode(this.#unscaled(unpacked));
       return map(['min', ['max', ['add', ['mul', ['in', 0], 0.5], 0.5], 0], 1], [image], {
         dtype: 'float32',
       });
     });
+  }
+
+  /** What the decoder takes: latents over the scaling factor, and by channel where mean and deviation count. */
+  #unscaled(latents: Tensor): Tensor {
+    const { dtype, statistics = false } = this.#options;
+    const { scalingFactor } = this.#vae;
+    const { latentsMean: mean, latentsStd: std } = this.#facts;
+    const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
+    if (!statistics || !mean || !std) {
+      const shift = this.#shift;
+      if (shift === 0) return map(divided, [latents], { scalars: [scalingFactor], dtype });
+      return map(['add', divided, ['scalar', 1]], [latents], { scalars: [scalingFactor, shift], dtype });
+    }
+    return concat(
+      latents.chunk(latents.shape[1]!, 1).map((channel, c) =>
+        map(['add', ['mul', divided, ['scalar', 1]], ['scalar', 2]], [channel], {
+          scalars: [scalingFactor, std[c]!, mean[c]!],
+          dtype,
+        }),
+      ),
+      1,
+    );
   }
 
   widest(images: number, { height, width }: PixelSize): readonly (readonly number[])[] {
@@ -79,6 +113,11 @@ export class VaeCodec implements LatentCodec {
       pixels.push([count, vae.blockOutChannels[0]!, height, width]);
     return pixels;
   }
+}
+
+/** Pixels per latent: 2^(levels - 1) of the VAE. */
+export function vaeScale({ blockOutChannels }: VaeLike): number {
+  return 2 ** (blockOutChannels.length - 1);
 }
 
 /** The noise that sampling latents of `shape` takes. With one generator an image, the first of them draw. */
@@ -93,22 +132,6 @@ export function drawForEncoding(
     shape,
     dtype,
     device,
-  );
-}
-
-/** What the decoder takes: latents over the scaling factor, and by channel where mean and deviation count. */
-function unscaled(vae: VaeLike, latents: Tensor, dtype: DType, statistics: boolean): Tensor {
-  const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
-  const { latentsMean: mean, latentsStd: std } = vae;
-  if (!statistics || !mean || !std) return map(divided, [latents], { scalars: [vae.scalingFactor], dtype });
-  return concat(
-    latents.chunk(latents.shape[1]!, 1).map((channel, c) =>
-      map(['add', ['mul', divided, ['scalar', 1]], ['scalar', 2]], [channel], {
-        scalars: [vae.scalingFactor, std[c]!, mean[c]!],
-        dtype,
-      }),
-    ),
-    1,
   );
 }
 

@@ -109,6 +109,11 @@ export abstract class Scheduler<F extends Fields = Fields> {
   /** The training table. */
   abstract readonly table: BetaTable;
 
+  /** Timesteps that models were trained on: 0 … trainTimesteps - 1. */
+  get trainTimesteps(): number {
+    return this.table.alphasCumprod.length;
+  }
+
   /** sample [n, ...] with noise mixed in as at each item's timestep (one for all, or one an item). */
   addNoise(sample: Tensor, noise: Tensor, timesteps: readonly number[], schedule?: Schedule): Tensor {
     return mixRows(this.className, sample, noise, timesteps, (t) => {

@@ -7,7 +7,7 @@ import { cpu } from '@darkroom/backend-cpu';
 import type { Device } from '@darkroom/core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { emoji, randomWeights, temporaryFolder } from '../../node/testing.ts';
-import { StableDiffusionPipeline } from '../stable-diffusion.ts';
+import { StableDiffusionPipeline } from '../../pipelines/stable-diffusion.ts';
 
 let device: Device;
 let folder: ReturnType<typeof temporaryFolder>;
