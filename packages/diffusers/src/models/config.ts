@@ -4,7 +4,9 @@
 
 import { FormatError, shortJson } from '@darkroom/core';
 
+/** A component's config.json as it was read. */
 export type ConfigRecord = Readonly<Record<string, unknown>>;
+/** The least and the greatest value that a key may have. */
 export type Range = readonly [min: number, max: number];
 
 const isWithin = (value: unknown, [min, max]: Range): value is number =>
@@ -13,6 +15,7 @@ const isInteger = (value: unknown, range: Range): value is number =>
   Number.isInteger(value) && isWithin(value, range);
 const words = ([min, max]: Range): string => `from ${min} to ${max}`;
 
+/** Reads a config's keys as values of a type, within a range. Every method throws FormatError naming file and key. */
 export class ConfigReader {
   readonly #config: ConfigRecord;
   readonly #source: string;
@@ -23,6 +26,7 @@ export class ConfigReader {
     this.#source = source;
   }
 
+  /** Throws the FormatError of a key: its rule, and the value that it has. */
   fail(key: string, rule: string): never {
     throw new FormatError(`${this.#source}: '${key}' ${rule}, got ${shortJson(this.#own(key))}`);
   }
@@ -38,29 +42,44 @@ export class ConfigReader {
     return value === undefined ? fallback : value;
   }
 
+  /** An integer within the range. */
   integer(key: string, range: Range, fallback?: number): number {
     const value = this.raw(key, fallback);
     return isInteger(value, range) ? value : this.fail(key, `must be an integer ${words(range)}`);
   }
+  /** The same; undefined for none. */
   optionalInteger(key: string, range: Range): number | undefined {
     return this.has(key) ? this.integer(key, range) : undefined;
   }
+  /** An integer, or the first of a list of them. */
+  firstInteger(key: string, range: Range, fallback?: number): number {
+    const value = this.raw(key, fallback);
+    const first: unknown = Array.isArray(value) ? value[0] : value;
+    return isInteger(first, range)
+      ? first
+      : this.fail(key, `must be an integer ${words(range)}, or a list that begins with one`);
+  }
+  /** A number within the range. */
   number(key: string, range: Range, fallback?: number): number {
     const value = this.raw(key, fallback);
     return isWithin(value, range) ? value : this.fail(key, `must be a number ${words(range)}`);
   }
+  /** true or false; null counts as false. */
   boolean(key: string, fallback: boolean): boolean {
     const value = this.raw(key, fallback) ?? false;
     return typeof value === 'boolean' ? value : this.fail(key, 'must be true or false');
   }
+  /** One of the strings allowed. */
   choice<T extends string>(key: string, allowed: readonly T[], fallback?: T): T {
     const value = this.raw(key, fallback);
     if (!allowed.includes(value as T)) this.fail(key, `must be one of ${allowed.join(', ')}`);
     return value as T;
   }
+  /** The same; undefined for none. */
   optionalChoice<T extends string>(key: string, allowed: readonly T[]): T | undefined {
     return this.has(key) ? this.choice(key, allowed) : undefined;
   }
+  /** A list of `length` strings, each of those allowed. */
   choices<T extends string>(
     key: string,
     allowed: readonly T[],
@@ -73,14 +92,15 @@ export class ConfigReader {
       if (!allowed.includes(v as T)) this.fail(key, `must hold only ${allowed.join(', ')}`);
     return value as T[];
   }
-  integers(key: string, range: Range, maxLength: number, fallback: readonly number[]): readonly number[] {
+  /** A list of 1 to `maxLength` integers within the range. */
+  integers(key: string, range: Range, maxLength: number, fallback?: readonly number[]): readonly number[] {
     const value = this.raw(key, fallback);
     const fits = Array.isArray(value) && value.length >= 1 && value.length <= maxLength;
     if (!fits || !value.every((v) => isInteger(v, range)))
       this.fail(key, `must be a list of 1 to ${maxLength} integers ${words(range)}`);
     return value as number[];
   }
-  /** So many finite numbers; undefined for none. */
+  /** A list of `length` finite numbers; undefined for none. */
   optionalNumbers(key: string, length: number): readonly number[] | undefined {
     if (!this.has(key)) return undefined;
     const value = this.raw(key);
@@ -100,6 +120,7 @@ export class ConfigReader {
   optionalSize(key: string, range: Range): readonly number[] | undefined {
     return this.has(key) ? this.perBlock(key, range, 2, range[0]) : undefined;
   }
+  /** A switch for all blocks, or a list with one for each. */
   booleansPerBlock(key: string, blocks: number): readonly boolean[] {
     const value = this.raw(key, false);
     const list = Array.isArray(value) ? (value as unknown[]) : Array<unknown>(blocks).fill(value);

@@ -12,6 +12,7 @@ import type { UNetOutput } from './unet2d-condition.ts';
 
 /** A component with weights. */
 export interface ModelLike {
+  /** As in config.json. Pipelines read it through unetConfig() and vaeConfig() alone. */
   readonly config: ConfigRecord;
   readonly device: Device | undefined;
   readonly dtype: DType;
@@ -28,6 +29,7 @@ export interface AttentionPolicies {
   setBaseAttention?(base: AttentionStrategy): void;
 }
 
+/** A UNet as pipelines use it: of this library, traced, or a user's own. `config` must tell what UNetConfig holds. */
 export interface UNetLike extends ModelLike, AttentionPolicies {
   /** sample [n, inChannels, h, w] at a timestep → the prediction [n, outChannels, h, w]. */
   call(sample: Tensor, timestep: number, conditioning: Conditioning): UNetOutput;
@@ -41,8 +43,11 @@ export interface VaePolicies {
   disableTiling?(): void;
 }
 
+/** A VAE as pipelines use it. `config` must tell what VaeConfig holds. */
 export interface VaeLike extends ModelLike, AttentionPolicies, VaePolicies {
+  /** Channels by level, from the pixels down: each level but the last halves height and width. */
   readonly blockOutChannels: readonly number[];
+  /** Latents of the denoiser are the VAE's times this. */
   readonly scalingFactor: number;
   /** image [n, 3, h, w] in [-1, 1] → the distribution of latents (not scaled). */
   encode(image: Tensor): VaeDistribution;
@@ -52,6 +57,7 @@ export interface VaeLike extends ModelLike, AttentionPolicies, VaePolicies {
   readonly slicing?: boolean;
 }
 
+/** A text encoder as pipelines use it. */
 export interface TextEncoderLike extends ModelLike {
   call(ids: readonly (readonly number[])[], options?: { dtype?: DType; clipSkip?: number }): TextModelOutput;
 }

@@ -13,6 +13,59 @@ const upTypes = ['UpBlock2D', 'CrossAttnUpBlock2D'] as const;
 const midTypes = ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D'] as const;
 const activationNames = ['silu', 'swish', 'gelu', 'relu'] as const;
 
+/** What a pipeline must know of a UNet to call it; a traced or user-made UNet tells it by its config alone. */
+export interface UNetConfig {
+  /** Channels of the sample: those of the latents, and of what is joined to them (inpainting). */
+  readonly inChannels: number;
+  /** Channels of the prediction. */
+  readonly outChannels: number;
+  /** Height and width in latents that the model was trained on. */
+  readonly sampleSize: readonly [height: number, width: number] | undefined;
+  /** Channels by level, from the top; undefined where the config does not say. */
+  readonly blockOutChannels: readonly number[] | undefined;
+  /** Width of the text hidden states. */
+  readonly encoderWidth: number;
+  /** Width of the guidance embedding that distilled models read; undefined for models that read none. */
+  readonly timeCondProjDim: number | undefined;
+  /** 'text_time' for models that read pooled text and time ids (SDXL). */
+  readonly addition: 'text_time' | undefined;
+  /** Features of one time id. */
+  readonly additionTimeEmbedDim: number | undefined;
+  /** Width of what is projected to the time embedding: pooled text and the features of all time ids. */
+  readonly projectionInputDim: number | undefined;
+}
+
+const readConfigs = new WeakMap<ConfigRecord, UNetConfig>();
+
+/**
+ * The typed config of any UNet that a pipeline may have, with the reference's defaults; read once.
+ * @throws FormatError naming a key of a wrong type or out of range.
+ */
+export function unetConfig({ config }: { readonly config: ConfigRecord }): UNetConfig {
+  let read = readConfigs.get(config);
+  if (!read) readConfigs.set(config, (read = readCallConfig(new ConfigReader(config, 'unet config'))));
+  return read;
+}
+
+function readCallConfig(c: ConfigReader): UNetConfig {
+  const sample = c.optionalSize('sample_size', limits.edges);
+  const channels = [limits.widths, limits.maxLevels] as const;
+  return {
+    inChannels: c.integer('in_channels', limits.widths, 4),
+    outChannels: c.integer('out_channels', limits.widths, 4),
+    sampleSize: sample && [sample[0]!, sample[1]!],
+    blockOutChannels: c.has('block_out_channels') ? c.integers('block_out_channels', ...channels) : undefined,
+    encoderWidth: c.has('encoder_hid_dim')
+      ? c.integer('encoder_hid_dim', limits.joinedWidths)
+      : c.firstInteger('cross_attention_dim', limits.widths, 1280),
+    timeCondProjDim: c.optionalInteger('time_cond_proj_dim', limits.widths),
+    addition: c.raw('addition_embed_type') === 'text_time' ? 'text_time' : undefined,
+    additionTimeEmbedDim: c.optionalInteger('addition_time_embed_dim', limits.widths),
+    projectionInputDim: c.optionalInteger('projection_class_embeddings_input_dim', limits.joinedWidths),
+  };
+}
+
+/** All that a UNet2DConditionModel is built from. */
 export interface UNetSettings extends BlockSettings, ConditionSettings {
   readonly inChannels: number;
   readonly outChannels: number;
@@ -60,6 +113,7 @@ interface ConditionSettings {
   readonly encoderHidDim: number | undefined;
 }
 
+/** The settings of a UNet2DConditionModel. @throws FormatError naming the key that is wrong or not supported. */
 export function readUNetConfig(config: ConfigRecord, source: string): UNetSettings {
   const c = new ConfigReader(config, source);
   const blocks = readBlocks(c);

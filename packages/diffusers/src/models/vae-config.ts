@@ -5,10 +5,47 @@ import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
 import * as limits from './limits.ts';
 
-export interface VaeSettings {
+/** What a pipeline must know of a VAE beside VaeLike's own fields; a user-made VAE tells it by its config. */
+export interface VaeConfig {
+  readonly latentChannels: number;
+  /** Mean and deviation of the latents by channel, for families whose latents are scaled with them. */
+  readonly latentsMean: readonly number[] | undefined;
+  readonly latentsStd: readonly number[] | undefined;
+  /** What is added to latents after scaling; 0 for most families. */
+  readonly shiftFactor: number;
+  /** True when the VAE overflows in float16, so that it decodes in float32. */
+  readonly forceUpcast: boolean;
+}
+
+const readConfigs = new WeakMap<ConfigRecord, VaeConfig>();
+
+/**
+ * The typed config of any VAE that a pipeline may have, with the reference's defaults; read once.
+ * @throws FormatError naming a key of a wrong type or out of range.
+ */
+export function vaeConfig({ config }: { readonly config: ConfigRecord }): VaeConfig {
+  let read = readConfigs.get(config);
+  if (!read) readConfigs.set(config, (read = readLatentConfig(new ConfigReader(config, 'vae config'))));
+  return read;
+}
+
+function readLatentConfig(c: ConfigReader): VaeConfig {
+  const latentChannels = c.integer('latent_channels', limits.widths, 4);
+  const latentsStd = c.optionalNumbers('latents_std', latentChannels);
+  if (latentsStd?.some((v) => !(v > 0))) c.fail('latents_std', 'must hold numbers above 0');
+  return {
+    latentChannels,
+    latentsMean: c.optionalNumbers('latents_mean', latentChannels),
+    latentsStd,
+    shiftFactor: c.has('shift_factor') ? c.number('shift_factor', [-1e9, 1e9]) : 0,
+    forceUpcast: c.boolean('force_upcast', true),
+  };
+}
+
+/** All that an AutoencoderKL is built from. */
+export interface VaeSettings extends VaeConfig {
   readonly inChannels: number;
   readonly outChannels: number;
-  readonly latentChannels: number;
   readonly channels: readonly number[];
   readonly layers: number;
   readonly groups: number;
@@ -20,6 +57,7 @@ export interface VaeSettings {
   readonly sampleSize: number;
 }
 
+/** The settings of an AutoencoderKL. @throws FormatError naming the key that is wrong or not supported. */
 export function readVaeConfig(config: ConfigRecord, source: string): VaeSettings {
   const c = new ConfigReader(config, source);
   const channels = c.integers('block_out_channels', limits.widths, limits.maxLevels, [64]);
@@ -29,17 +67,10 @@ export function readVaeConfig(config: ConfigRecord, source: string): VaeSettings
   c.choices('down_block_types', ['DownEncoderBlock2D'], channels.length, ['DownEncoderBlock2D']);
   c.choices('up_block_types', ['UpDecoderBlock2D'], channels.length, ['UpDecoderBlock2D']);
   c.choice('act_fn', ['silu', 'swish'], 'silu');
-  const latentChannels = c.integer('latent_channels', limits.widths, 4);
-  // Read by the pipelines.
-  c.optionalNumbers('latents_mean', latentChannels);
-  if (c.optionalNumbers('latents_std', latentChannels)?.some((v) => !(v > 0)))
-    c.fail('latents_std', 'must hold numbers above 0');
-  if (c.has('shift_factor')) c.number('shift_factor', [-1e9, 1e9]);
-  c.boolean('force_upcast', true);
   return {
+    ...readLatentConfig(c),
     inChannels: c.integer('in_channels', limits.widths, 3),
     outChannels: c.integer('out_channels', limits.widths, 3),
-    latentChannels,
     channels,
     layers: c.integer('layers_per_block', limits.layersOfLevel, 1),
     groups,

@@ -1,6 +1,8 @@
 // Checks a call's arguments before anything runs: each bad one gives one error with the rule and both values.
 
 import { ArgumentError, checkOptions, describe, formatShape, shorten, Tensor } from '@darkroom/core';
+import type { UNetLike } from '../models/types.ts';
+import { unetConfig } from '../models/unet-config.ts';
 import type { CallOptions } from './options.ts';
 import type { LatentCodec, PixelSize } from './recipe.ts';
 
@@ -185,10 +187,10 @@ export function withSize(
 
 /** The UNet must take latents alone (extra 0), or with so many channels more. @throws ArgumentError */
 export function checkUNetChannels(
-  pipe: { readonly className: string; readonly latentChannels: number },
-  got: number,
+  pipe: { readonly className: string; readonly latentChannels: number; readonly unet: UNetLike },
   extra: readonly number[],
 ): void {
+  const { inChannels: got } = unetConfig(pipe.unet);
   const channels = pipe.latentChannels;
   const allowed = extra.map((n) => channels + n);
   if (allowed.includes(got)) return;

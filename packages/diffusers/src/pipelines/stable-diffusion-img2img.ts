@@ -52,7 +52,7 @@ export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
     const { codec, className, target } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
-    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
+    checkUNetChannels(this, [0]);
     const { strength = 0.8 } = options;
     requireStrength(strength);
     const { count, channels, height, width } = sizeOfInput('image', options.image);

@@ -70,8 +70,7 @@ export class StableDiffusionInpaintPipeline extends UNetPipeline {
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
     const channels = this.latentChannels;
-    const { inChannels } = this.unetFacts;
-    checkUNetChannels(this, inChannels, [0, channels + 1]);
+    checkUNetChannels(this, [0, channels + 1]);
     const { strength = 1 } = options;
     requireStrength(strength);
     checkPictures(options, checked.images);

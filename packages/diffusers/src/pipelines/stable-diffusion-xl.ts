@@ -5,7 +5,7 @@ import { ArgumentError, describe, shortJson } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import type { TextEncoderLike } from '../models/types.ts';
-import { VaeFacts } from '../models/vae-facts.ts';
+import { vaeConfig } from '../models/vae-config.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import {
@@ -103,7 +103,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
 
   /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
   protected override get codec(): VaeCodec {
-    const upcast = this.computeDtype === 'float16' && new VaeFacts(this.vae.config).forceUpcast;
+    const upcast = this.computeDtype === 'float16' && vaeConfig(this.vae).forceUpcast;
     return new VaeCodec(this.vae, { dtype: upcast ? 'float32' : this.computeDtype, statistics: true });
   }
 
@@ -114,7 +114,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
     const { codec, className, target, scheduler } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 5, readsGuidance });
-    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
+    checkUNetChannels(this, [0]);
     const sized = withSize(checked, codec, this.defaultSize, options);
     if (options.latents) requireShape('latents', options.latents, sized.latentShape);
     checkPooled(options, sized.count);

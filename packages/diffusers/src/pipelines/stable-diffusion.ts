@@ -44,7 +44,7 @@ export class StableDiffusionPipeline extends UNetPipeline {
     const { codec, className, target } = this;
     const readsGuidance = target.guidanceSize !== undefined;
     const checked = checkCall(prompt, options, { className, optionNames, guidanceScale: 7.5, readsGuidance });
-    checkUNetChannels(this, this.unetFacts.inChannels, [0]);
+    checkUNetChannels(this, [0]);
     const call = withSize(checked, codec, this.defaultSize, options);
     if (options.latents) requireShape('latents', options.latents, call.latentShape);
     return {

@@ -3,7 +3,7 @@
 import { concat, Module } from '@darkroom/core';
 import type { Conditioning } from '../models/conditioning.ts';
 import type { UNetLike } from '../models/types.ts';
-import { UNetFacts } from '../models/unet-facts.ts';
+import { unetConfig } from '../models/unet-config.ts';
 import type { Denoiser, NamedTensors } from './recipe.ts';
 
 /**
@@ -11,7 +11,7 @@ import type { Denoiser, NamedTensors } from './recipe.ts';
  * names those that are joined to the latents' channels (inpainting).
  */
 export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): Denoiser {
-  const { outChannels, firstChannels } = new UNetFacts(unet.config);
+  const { outChannels, blockOutChannels } = unetConfig(unet);
   return {
     name: 'unet',
     dtype: unet.dtype,
@@ -22,7 +22,8 @@ export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): De
         beside.length === 0 ? latents : concat([latents, ...beside.map((name) => tensors[name]!)], 1);
       return unet.call(sample, timestep, conditioningOf(tensors)).sample;
     },
-    widest: ([n, , ...size]) => (unet instanceof Module && firstChannels ? [[n!, firstChannels, ...size]] : []),
+    widest: ([n, , ...size]) => 
+      unet instanceof Module && blockOutChannels ? [[n!, blockOutChannels[0]!, ...size]] : [],
   };
 }
 

@@ -3,7 +3,8 @@
 import { ArgumentError, Tensor } from '@darkroom/core';
 import type { Conditioning } from '../models/conditioning.ts';
 import type { UNetLike } from '../models/types.ts';
-import { UNetFacts } from '../models/unet-facts.ts';
+import { unetConfig } from '../models/unet-config.ts';
+import type { UNetConfig } from '../models/unet-config.ts';
 import type { UNetPipeline } from './unet-pipeline.ts';
 
 /** Original size, crop and target size, two each. */
@@ -22,8 +23,8 @@ export interface UNetCall {
 /** Abstract tensors (no memory) in the shapes and dtypes that a call of `pipe` gives its UNet, and any timestep. */
 export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<UNetLike['call']> {
   const { images = 1, guided = true } = call;
-  const facts = new UNetFacts(pipe.unet.config);
-  const { inChannels, sampleSize, timeCondSize, contextWidth } = facts;
+  const config = unetConfig(pipe.unet);
+  const { inChannels, sampleSize = [64, 64], timeCondProjDim: timeCondSize } = config;
   const latents = (given: number | undefined, name: string, trained: number): number => {
     const latent = given === undefined ? trained : given / pipe.vaeScale;
     if (!Number.isInteger(latent) || latent < 1)
@@ -37,9 +38,9 @@ export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<
   const tensor = (...shape: number[]): Tensor => Tensor.abstract(pipe.computeDtype, shape, pipe.device);
   const height = latents(call.height, 'height', sampleSize[0]);
   const width = latents(call.width, 'width', sampleSize[1]);
-  const pooled = facts.pooledWidth(timeIdsOfXL);
+  const pooled = pooledWidth(config);
   const conditioning: Conditioning = {
-    encoderHiddenStates: tensor(n, pipe.tokenizer.maxLength, contextWidth),
+    encoderHiddenStates: tensor(n, pipe.tokenizer.maxLength, config.encoderWidth),
     ...(pooled !== undefined && {
       addedCond: {
         textEmbeds: tensor(n, pooled),
@@ -49,4 +50,15 @@ export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<
     ...(timeCondSize !== undefined && { timestepCond: tensor(images, timeCondSize) }),
   };
   return [tensor(n, inChannels, height, width), 0, conditioning];
+}
+
+/** Width of SDXL's pooled text; undefined where the UNet reads none. */
+function pooledWidth(config: UNetConfig): number | undefined {
+  if (config.addition === undefined) return undefined;
+  const { projectionInputDim: joined = 0, additionTimeEmbedDim: each = 0 } = config;
+  const pooled = joined - timeIdsOfXL * each;
+  if (pooled >= 1) return pooled;
+  throw new ArgumentError(
+    `unetInputs: projection_class_embeddings_input_dim must be above ${timeIdsOfXL} times addition_time_embed_dim, which leaves ${pooled} for the pooled text`,
+  );
 }

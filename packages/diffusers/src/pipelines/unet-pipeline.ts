@@ -4,8 +4,8 @@ import { toAsync } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import type { TextEncoderLike, UNetLike, VaeLike } from '../models/types.ts';
-import { UNetFacts } from '../models/unet-facts.ts';
-import { VaeFacts } from '../models/vae-facts.ts';
+import { unetConfig } from '../models/unet-config.ts';
+import { vaeConfig } from '../models/vae-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { ClipTokenizer } from '../tokenizers/clip.ts';
 import type { Target, TextEncoding } from './conditioners/batch.ts';
@@ -55,24 +55,20 @@ export abstract class UNetPipeline<
   }
   /** Channels of the VAE's latents. */
   get latentChannels(): number {
-    return new VaeFacts(this.vae.config).latentChannels;
+    return vaeConfig(this.vae).latentChannels;
   }
   /** True: the UNet reads a mask and the masked picture beside the latents, and draws only with them. */
   get readsMask(): boolean {
-    return this.unetFacts.inChannels === 2 * this.latentChannels + 1;
+    return unetConfig(this.unet).inChannels === 2 * this.latentChannels + 1;
   }
   override get sizeMultiple(): number {
     return this.codec.scale;
   }
   override get defaultSize(): PixelSize {
-    const [height, width] = this.unetFacts.sampleSize;
+    const [height, width] = unetConfig(this.unet).sampleSize ?? [64, 64];
     return { height: height * this.vaeScale, width: width * this.vaeScale };
   }
 
-  /** What the UNet's config says. */
-  protected get unetFacts(): UNetFacts {
-    return new UNetFacts(this.unet.config);
-  }
   /** The codec of this pipeline's VAE. */
   protected get codec(): VaeCodec {
     return new VaeCodec(this.vae, { dtype: this.computeDtype });
@@ -83,8 +79,8 @@ export abstract class UNetPipeline<
   }
   /** Where embeddings are made. */
   protected get target(): Target {
-    const { device, computeDtype: dtype, unetFacts } = this;
-    return { device, dtype, guidanceSize: unetFacts.timeCondSize };
+    const { device, computeDtype: dtype, unet } = this;
+    return { device, dtype, guidanceSize: unetConfig(unet).timeCondProjDim };
   }
 
   /** Tensors of the user's, by option, on the pipeline's device and in its dtype; new handles. */

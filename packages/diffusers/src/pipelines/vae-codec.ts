@@ -4,7 +4,8 @@ import { concat, map, reshape, scope } from '@darkroom/core';
 import type { Device, DType, Expr, Tensor } from '@darkroom/core';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
 import type { VaeLike } from '../models/types.ts';
-import { VaeFacts } from '../models/vae-facts.ts';
+import { vaeConfig } from '../models/vae-config.ts';
+import type { VaeConfig } from '../models/vae-config.ts';
 import type { Generator } from '../random/generator.ts';
 import { drawNoise } from './noise.ts';
 import type { LatentCodec, PixelSize } from './recipe.ts';
@@ -26,12 +27,12 @@ export class VaeCodec implements LatentCodec {
   readonly name = 'vae';
   readonly scale: number;
   readonly #vae: VaeLike;
-  readonly #facts: VaeFacts;
+  readonly #config: VaeConfig;
   readonly #options: VaeCodecOptions;
 
   constructor(vae: VaeLike, options: VaeCodecOptions) {
     this.#vae = vae;
-    this.#facts = new VaeFacts(vae.config);
+    this.#config = vaeConfig(vae);
     this.#options = options;
     this.scale = vaeScale(vae) * this.#patch;
   }
@@ -40,7 +41,7 @@ export class VaeCodec implements LatentCodec {
     return this.#options.patch ?? 1;
   }
   get #shift(): number {
-    return this.#options.shift ? this.#facts.shiftFactor : 0;
+    return this.#options.shift ? this.#config.shiftFactor : 0;
   }
   get dtype(): DType {
     return this.#vae.dtype;
@@ -51,7 +52,7 @@ export class VaeCodec implements LatentCodec {
 
   latentShape(images: number, { height, width }: PixelSize): readonly [number, number, number, number] {
     const scale = vaeScale(this.#vae);
-    return [images, this.#facts.latentChannels, height / scale, width / scale];
+    return [images, this.#config.latentChannels, height / scale, width / scale];
   }
 
   encode(image: Tensor, generators: readonly Generator[]): Tensor {
@@ -87,7 +88,7 @@ export class VaeCodec implements LatentCodec {
   #unscaled(latents: Tensor): Tensor {
     const { dtype, statistics = false } = this.#options;
     const { scalingFactor } = this.#vae;
-    const { latentsMean: mean, latentsStd: std } = this.#facts;
+    const { latentsMean: mean, latentsStd: std } = this.#config;
     const divided: Expr = ['div', ['in', 0], ['scalar', 0]];
     if (!statistics || !mean || !std) {
       const shift = this.#shift;
