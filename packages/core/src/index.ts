@@ -72,6 +72,7 @@ export {
   layoutOf, memoryFormatOf, normalizeAxis, reshapeLayout, span,
 } from './layout.ts'; // prettier-ignore
 export type { Layout, MemoryFormat } from './layout.ts';
+export { CallState, currentCallState } from './nn/call-state.ts';
 export type { Hook } from './nn/hooks.ts';
 export { HostCopy, hostCopyOf, isOnHost, toHost } from './nn/host-weights.ts';
 export { Conv2d, Embedding, GroupNorm, LayerNorm, Linear } from './nn/layers.ts';

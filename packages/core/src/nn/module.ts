@@ -11,6 +11,7 @@ import { isFloat } from '../dtype.ts';
 import { inModule } from '../module-path.ts';
 import { keep, scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
+import { withCallState } from './call-state.ts';
 import type { Hook } from './hooks.ts';
 import { hostCopyOf, isOnHost, toHost } from './host-weights.ts';
 
@@ -25,21 +26,29 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   /** The computation; call `call` instead, which runs hooks and frees intermediates. */
   abstract forward(...args: Args): Out;
 
-  /** Runs pre-hooks, forward inside a memory scope and the module's error context, then post-hooks. */
+  /** Runs forward inside a memory scope, its hooks (in the order that Hook states) and the module's error context. */
   call(...args: Args): Out {
     return inModule(this.name, () => {
       if (this.#hooks.length === 0) return scope(() => this.forward(...args));
-      if (activeRecorder() && this.#hooks.some((h) => !h.traceable)) {
+      const refused = activeRecorder() && this.#hooks.find((h) => !h.traceable);
+      if (refused) {
         throw new DarkroomError(
-          `trace: hook '${this.#hooks[0]!.name}' on ${this.name} cannot run inside a trace; remove it first`,
+          `trace: hook '${refused.name}' on ${this.name} cannot run inside a trace; remove it first`,
         );
       }
-      let input = args;
-      for (const hook of this.#hooks) input = hook.preForward?.(this, input) ?? input;
-      let output = scope(() => this.forward(...input));
-      for (const hook of this.#hooks.toReversed()) output = hook.postForward?.(this, output) ?? output;
-      return output;
+      return this.#within([...this.#hooks], args);
     });
+  }
+
+  /** The forward inside of these hooks, the first outermost. */
+  #within([hook, ...inner]: readonly Hook<Args, Out>[], args: Args): Out {
+    if (!hook) return scope(() => this.forward(...args));
+    const input = hook.preForward?.(this, args) ?? args;
+    const next = (...given: Args): Out => this.#within(inner, given);
+    const output = hook.around
+      ? withCallState((state) => scope(() => hook.around!(this, input, next, state)))
+      : next(...input);
+    return hook.postForward?.(this, output) ?? output;
   }
 
   /** Last segment of the module's path; its parent sets it. */
