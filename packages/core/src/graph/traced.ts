@@ -134,9 +134,10 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     this.#listener = undefined;
   }
 
-  override bringWeights(): void {
-    super.bringWeights();
-    for (const module of this.#weights.modules) module.bringWeights();
+  override bringWeights(together: readonly object[] = [this]): void {
+    super.bringWeights(together);
+    const { modules } = this.#weights;
+    for (const module of modules) module.bringWeights([...together, ...modules]);
   }
 
   /** This, and the modules that it stands for, with their paths: theirs are the parameters. */

@@ -17,8 +17,11 @@ export interface Hook<Args extends readonly unknown[] = readonly unknown[], Out 
   attach?(module: AnyModule | object): void;
   /** After it was removed from `module`. */
   detach?(module: AnyModule | object): void;
-  /** Before a replay, which calls no module, reads the module's weights: brings them to the device. */
-  bringWeights?(module: object): void;
+  /**
+   * Before a replay, which calls no module, reads the module's weights: brings them to the device. `together` are the
+   * modules, this one among them, whose weights are needed at the same time.
+   */
+  bringWeights?(module: object, together: readonly object[]): void;
   /** After the module's weights went from the device to host memory: frees what was made of them there. */
   weightsLeft?(module: object): void;
   /** May return other arguments. */

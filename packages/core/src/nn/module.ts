@@ -69,9 +69,12 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return true;
   }
 
-  /** Has hooks bring its weights to the device, as a call would: for a replay that takes its place. */
-  bringWeights(): void {
-    for (const hook of this.#hooks) hook.bringWeights?.(this);
+  /**
+   * Has hooks bring its weights to the device, as a call would: for a replay that takes its place. `together`: the modules
+   * whose weights are needed at the same time.
+   */
+  bringWeights(together: readonly object[] = [this]): void {
+    for (const hook of this.#hooks) hook.bringWeights?.(this, together);
   }
   /** Tells hooks that its weights went to host memory. */
   weightsLeft(): void {

@@ -22,7 +22,8 @@ export class ModelOffload implements OffloadPolicy {
   readonly settings = '';
   readonly #groups = new Map<AnyModule, WeightGroup>();
   readonly #attachments: Attachments;
-  #current: WeightGroup | undefined;
+  /** The groups on the device: one, or those that are needed together. */
+  #current: ReadonlySet<WeightGroup> = new Set();
   #calls = 0;
 
   /** For one owner of `components`; others may join. @throws ArgumentError when weights are on the device already. */
@@ -46,30 +47,43 @@ export class ModelOffload implements OffloadPolicy {
       [...module.namedModules()].map(([, m]) => m),
     );
     this.#groups.set(module, group);
-    const bringWeights = (): void => {
-      if (!isRecording()) this.#use(group); // a recording needs shapes only, and those the placeholders have
+    const use = (together: readonly object[]): void => {
+      if (isRecording()) return; // a recording needs shapes only, and those the placeholders have
+      this.#use(new Set([group, ...this.#groupsOf(together)]));
     };
-    const hook: Hook = { name: hookName, traceable: true, preForward: bringWeights, bringWeights };
+    const hook: Hook = {
+      name: hookName,
+      traceable: true,
+      preForward: () => use([]),
+      bringWeights: (_, together) => use(together),
+    };
     for (const entry of entries(module)) entry.addHook(hook);
   }
 
   #detach(module: AnyModule): void {
     const group = this.#groups.get(module)!;
     this.#groups.delete(module);
-    if (this.#current === group) this.#current = undefined;
+    this.#current = new Set([...this.#current].filter((one) => one !== group));
     group.release();
     for (const entry of entries(module)) entry.removeHook(hookName);
   }
 
-  #use(group: WeightGroup): void {
-    if (this.#current === group) return;
-    if (this.#current) {
-      this.#current.release();
-      group.modules[0]!.device!.emptyCache(); // of sizes that the next component does not have
+  #groupsOf(modules: readonly object[]): readonly WeightGroup[] {
+    return modules.map((m) => this.#groups.get(m as AnyModule)).filter((group) => group !== undefined);
+  }
+
+  /** Brings groups that are needed together, in place of those that were; what is there already stays. */
+  #use(wanted: ReadonlySet<WeightGroup>): void {
+    if ([...wanted].every((group) => this.#current.has(group))) return;
+    const leaving = [...this.#current].filter((group) => !wanted.has(group));
+    for (const group of leaving) group.release();
+    const [first] = wanted;
+    if (leaving.length > 0) first!.modules[0]!.device!.emptyCache(); // of sizes that the next component does not have
+    this.#current = new Set([...this.#current].filter((group) => wanted.has(group)));
+    for (const group of wanted) {
+      group.load();
+      this.#current = new Set([...this.#current, group]);
     }
-    this.#current = undefined;
-    group.load();
-    this.#current = group;
   }
 
   async begin(owner: object, components: Components): Promise<void> {
@@ -79,8 +93,8 @@ export class ModelOffload implements OffloadPolicy {
   finish(): void {
     if (--this.#calls > 0) return;
     this.#calls = 0;
-    this.#current?.release();
-    this.#current = undefined;
+    for (const group of this.#current) group.release();
+    this.#current = new Set();
   }
   leave(owner: object = this): void {
     this.#attachments.leave(owner);

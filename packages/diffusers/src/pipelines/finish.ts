@@ -14,14 +14,15 @@ export async function finish(
   const { latents, seeds, call } = run;
   const { codec } = run.recipe;
   if (outputType === 'latent') return { images: [], tensor: keep(latents.alias()), seeds };
-  if (outputType === 'tensor') return { images: [], tensor: keep(codec.decode(latents, call)), seeds };
+  if (outputType === 'tensor') return { images: [], tensor: keep(run.within(() => codec.decode(latents, call))), seeds };
   // Sliced, each picture leaves the device before the next is decoded.
   const count = latents.shape[0]!;
   const parts = codec.slicing ? count : 1;
   const images: Image[] = [];
   for (let i = 0; i < parts; i++) {
     const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
-    const read = await readImages(scope(() => codec.decode(latents.slice(0, from, to), call)));
+    const decode = (): Tensor => scope(() => codec.decode(latents.slice(0, from, to), call));
+    const read = await readImages(run.within(decode));
     if (!read) throw await whoMadeNaN(run);
     images.push(...read);
   }

@@ -69,7 +69,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
       run.begin(options);
       const inputs = run.own(await recipe.inputs());
       await this.#compiled.compile(run, inputs, decodes);
-      run.startFrom(scope(() => run.start(inputs)));
+      run.startFrom(run.within(() => scope(() => run.start(inputs))));
       await this.#denoise(run, options);
       return await finish(run, options.outputType);
     } finally {
@@ -103,7 +103,10 @@ export abstract class LatentDiffusionPipeline<C extends object>
   /** Latents after step i. */
   async #step(run: Run, i: number): Promise<Tensor> {
     const traced = this.#traces && !debug.checkFinite;
-    return traced ? this.#traces!.step(run, i) : scope(() => step(run, run.tensors, i));
+    run.bringDenoiser();
+    return traced
+      ? this.#traces!.step(run, i)
+      : run.within(() => scope(() => step(run, run.tensors, i)));
   }
 
   /** What the user's callback gave to go on with. */

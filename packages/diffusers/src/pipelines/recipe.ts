@@ -50,11 +50,19 @@ export interface LatentStart {
   afterStep?(latents: Tensor, run: StartOfRun, tensors: NamedTensors, i: number): Tensor;
 }
 
-/** One evaluation of the denoiser. */
-export interface DenoiserStep {
+/** Where in the schedule a denoiser is evaluated. */
+export interface ScheduledStep {
   /** Index in the schedule. */
   readonly i: number;
   readonly timestep: number;
+}
+
+/** One evaluation of the denoiser. */
+export interface DenoiserStep {
+  /** While a step is recorded: a tensor of one element, which models take as well, but nothing can be decided by. */
+  readonly timestep: number;
+  /** What the denoiser's variant() said of this step. */
+  readonly variant: string;
 }
 
 /** A module that a denoiser calls, as far as traces need it. */
@@ -75,8 +83,8 @@ export interface Denoiser {
   readonly modules: readonly DenoiserModule[];
   /** Shape of what predict() gives for latents of a shape. Default: the same. */
   predictionShape?(latents: readonly number[]): readonly number[];
-  /** A key of what else a recorded step depends on: steps with other keys are recorded apart. Default ''. */
-  variant?(step: DenoiserStep): string;
+  /** What differs between steps, as a key: predict() decides by it, and steps with other keys are recorded apart. Default ''. */
+  variant?(step: ScheduledStep): string;
   /** Latents [n or 2·n, …], scaled by the scheduler, and the call's tensors → the prediction. */
   predict(latents: Tensor, step: DenoiserStep, tensors: NamedTensors): Tensor;
   /** Shapes of tensors that a batch of latents cannot do without. */

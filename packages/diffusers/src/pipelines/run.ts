@@ -1,6 +1,6 @@
 // One call under way: all that belongs to it and to nothing else. A pipeline serves several at once.
 
-import { Scope } from '@darkroom/core';
+import { CallState, Module, Scope } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
@@ -39,6 +39,8 @@ export class Run implements StartOfRun {
   #begun: Begun | undefined;
   #tensors: RunTensors | undefined;
   readonly #memory = new Scope();
+  /** What hooks remember of this call. */
+  readonly #state = new CallState();
 
   constructor(recipe: Recipe, settings: RunSettings, options: Pick<CallOptions, 'signal'> = {}) {
     this.recipe = recipe;
@@ -94,6 +96,16 @@ export class Run implements StartOfRun {
     this.#tensors = this.own(tensors);
   }
 
+  /** Runs a part of the call: hooks see its state, and nobody else's. */
+  within<R>(body: () => R): R {
+    return this.#state.run(body);
+  }
+  /** Has offload bring the denoiser's modules together: each call of one would push out the others. */
+  bringDenoiser(): void {
+    const modules = this.recipe.denoiser.modules.filter((m) => m instanceof Module);
+    if (modules.length > 1) for (const module of modules) module.bringWeights(modules);
+  }
+
   /** Takes tensors over: they are freed with the call. */
   own<T extends NamedTensors>(tensors: T): T {
     for (const t of Object.values(tensors)) this.#memory.adopt(t);
@@ -114,6 +126,7 @@ export class Run implements StartOfRun {
   /** Frees what the call owns. */
   dispose(): void {
     this.#begun?.schedule.dispose();
+    this.#state.dispose();
     this.#memory.dispose();
   }
 }

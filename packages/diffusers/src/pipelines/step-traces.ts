@@ -17,7 +17,7 @@ import {
   trace,
 } from '@darkroom/core';
 import type { Graph, Named, TracedModule, TraceOptions } from '@darkroom/core';
-import type { DenoiserModule, NamedTensors } from './recipe.ts';
+import type { DenoiserModule, DenoiserStep, NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 import { noiseFor, step as plainStep, stepAt } from './step.ts';
 
@@ -91,14 +91,14 @@ export class StepTraces {
       ...(shell.numbers.length > 0 && { numbers: memory.run(() => tensor([...shell.numbers], { device })) }),
     };
     const at = stepAt(run, i);
-    const kind = sources + kindOf(shell, given, run.recipe.denoiser.variant?.(at) ?? '');
+    const kind = sources + kindOf(shell, given, at.variant);
     // What a picture has once is its first or last step: not worth a plan, and the memory of it.
-    if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, run, i, shell, given);
+    if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, run, at, shell, given);
     seen.add(kind);
     const traced = this.#traces.get(kind);
     const out = traced
       ? traced.call(given, at.timestep)
-      : scope(() => replay(run, i, shell, given, at.timestep));
+      : run.within(() => scope(() => replay(run, at, shell, given)));
     for (const [n, handle] of shell.remembered.entries()) {
       const result = out[`remembered.${n}`]!;
       handle.realize(result);
@@ -108,14 +108,15 @@ export class StepTraces {
   }
 
   /** Traces a kind of step, once; a trace that is done after dispose() is not kept. */
-  #make(kind: string, run: Run, i: number, shell: Shell, given: NamedTensors): Promise<void> {
+  #make(kind: string, run: Run, at: DenoiserStep, shell: Shell, given: NamedTensors): Promise<void> {
     const known = this.#making.get(kind);
     if (known) return known;
     const { modules } = run.recipe.denoiser;
-    const call = (x: NamedTensors, time: number): NamedTensors => replay(run, i, shell, x, time);
+    const call = (x: NamedTensors, timestep: number): NamedTensors =>
+      replay(run, { ...at, timestep }, shell, x);
     const about = { name: 'step', device: run.device, modules, stateDict: () => weightsOf(modules), call };
     const make = async (): Promise<void> => {
-      const sample: [NamedTensors, number] = [given, stepAt(run, i).timestep];
+      const sample: [NamedTensors, number] = [given, at.timestep];
       const traced = await trace(about, sample, this.#options);
       if (this.#making.get(kind) === making) this.#traces.set(kind, traced);
       else traced.dispose();
@@ -233,13 +234,12 @@ function withUsedInputs(graph: Graph): Graph {
   return { ...graph, inputs: graph.inputs.filter(({ id }) => read.has(id)) };
 }
 
-/** The step itself: around the model what was recorded. `time` is one element while it is traced. */
+/** The step itself: around the model what was recorded. */
 function replay(
   { recipe, device }: Run,
-  i: number,
+  at: DenoiserStep,
   { before, after }: Shell,
   x: NamedTensors,
-  time: number,
 ): NamedTensors {
   const part = (graph: Graph, from: NamedTensors): NamedTensors => {
     const inputs = Object.fromEntries(graph.inputs.map(({ name }) => [name, from[name]!]));
@@ -247,6 +247,6 @@ function replay(
     return runGraph(graph, inputs, { params, device });
   };
   const input = part(before, x)[modelInput]!;
-  const sample = recipe.denoiser.predict(input, { i, timestep: time }, x);
+  const sample = recipe.denoiser.predict(input, at, x);
   return part(after, { ...x, [prediction]: contiguous(sample) }); // as it was recorded
 }

@@ -15,9 +15,10 @@ export interface StepSources {
   noise(): Tensor;
 }
 
-/** Index and timestep of step i. */
-export function stepAt(run: Run, i: number): DenoiserStep {
-  return { i, timestep: run.schedule.timesteps[i]! };
+/** What the denoiser is told of step i. */
+export function stepAt({ schedule, recipe }: Run, i: number): DenoiserStep {
+  const timestep = schedule.timesteps[i]!;
+  return { timestep, variant: recipe.denoiser.variant?.({ i, timestep }) ?? '' };
 }
 
 /** Latents after step i; `tensors` are the run's, or others of their names and shapes. */
