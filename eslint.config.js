@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint';
 const portable = ['core', 'backend-cpu', 'gpu-kernels', 'backend-webgpu', 'diffusers'].map(
   (p) => `packages/${p}/src/**`,
 );
-const platform = ['packages/*/src/**/node/**', 'packages/diffusers/src/cli/**', '**/*.test.ts'];
+const platform = ['packages/*/src/**/node/**', '**/*.test.ts'];
 
 export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', 'packages/*/lab/**', 'dist-gpu/**'] },

@@ -104,16 +104,18 @@ function run(script, args) {
 process.on('SIGINT', () => {});
 
 const [command, ...args] = process.argv.slice(2);
-const cli = join(root, 'packages', 'diffusers', 'dist', 'cli', 'main.js');
+const main = (name) => join(root, 'packages', name, 'dist', 'main.js');
 setup();
 switch (command) {
   case 'setup':
     break;
   case 'start':
-    run(cli, ['generate', ...args]);
+    run(main('cli'), ['generate', ...args]);
     break;
   case 'darkroom':
-    run(cli, args);
+    // The reference cases are a package of their own, which is not published with the command.
+    if (args[0] === 'conformance') run(main('conformance'), args.slice(1));
+    run(main('cli'), args);
     break;
   case 'bench':
     run(join(root, 'packages', 'bench', 'dist', 'cli.js'), args);

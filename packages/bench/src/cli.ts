@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import type { Device } from '@darkroom/core';
-import { openDevice } from '@darkroom/diffusers/device';
+import { openDevice } from '@darkroom/cli/device';
 import { memoryOfEmoji, memoryOfParts, memoryOfSd15Calls } from './memory.ts';
 import type { MemoryRow } from './memory.ts';
 import { benchOps } from './ops.ts';

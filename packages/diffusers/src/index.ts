@@ -47,7 +47,7 @@ export { Pipeline } from './pipelines/pipeline.ts';
 export type { PipelineClass, PipelineOptions } from './pipelines/pipeline.ts';
 export {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
-  pipelineEntries, pipelineNamed, registerPipeline,
+  pipelineEntries, pipelineForTask, pipelineNamed, registerPipeline,
 } from './pipelines/auto.ts'; // prettier-ignore
 export type {
   AnyPipeline, AnyPipelineClass, AutoPipeline, PipelineEntry, Task,

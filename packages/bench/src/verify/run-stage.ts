@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { Device } from '@darkroom/core';
-import { openDevice } from '@darkroom/diffusers/device';
+import { openDevice } from '@darkroom/cli/device';
 import type { StageRecord } from './records.ts';
 import type { Stage, VerifyOptions } from './stage.ts';
 import { tuneStoreIn } from './tune-store.ts';

@@ -4,9 +4,9 @@
 import fc from 'fast-check';
 import { checkKernelCase, kernelArbitraries, pictureTolerance, testCases } from '@darkroom/core/testing';
 import { cpu } from '@darkroom/backend-cpu';
+import { runConformance } from '@darkroom/conformance';
 import type { Device } from '@darkroom/core';
 import { openModel, StableDiffusionPipeline } from '@darkroom/diffusers';
-import { runConformance } from '@darkroom/diffusers/conformance';
 import { checkChoices } from '../choices.ts';
 import type { StageContext } from './stage.ts';
 

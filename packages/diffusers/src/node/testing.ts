@@ -1,4 +1,5 @@
-// What this package's own tests share: where the embedded model lies, copies of it to damage, small models.
+// @darkroom/diffusers/testing: what tests and the conformance suite share: where the embedded model lies, copies of it to
+// damage, small models, weights that a name stands for, and this package's readers of files.
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,13 @@ import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 import { StableDiffusionXLPipeline } from '../pipelines/stable-diffusion-xl.ts';
 import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
+
+export { readJson } from '../loading/json.ts';
+export { lookUp } from '../loading/look-up.ts';
+export { localFiles } from '../loading/node/local-files.ts';
+export type { ConfigRecord } from '../models/config.ts';
+export { noiseTables } from '../schedulers/betas.ts';
+export { derivedInput, derivedWeights } from './derived.ts';
 
 export const root: string = fileURLToPath(new URL('../../../../', import.meta.url));
 export const emoji: string = join(root, 'models/emoji-64');

@@ -2,12 +2,8 @@
 // inpainting; and the memory switches set on it.
 
 import { ArgumentError } from '@darkroom/core';
-import { Image } from '../image/image.ts';
-import type { AttentionSlice } from '../models/model-with-attention.ts';
-import { pipelineForTask } from '../pipelines/auto.ts';
-import type { AnyPipeline, Task } from '../pipelines/auto.ts';
-import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
-import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
+import { Image, pipelineForTask, UNetPipeline } from '@darkroom/diffusers';
+import type { AnyPipeline, AttentionSlice, CallOptions, StableDiffusionOutput, Task } from '@darkroom/diffusers';
 
 export interface TaskOptions {
   readonly image?: string;

@@ -1,7 +1,7 @@
 // What the runner of a case gets: the case, its tensors, the device; and what it gives back.
 
 import type { AnyModule, DataArray, Device, Scope, Tensor } from '@darkroom/core';
-import type { ModelFiles } from '../loading/files.ts';
+import type { ModelFiles } from '@darkroom/diffusers';
 import type { Call } from './call.ts';
 import type { GoldenCase, TensorFiles } from './manifest.ts';
 

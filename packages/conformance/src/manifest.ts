@@ -2,8 +2,8 @@
 
 import { decode, FormatError, formatShape, openSafetensors, Tensor, tensor } from '@darkroom/core';
 import type { DataArray, Device, SafetensorsFile } from '@darkroom/core';
-import type { ModelFiles } from '../loading/files.ts';
-import { readJson } from '../loading/json.ts';
+import type { ModelFiles } from '@darkroom/diffusers';
+import { readJson } from '@darkroom/diffusers/testing';
 
 export interface TensorEntry {
   readonly key: string;

@@ -2,10 +2,9 @@
 
 import { mul } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
-import { lookUp } from '../loading/look-up.ts';
-import { noiseTables } from '../schedulers/betas.ts';
-import { schedulerFromConfig } from '../schedulers/from-config.ts';
-import type { ScheduleOptions, Scheduler, StepOptions } from '../schedulers/scheduler.ts';
+import { schedulerFromConfig } from '@darkroom/diffusers';
+import type { ScheduleOptions, Scheduler, StepOptions } from '@darkroom/diffusers';
+import { lookUp, noiseTables } from '@darkroom/diffusers/testing';
 import type { CaseContext, CaseResult } from './context.ts';
 
 interface TraceParams {

@@ -2,9 +2,7 @@
 
 import { keep, silu, Tensor } from '@darkroom/core';
 import type { AnyModule, DataArray, Hook } from '@darkroom/core';
-import type { AutoencoderKL } from '../models/autoencoder-kl.ts';
-import type { CLIPTextModel } from '../models/clip-text.ts';
-import type { UNet2DConditionModel } from '../models/unet2d-condition.ts';
+import type { AutoencoderKL, CLIPTextModel, UNet2DConditionModel } from '@darkroom/diffusers';
 import type { CaseContext, CaseResult } from './context.ts';
 
 /** Reads each tensor to the host and frees it. */

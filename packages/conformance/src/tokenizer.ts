@@ -1,8 +1,7 @@
 // Cases of kind 'tokenizer': a JSON list of texts with the ids of transformers' CLIPTokenizer.
 
-import type { ModelFiles } from '../loading/files.ts';
-import { clipTokenizerFromFiles } from '../tokenizers/clip.ts';
-import type { ClipTokenizer } from '../tokenizers/clip.ts';
+import { clipTokenizerFromFiles } from '@darkroom/diffusers';
+import type { ClipTokenizer, ModelFiles } from '@darkroom/diffusers';
 import type { CaseContext, CaseResult } from './context.ts';
 
 interface TokenizerCase {

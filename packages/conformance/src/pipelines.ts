@@ -2,14 +2,9 @@
 
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { DataArray } from '@darkroom/core';
-import type { ComponentSlots } from '../components/slots.ts';
-import { readJson } from '../loading/json.ts';
-import { pipelineNamed } from '../pipelines/auto.ts';
-import type { AnyPipeline } from '../pipelines/auto.ts';
-import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
-import type { Generator } from '../random/generator.ts';
-import { schedulerFromConfig } from '../schedulers/from-config.ts';
-import { clipTokenizerFromFiles } from '../tokenizers/clip.ts';
+import { clipTokenizerFromFiles, pipelineNamed, schedulerFromConfig } from '@darkroom/diffusers';
+import type { AnyPipeline, CallOptions, ComponentSlots, Generator, StableDiffusionOutput } from '@darkroom/diffusers';
+import { readJson } from '@darkroom/diffusers/testing';
 import { requireSame } from './call.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 

@@ -3,9 +3,9 @@
 
 import { Scope } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
-import type { ModelFiles } from '../loading/files.ts';
-import { lookUp } from '../loading/look-up.ts';
-import { loadModel } from '../components/load.ts';
+import { loadModel } from '@darkroom/diffusers';
+import type { ModelFiles } from '@darkroom/diffusers';
+import { lookUp } from '@darkroom/diffusers/testing';
 import { callEagerly, callTraced } from './call.ts';
 import type { Call } from './call.ts';
 import { mismatch, toleranceOf } from './compare.ts';

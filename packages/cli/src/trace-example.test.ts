@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { main } from '../../examples/trace-unet.ts';
-import { emoji } from '../node/testing.ts';
+import { main } from '../examples/trace-unet.ts';
+import { emoji } from '@darkroom/diffusers/testing';
 
 test('the example traces, times, saves, loads and draws', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'darkroom-trace-'));

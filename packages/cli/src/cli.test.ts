@@ -4,10 +4,10 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Image } from '../image/image.ts';
-import { root, temporaryFolder } from '../node/testing.ts';
+import { Image } from '@darkroom/diffusers';
+import { root, temporaryFolder } from '@darkroom/diffusers/testing';
 
-const main = join(root, 'packages/diffusers/dist/cli/main.js');
+const main = join(root, 'packages/cli/dist/main.js');
 let folder: ReturnType<typeof temporaryFolder>;
 beforeEach(() => {
   folder = temporaryFolder();
@@ -286,14 +286,6 @@ test('devices lists the CPU and what is missing', () => {
   const { status, out } = darkroom('devices');
   expect(status).toBe(0);
   expect(out).toMatch(/^cpu +WebAssembly SIMD.*\n[\s\S]*webgpu[\s\S]*cuda/);
-});
-
-test('conformance counts, and fails when there is nothing to count', () => {
-  const goldens = join(root, 'fixtures/goldens');
-  const some = darkroom('conformance', goldens, '--device', 'cpu', '--filter', 'op/silu');
-  expect([some.status, some.out]).toEqual([0, '6 passed, 0 failed, 0 unsupported\n']);
-  expect(darkroom('conformance', goldens, '--filter', 'nothing').status).toBe(1);
-  expect(darkroom('conformance', join(folder.path, 'none')).status).toBe(1);
 });
 
 test('help shows examples; an unknown command is an error', () => {

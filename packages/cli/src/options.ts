@@ -1,7 +1,7 @@
 // Parsers of option values: one clear error instead of NaN.
 
 import { InvalidArgumentError } from 'commander';
-import type { AttentionSlice } from '../models/model-with-attention.ts';
+import type { AttentionSlice } from '@darkroom/diffusers';
 import { offloads } from './task.ts';
 import type { Offload } from './task.ts';
 

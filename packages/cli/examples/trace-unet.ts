@@ -1,12 +1,12 @@
 // Traces a UNet, times it traced and not, saves it, loads it into another pipeline and draws with it: the script of
 // diffusers' guide to memory and speed, in this library. Run it after `npm run build`, with Node 24 or newer:
-//   node packages/diffusers/examples/trace-unet.ts [model folder or id] [cpu | cuda | webgpu | auto]
+//   node packages/cli/examples/trace-unet.ts [model folder or id] [cpu | cuda | webgpu | auto]
 
 import { loadTraced, randomNormal, Scope, scope, trace } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { StableDiffusionPipeline, unetInputs } from '@darkroom/diffusers';
 import type { Conditioning, Image } from '@darkroom/diffusers';
-import { openDevice } from '@darkroom/diffusers/device';
+import { openDevice } from '@darkroom/cli/device';
 
 export interface Settings {
   readonly model: string;

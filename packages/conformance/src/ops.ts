@@ -5,10 +5,8 @@ import {
   resize, silu, softmax,
 } from '@darkroom/core'; // prettier-ignore
 import type { Tensor } from '@darkroom/core';
-import { lookUp } from '../loading/look-up.ts';
-import { timestepEmbedding } from '../models/embeddings.ts';
-import { guide, rescaleGuidance } from '../pipelines/guidance.ts';
-import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
+import { guide, rescaleGuidance, timestepEmbedding, TorchCpuGenerator } from '@darkroom/diffusers';
+import { lookUp } from '@darkroom/diffusers/testing';
 import type { CaseContext, CaseResult } from './context.ts';
 
 type Inputs = Readonly<Record<string, Tensor>>;

@@ -3,8 +3,7 @@
 import { Command } from 'commander';
 import { ArgumentError, measureRates, printPlan, trace } from '@darkroom/core';
 import { tryWriting } from '@darkroom/core/node';
-import { unetInputs } from '../pipelines/unet-inputs.ts';
-import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
+import { unetInputs, UNetPipeline } from '@darkroom/diffusers';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { integer } from './options.ts';

@@ -7,16 +7,18 @@ import { cpu } from '@darkroom/backend-cpu';
 import { FormatError, openSafetensors, memorySource, scope } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { callEagerly, callTraced } from '../conformance/call.ts';
-import type { Call } from '../conformance/call.ts';
-import { mismatch } from '../conformance/compare.ts';
-import type { CaseTolerance } from '../conformance/manifest.ts';
-import { derivedInput, derivedWeights } from '../node/derived.ts';
-import { root } from '../node/testing.ts';
-import { AutoencoderKL } from './autoencoder-kl.ts';
-import { CLIPTextModel, CLIPTextModelWithProjection } from './clip-text.ts';
-import type { ConfigRecord } from './config.ts';
-import { UNet2DConditionModel } from './unet2d-condition.ts';
+import { callEagerly, callTraced } from './call.ts';
+import type { Call } from './call.ts';
+import { mismatch } from './compare.ts';
+import type { CaseTolerance } from './manifest.ts';
+import {
+  AutoencoderKL,
+  CLIPTextModel,
+  CLIPTextModelWithProjection,
+  UNet2DConditionModel,
+} from '@darkroom/diffusers';
+import { derivedInput, derivedWeights, root } from '@darkroom/diffusers/testing';
+import type { ConfigRecord } from '@darkroom/diffusers/testing';
 
 interface ConfigCase {
   readonly id: string;

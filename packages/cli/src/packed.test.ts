@@ -15,9 +15,17 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { root } from './testing.ts';
+import { root } from '@darkroom/diffusers/testing';
 
-const names = ['core', 'gpu-kernels', 'backend-cpu', 'backend-webgpu', 'backend-cuda', 'diffusers'] as const;
+const names = [
+  'core',
+  'gpu-kernels',
+  'backend-cpu',
+  'backend-webgpu',
+  'backend-cuda',
+  'diffusers',
+  'cli',
+] as const;
 interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
   readonly dependencies?: Readonly<Record<string, string>>;

@@ -2,8 +2,8 @@
 
 import { Command } from 'commander';
 import { ArgumentError, loadTraced } from '@darkroom/core';
-import type { AnyPipeline } from '../pipelines/auto.ts';
-import { UNetPipeline } from '../pipelines/unet-pipeline.ts';
+import { UNetPipeline } from '@darkroom/diffusers';
+import type { AnyPipeline } from '@darkroom/diffusers';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { attentionSlice, integer, number, offload, seed } from './options.ts';

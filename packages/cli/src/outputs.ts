@@ -3,7 +3,7 @@
 import { extname } from 'node:path';
 import { ArgumentError } from '@darkroom/core';
 import { tryWriting } from '@darkroom/core/node';
-import type { Image } from '../image/image.ts';
+import type { Image } from '@darkroom/diffusers';
 
 /** How many paths are tried at most; the others lie beside them. */
 const mostTried = 100;

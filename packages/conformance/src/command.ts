@@ -1,10 +1,10 @@
 // darkroom conformance: runs a folder of reference cases on a device. A line per failing case, then the count.
 
 import { Command } from 'commander';
-import { openModel } from '../loading/hub.ts';
-import { runConformance } from '../conformance/run.ts';
-import { openChosen, withDeviceOptions } from './model.ts';
-import type { DeviceChoice } from './model.ts';
+import { openChosen, withDeviceOptions } from '@darkroom/cli';
+import type { DeviceChoice } from '@darkroom/cli';
+import { openModel } from '@darkroom/diffusers';
+import { runConformance } from './run.ts';
 
 interface ConformanceCommandOptions extends DeviceChoice {
   readonly filter?: string;
@@ -12,8 +12,9 @@ interface ConformanceCommandOptions extends DeviceChoice {
   readonly verbose?: boolean;
 }
 
+/** The command: a folder, a device, which cases. */
 export function conformanceCommand(): Command {
-  return withDeviceOptions(new Command('conformance'))
+  return withDeviceOptions(new Command('darkroom conformance'))
     .description('compare this device with reference tensors made by diffusers')
     .argument('<dir>', 'folder with manifest.json')
     .option('-f, --filter <text>', 'only cases whose id contains this')
@@ -24,8 +25,8 @@ export function conformanceCommand(): Command {
       `
 Exit code 1 when a case fails or is of a kind this version does not understand.
 Examples:
-  darkroom conformance ../shared/goldens/public --device cpu
-  darkroom conformance ../shared/goldens/public --filter sched/DDIM`,
+  npm run -s darkroom -- conformance fixtures/goldens --device cpu
+  npm run -s darkroom -- conformance fixtures/goldens --filter op/conv2d`,
     )
     .action(async (dir: string, options: ConformanceCommandOptions) => {
       const files = await openModel(dir, { localFilesOnly: true });

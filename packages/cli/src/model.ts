@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ArgumentError } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
-import { DiffusionPipeline } from '../pipelines/auto.ts';
-import type { AnyPipeline } from '../pipelines/auto.ts';
+import { DiffusionPipeline } from '@darkroom/diffusers';
+import type { AnyPipeline } from '@darkroom/diffusers';
 import { deviceNames, openDevice } from './device.ts';
 import { integer } from './options.ts';
 
@@ -70,7 +70,7 @@ export function loadChosen(
 /** models/emoji-64 of the checkout (or of an installed package beside dist). */
 function embeddedModel(): string {
   const here = dirname(fileURLToPath(import.meta.url));
-  const places = [join(here, '../../../../models/emoji-64'), join(here, '../../models/emoji-64')];
+  const places = [join(here, '../../../models/emoji-64'), join(here, '../models/emoji-64')];
   const found = places.find((place) => existsSync(join(place, 'model_index.json')));
   if (!found) throw new ArgumentError('the embedded model models/emoji-64 is missing; name one with --model');
   return resolve(found);
