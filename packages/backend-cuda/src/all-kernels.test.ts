@@ -7,10 +7,10 @@ import { describe, expect, test } from 'vitest';
 import { definitionOf, Device, nullBackend, Scope } from '@darkroom/core';
 import { buildInput, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import type { KernelCase } from '@darkroom/core/testing';
-import { factoryOf } from '@darkroom/gpu-kernels';
 import type { KernelText } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { compile, diagnose, explain, loadAddon } from './node/addon.ts';
+import { factoryOf } from './kernels/index.ts';
 import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);

@@ -15,7 +15,6 @@ import type {
   Queue,
   Slice,
 } from '@darkroom/core';
-import type { Traits } from '@darkroom/gpu-kernels';
 import { CapturedSteps } from './capture.ts';
 import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
@@ -25,11 +24,12 @@ import { Segments } from './node/segments.ts';
 import { Staging } from './node/staging.ts';
 import { OwnKernels } from './own-kernels.ts';
 import type { Library, Prepared } from './provider.ts';
+import type { CudaTraits } from './traits.ts';
 
 export interface OpenedDevice {
   readonly cuda: Cuda;
   readonly compiler: Compiler;
-  readonly traits: Traits;
+  readonly traits: CudaTraits;
   readonly stream: number;
   readonly memory: DeviceMemory;
   /** Cuts buffers from few large allocations; without, each is one of its own and core keeps freed ones. */

@@ -2,13 +2,13 @@
 // disk by what they depend on, so that a second start compiles nothing.
 
 import type { KernelText } from '@darkroom/gpu-kernels';
-import { cudaText, entryPoint } from './cuda-text.ts';
-import { kernelText } from './kernels/device.cu.ts';
+import { cudaText, entryPoint } from './text/cuda-text.ts';
+import { kernelText } from './text/device.cu.ts';
 import { compile, compileAsync, labelled } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { CubinStore } from './node/cubin-files.ts';
 import { functionAttribute } from './node/native.ts';
-import { vectors } from './vectors.cu.ts';
+import { vectors } from './text/vectors.cu.ts';
 
 /** Bytes of shared memory that a kernel may use without asking. */
 const staticLimit = 48 << 10;

@@ -3,7 +3,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ArgumentBlock } from './arguments.ts';
 import type { ArgumentType } from './arguments.ts';
-import { kernelText } from './kernels/device.cu.ts';
+import { kernelText } from './text/device.cu.ts';
 import { compile, compileAsync, launch, openCuda } from './node/addon.ts';
 import type { Cuda, Size3 } from './node/addon.ts';
 import { deviceAttribute, functionAttribute } from './node/native.ts';

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { kernelText } from './kernels/device.cu.ts';
+import { kernelText } from './text/device.cu.ts';
 import { nativeFolder } from './node/libraries.ts';
 import { emulatorIsMissing } from './node/testing.ts';
 

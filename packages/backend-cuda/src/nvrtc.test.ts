@@ -3,7 +3,7 @@
 
 import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { kernelText } from './kernels/device.cu.ts';
+import { kernelText } from './text/device.cu.ts';
 import { compile, compileAsync, diagnose, explain, loadAddon } from './node/addon.ts';
 import type { LibraryReport } from './node/addon.ts';
 import { addonIsMissing, skip } from './node/testing.ts';

@@ -3,12 +3,14 @@
 
 import { DeviceError } from '@darkroom/core';
 import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
-import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
-import type { Pass, Traits } from '@darkroom/gpu-kernels';
+import { fillParams, foldWidth } from '@darkroom/gpu-kernels';
+import type { Pass } from '@darkroom/gpu-kernels';
 import type { CompiledKernel, Compiler } from './compiler.ts';
+import { factoryOf } from './kernels/index.ts';
 import { launch } from './node/addon.ts';
 import type { Driver, Stream } from './node/native.ts';
 import type { Prepared } from './provider.ts';
+import type { CudaTraits } from './traits.ts';
 
 /** One launch: `block` holds the buffers' addresses, then the parameters. */
 interface Launch {
@@ -21,7 +23,7 @@ interface Launch {
 export interface OwnKernelsSource {
   readonly driver: Driver;
   readonly compiler: Compiler;
-  readonly traits: Traits;
+  readonly traits: CudaTraits;
 }
 
 export class OwnKernels {

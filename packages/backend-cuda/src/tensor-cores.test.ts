@@ -5,10 +5,10 @@ import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { activations, definitionOf } from '@darkroom/core';
 import type { ArgSpec, DType, Expr, Spec } from '@darkroom/core';
-import { factoryOf } from '@darkroom/gpu-kernels';
 import type { SharedOp } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { diagnose, explain, loadAddon } from './node/addon.ts';
+import { factoryOf } from './kernels/index.ts';
 import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);

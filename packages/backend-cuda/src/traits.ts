@@ -3,6 +3,16 @@
 import type { DType } from '@darkroom/core';
 import type { Traits } from '@darkroom/gpu-kernels';
 
+/** What CUDA kernels are written for, beyond what the shared ones ask. */
+export interface CudaTraits extends Traits {
+  /** Dtypes that the tensor cores multiply (float32: as tf32). */
+  readonly tensorCores: ReadonlySet<DType>;
+  /** Bytes of workgroup memory that a launch may ask for. */
+  readonly poolBytes: number;
+  /** Workgroups that run at once, at least: the GPU's multiprocessors. */
+  readonly processors: number;
+}
+
 const natives: ReadonlySet<DType> = new Set<DType>(['float16', 'bfloat16', 'uint8', 'bool']);
 
 /** `architecture` as 90 for sm_90; bytes and threads are those of one block. */
@@ -14,7 +24,7 @@ export function traitsOf(gpu: {
   readonly processors: number;
   readonly threads: number;
   readonly emulated: boolean;
-}): Traits {
+}): CudaTraits {
   return {
     natives,
     bindingBytes: 2 ** 40, // pointers have no such limit

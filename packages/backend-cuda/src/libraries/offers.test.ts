@@ -12,8 +12,8 @@ import type {
   MatmulOp,
   MemoryFormat,
 } from '@darkroom/core';
-import { factoryOf } from '@darkroom/gpu-kernels';
 import type { SharedOp } from '@darkroom/gpu-kernels';
+import { factoryOf } from '../kernels/index.ts';
 import { loadAddon } from '../node/addon.ts';
 import { traitsOfArchitecture } from '../node/testing.ts';
 import { CublasLtMatmul } from './cublaslt-matmul.ts';

@@ -5,8 +5,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Traits } from '@darkroom/gpu-kernels';
 import { traitsOf } from '../traits.ts';
+import type { CudaTraits } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
 
 export { Segments } from './segments.ts';
@@ -55,7 +55,7 @@ const mostShared: Readonly<Record<number, number>> = {
 export const architectures: readonly number[] = Object.keys(mostShared).map(Number);
 
 /** What a GPU of an architecture has, to compile for it without one. */
-export function traitsOfArchitecture(architecture: number): Traits {
+export function traitsOfArchitecture(architecture: number): CudaTraits {
   const mostSharedBytes = mostShared[architecture]! * 1024;
   return traitsOf({
     architecture,

@@ -1,16 +1,14 @@
 // Attention with online softmax (Milakov & Gimelshein, 2018; Dao et al., 2022): the score matrix is never stored.
 // 'rows': an invocation owns one query, keys and values pass through workgroup memory; for heads whose query and
 // result fit in registers. 'blocks': a workgroup owns a block of queries and splits the head among its invocations;
-// for wide heads (the VAE's 512). 'mma': on tensor cores, see tensor-attention.ts.
+// for wide heads (the VAE's 512).
 
 import { elementCount, span } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import type { Traits } from '../text/shader.ts';
-import { directAttention, isDirect } from './direct-attention.ts';
-import { problem } from './attention-problem.ts';
+import { attentionProblem } from './shared/attention-problem.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { acrossLanes } from './rows.ts';
-import { tensorAttention, widestTensorHead } from './tensor-attention.ts';
+import { acrossLanes } from './shared/rows.ts';
 
 /** Widest head of the 'rows' kernel: two vectors of it live in registers. */
 const widestRow = 96;
@@ -27,7 +25,7 @@ function rows(
   wide: boolean,
   per: number,
 ): KernelPlan {
-  const p = problem(`attention/rows${per}`, op, args, traits, wide);
+  const p = attentionProblem(`attention/rows${per}`, op, args, traits, wide);
   const { s } = p;
   const [b, heads, l] = args[0]!.layout.shape as [number, number, number];
   const threads = 64;
@@ -114,7 +112,7 @@ function rows(
 }
 
 function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelPlan {
-  const p = problem('attention/blocks', op, args, traits, wide);
+  const p = attentionProblem('attention/blocks', op, args, traits, wide);
   const { s } = p;
   const [b, heads, l] = args[0]!.layout.shape as [number, number, number];
   // 16 invocations for each of 16 queries: they share a query's keys, then its head.
@@ -197,38 +195,20 @@ function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide:
   return { passes: [s.pass(threads, b * heads * blockCount, body)] };
 }
 
-/** The format of q, k and v where tensor cores take it. */
-function elementOf(args: readonly ArgSpec[], traits: Traits): 'f16' | 'bf16' | undefined {
-  const dtype = args[0]!.dtype;
-  if (!traits.tensorCores?.has(dtype) || args.slice(1, 3).some((x) => x.dtype !== dtype)) return undefined;
-  return dtype === 'float16' ? 'f16' : dtype === 'bfloat16' ? 'bf16' : undefined;
-}
-
 export const attention: KernelFactory<AttentionOp> = {
   choices(op, args, traits) {
     const d = args[0]!.layout.shape[3]!;
     if (args[1]!.layout.shape[2] === 0 || d === 0) return []; // no keys: the definition says what comes out
-    const element = elementOf(args, traits);
-    const tensor = [
-      ...(element && isDirect(args, traits) ? ['direct'] : []),
-      ...(element && d <= widestTensorHead ? ['mma'] : []),
-    ];
     const wide = traits.invocations >= 256 ? ['blocks'] : [];
-    if (d > widestRow) return [...tensor, ...wide];
+    if (d > widestRow) return wide;
     // Several queries an invocation: fewer loads, more registers. A software device has the registers.
     const quads = Math.ceil(d / 4);
     const several = args[0]!.layout.shape[2]! > 64 ? [4, 2].filter((per) => per * quads <= mostQuads) : [];
     const ids = several.map((per) => `rows${per}`);
-    return [...tensor, ...(traits.unroll ? ['rows1', ...ids] : [...ids, 'rows1']), ...wide];
+    return [...(traits.unroll ? ['rows1', ...ids] : [...ids, 'rows1']), ...wide];
   },
   prepare(op, args, choice, traits, wide) {
     if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
-    const d = args[0]!.layout.shape[3]!;
-    if (choice === 'direct' && wide) return directAttention(op, args, traits, elementOf(args, traits)!);
-    // Slices that are not aligned as 'direct' needs: another way to the same.
-    if (choice === 'direct' && d > widestTensorHead) return blocks(op, args, traits, wide);
-    if (choice === 'mma' || choice === 'direct')
-      return tensorAttention(op, args, traits, wide, elementOf(args, traits)!);
     if (choice === 'blocks') return blocks(op, args, traits, wide);
     return rows(op, args, traits, wide, Number(choice.slice('rows'.length)));
   },

@@ -7,18 +7,17 @@ import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp, Layout } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
-import { directConv2d, isDirect } from './conv2d-direct.ts';
-import { convResult, pixelRows } from './conv2d-result.ts';
-import { resultStore } from './epilogue.ts';
-import { usesIndex } from './expressions.ts';
+import { convResult, pixelRows } from './shared/conv2d-result.ts';
+import { resultStore } from './shared/epilogue.ts';
+import { usesIndex } from './shared/expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody } from './product.ts';
-import type { Operand } from './product.ts';
-import { pickOf, plainTiles, productChoices, tensorElement } from './tiles.ts';
-import type { ProductSize } from './tiles.ts';
+import { productBody } from './shared/product.ts';
+import type { Operand, ProductBody } from './shared/product.ts';
+import { productChoices, tileOf } from './shared/tiles.ts';
+import type { ProductSize, Tile } from './shared/tiles.ts';
 
-/** The product that a convolution is. */
-function sizeOf(op: Conv2dOp, args: readonly ArgSpec[]): ProductSize {
+/** The product that a convolution is: m × n by k, for each group. */
+export function conv2dSize(op: Conv2dOp, args: readonly ArgSpec[]): ProductSize {
   const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
   const [, cg, kh, kw] = args[1]!.layout.shape as [number, number, number, number];
   const [pixels, channels] = [n * oh * ow, o / op.groups];
@@ -26,36 +25,30 @@ function sizeOf(op: Conv2dOp, args: readonly ArgSpec[]): ProductSize {
   return { m, n: columns, k: cg * kh * kw, stacks: op.groups };
 }
 
-function plan(
+/** Few input channels: a tile deeper than they are would multiply zeros. */
+function fittedTo(channels: number, tile: Tile): Tile {
+  if (channels <= 4) return { ...tile, k: 4 };
+  return channels <= 8 ? { ...tile, k: 8 } : tile;
+}
+
+/** conv2d by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+export function tiledConv2d(
   op: Conv2dOp,
   args: readonly ArgSpec[],
-  choice: string,
+  tile: Tile,
   traits: Traits,
   wide: boolean,
+  body: ProductBody = productBody,
 ): KernelPlan {
   const [x, weight, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
-  const pick = pickOf(choice);
-  if (pick.tile.tensor && wide && element && isDirect(args, element))
-    return directConv2d(op, args, pick, traits, element);
-  const size = sizeOf(op, args);
-  // Slices that are not aligned as the choice needs: the same sums another way.
-  const chosen = pick.tile.tensor && element === 'tf32' ? plainTiles(size, traits)[0]! : pick.tile;
+  const size = conv2dSize(op, args);
   const [, , h, w] = x.shape as [number, number, number, number];
   const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
   const [n, , oh, ow] = out.shape as [number, number, number, number];
   const og = o / op.groups;
   const pixels = n * oh * ow;
   const last = pixelRows(args.at(-1)!);
-  // Few input channels: a tile deeper than they are would multiply zeros.
-  const tile = chosen.tensor
-    ? chosen
-    : cg <= 4
-      ? { ...chosen, k: 4 }
-      : cg <= 8
-        ? { ...chosen, k: 8 }
-        : chosen;
   const exact = cg % tile.k === 0;
   const [sn, sc, sh, sw] = x.strides as [number, number, number, number];
   const [wo, wc, wh, ww] = weight.strides as [number, number, number, number];
@@ -142,14 +135,13 @@ function plan(
   const tilesM = Math.ceil(size.m / tile.m);
   const tilesN = Math.ceil(size.n / tile.n);
   const taps = s.u32('taps', kh * kw);
-  const body = `let tile_row = group % ${s.u32('tiles_m', tilesM)};
+  const text = `let tile_row = group % ${s.u32('tiles_m', tilesM)};
   let tile_col = group / ${s.u32('tiles_m', tilesM)} % ${s.u32('tiles_n', tilesN)};
   let conv_group = group / ${s.u32('tiles', tilesM * tilesN)};
   let x_group = conv_group * ${C} * ${s.u32('x_c', sc)}${wideX ? ' / 4u' : ''};
   let w_group = conv_group * ${OG}${wideColumns ? ' / 4u' : ` * ${WO}`};
-  ${productBody(s, {
+  ${body(s, {
     tile,
-    element: element === 'bf16' ? 'bf16' : 'f16',
     m: last ? PIXELS : OG,
     n: last ? OG : PIXELS,
     k: C,
@@ -161,19 +153,17 @@ function plan(
   let w_tap = tap_r * ${WH} + tap_s * ${WW};`,
     store,
   })}`;
-  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * op.groups, body)] };
+  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * op.groups, text)] };
 }
 
+/** conv2d on vector units. */
 export const conv2d: KernelFactory<Conv2dOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
-    const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
-    const direct = element !== undefined && isDirect(args, element);
-    return productChoices(
-      sizeOf(op, args),
-      traits,
-      direct ? 'split' : element !== undefined && element !== 'tf32',
-    );
+    return productChoices(conv2dSize(op, args), traits);
   },
-  prepare: plan,
+  prepare(op, args, choice, traits, wide) {
+    const tile = fittedTo(args[1]!.layout.shape[1]!, tileOf(choice));
+    return tiledConv2d(op, args, tile, traits, wide);
+  },
 };

@@ -9,7 +9,7 @@ import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
 import type { Access } from '../text/access.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { acrossLanes } from './rows.ts';
+import { acrossLanes } from './shared/rows.ts';
 
 /** Elements above which a group is cut into chunks of this size. */
 const chunkElements = 16384;

@@ -3,12 +3,19 @@
 import type { KernelOp } from '@darkroom/core';
 import { attention } from './attention.ts';
 import { conv2d } from './conv2d.ts';
+import { copy } from './copy.ts';
+import { fill } from './fill.ts';
+import { gather } from './gather.ts';
 import { groupNorm } from './group-norm.ts';
 import type { KernelFactory } from './kernel.ts';
+import { layerNorm } from './layer-norm.ts';
+import { map } from './map.ts';
 import { matmul } from './matmul.ts';
-import { copy, gather, resize } from './moves.ts';
-import { fill, map, random } from './pointwise.ts';
-import { layerNorm, reduce, rmsNorm, softmax } from './rows.ts';
+import { random } from './random.ts';
+import { reduce } from './reduce.ts';
+import { resize } from './resize.ts';
+import { rmsNorm } from './rms-norm.ts';
+import { softmax } from './softmax.ts';
 import { winograd } from './winograd.ts';
 
 /** The ops that every GPU backend runs with these kernels. */

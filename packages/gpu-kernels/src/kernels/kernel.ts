@@ -10,14 +10,15 @@ export interface KernelPlan {
   readonly scratch?: readonly number[];
 }
 
-export interface KernelFactory<O extends KernelOp> {
+/** Kernels for one kind of op. `T`: what the backend tells of its device. */
+export interface KernelFactory<O extends KernelOp, T extends Traits = Traits> {
   /** Ids of the ways to run `op`, best guess first; empty: core decomposes. */
-  choices(op: O, args: readonly ArgSpec[], traits: Traits): readonly string[];
+  choices(op: O, args: readonly ArgSpec[], traits: T): readonly string[];
   /**
    * Dispatches of one choice. `wide`: every argument starts at a multiple of four elements, so quads may be used
    * where strides allow; the backend asks again with false when a run's slices do not.
    */
-  prepare(op: O, args: readonly ArgSpec[], choice: string, traits: Traits, wide: boolean): KernelPlan;
+  prepare(op: O, args: readonly ArgSpec[], choice: string, traits: T, wide: boolean): KernelPlan;
 }
 
 /** Invocations of flat kernels: a few subgroups on every GPU. */

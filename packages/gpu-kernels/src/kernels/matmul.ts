@@ -5,14 +5,14 @@ import type { ArgSpec, Layout, MatmulOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/shader.ts';
 import type { Access } from '../text/access.ts';
-import { broadcastStrides } from './dimensions.ts';
-import { resultStore } from './epilogue.ts';
-import { usesIndex } from './expressions.ts';
+import { broadcastStrides } from './shared/dimensions.ts';
+import { resultStore } from './shared/epilogue.ts';
+import { usesIndex } from './shared/expressions.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { directMatmul, isDirect } from './matmul-direct.ts';
-import { productBody } from './product.ts';
-import type { Operand } from './product.ts';
-import { pickOf, plainTiles, productChoices, tensorElement } from './tiles.ts';
+import { productBody } from './shared/product.ts';
+import type { Operand, ProductBody } from './shared/product.ts';
+import { productChoices, tileOf } from './shared/tiles.ts';
+import type { ProductSize, Tile } from './shared/tiles.ts';
 
 /** The batch part of a matrix stack, seen from the output's batch dimensions. */
 function batchStrides(layout: Layout, batch: readonly number[]): number[] {
@@ -26,20 +26,25 @@ function gather4(x: Access, at: (i: number) => string, inside: (i: number) => st
   return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
 }
 
-function plan(
+/** The product that a matmul is: m × n by k, for every matrix of the batch. */
+export function matmulSize(args: readonly ArgSpec[]): ProductSize {
+  const { shape } = args.at(-1)!.layout;
+  const [m, n] = shape.slice(-2) as [number, number];
+  return { m, n, k: args[0]!.layout.shape.at(-1)!, stacks: elementCount(shape.slice(0, -2)) };
+}
+
+/** matmul by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+export function tiledMatmul(
   op: MatmulOp,
   args: readonly ArgSpec[],
-  choice: string,
+  tile: Tile,
   traits: Traits,
   wide: boolean,
+  body: ProductBody = productBody,
 ): KernelPlan {
   const [a, b] = [args[0]!.layout, args[1]!.layout];
   const out = args.at(-1)!.layout;
   if (elementCount(out.shape) === 0) return { passes: [] };
-  const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
-  const pick = pickOf(choice);
-  if (pick.tile.tensor && wide && element && isDirect(args, element))
-    return directMatmul(op, args, pick, traits, element);
   const [m, n] = out.shape.slice(-2) as [number, number];
   const k = a.shape.at(-1)!;
   const batch = out.shape.length > 2 ? out.shape.slice(0, -2) : [1];
@@ -61,11 +66,6 @@ function plan(
     batches.every((s) => s % 4 === 0);
   const wideA = fours(a, ak, am, k, strides[0]!);
   const wideB = fours(b, bn, bk, n, strides[1]!);
-  // Slices that are not aligned as the choice needs: the same sums another way.
-  const tile =
-    pick.tile.tensor && element === 'tf32'
-      ? plainTiles({ m, n, k, stacks: elementCount(batch) }, traits)[0]!
-      : pick.tile;
   const exact = k % tile.k === 0;
 
   const s = new Shader(traits, `matmul/${tile.id}`, args);
@@ -128,25 +128,21 @@ function plan(
   });
   const tilesM = Math.ceil(m / tile.m);
   const tilesN = Math.ceil(n / tile.n);
-  const body = `let tile_col = group % ${s.u32('tiles_n', tilesN)};
+  const text = `let tile_col = group % ${s.u32('tiles_n', tilesN)};
   let tile_row = group / ${s.u32('tiles_n', tilesN)} % ${s.u32('tiles_m', tilesM)};
   let stack = group / ${s.u32('tiles', tilesN * tilesM)};
   ${s.decode('o', 'stack', batch)}
   let base_a = ${s.dot('base_a', 'o', quad(strides[0]!, wideA))};
   let base_b = ${s.dot('base_b', 'o', quad(strides[1]!, wideB))};
-  ${productBody(s, { tile, element: element === 'bf16' ? 'bf16' : 'f16', m: M, n: N, k: K, a: left, b: right, store })}`;
-  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), body)] };
+  ${body(s, { tile, m: M, n: N, k: K, a: left, b: right, store })}`;
+  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), text)] };
 }
 
+/** matmul on vector units. */
 export const matmul: KernelFactory<MatmulOp> = {
   choices(op, args, traits) {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
-    const { shape } = args.at(-1)!.layout;
-    const [m, n] = shape.slice(-2) as [number, number];
-    const size = { m, n, k: args[0]!.layout.shape.at(-1)!, stacks: elementCount(shape.slice(0, -2)) };
-    const element = tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
-    const direct = element !== undefined && isDirect(args, element);
-    return productChoices(size, traits, direct ? 'split' : element !== undefined && element !== 'tf32');
+    return productChoices(matmulSize(args), traits);
   },
-  prepare: plan,
+  prepare: (op, args, choice, traits, wide) => tiledMatmul(op, args, tileOf(choice), traits, wide),
 };

@@ -6,14 +6,14 @@ import { elementCount, winogradInput, winogradOutput, winogradTiles } from '@dar
 import type { ArgSpec, WinogradOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
 import type { Pass, Traits } from '../text/shader.ts';
-import { broadcastStrides } from './dimensions.ts';
-import { resultStore } from './epilogue.ts';
-import { usesIndex } from './expressions.ts';
+import { broadcastStrides } from './shared/dimensions.ts';
+import { resultStore } from './shared/epilogue.ts';
+import { usesIndex } from './shared/expressions.ts';
 import { flatThreads, groupsFor } from './kernel.ts';
 import type { KernelFactory, KernelPlan } from './kernel.ts';
-import { productBody } from './product.ts';
-import { pickOf, productChoices } from './tiles.ts';
-import type { ProductSize, Tile } from './tiles.ts';
+import { productBody } from './shared/product.ts';
+import { productChoices, tileOf } from './shared/tiles.ts';
+import type { ProductSize, Tile } from './shared/tiles.ts';
 
 interface Geometry {
   readonly channels: number;
@@ -195,7 +195,7 @@ function plan(
   return {
     passes: [
       inputs(op, args, traits, wide),
-      products(args, pickOf(choice).tile, traits, wide),
+      products(args, tileOf(choice), traits, wide),
       outputs(op, args, traits, wide),
     ],
     scratch: [256 * g.tiles * g.cq, 256 * g.tiles * g.oq],
@@ -207,7 +207,7 @@ export const winograd: KernelFactory<WinogradOp> = {
     if (args.length > traits.bindings || (op.epilogue && usesIndex(op.epilogue))) return [];
     const { tiles, outputs: n, channels: k } = geometryOf(args);
     const size: ProductSize = { m: tiles, n, k, stacks: 16 };
-    return productChoices(size, traits, false);
+    return productChoices(size, traits);
   },
   prepare: plan,
 };

@@ -18,11 +18,6 @@ export interface Traits {
   readonly bindings: number;
   readonly workgroupBytes: number;
   readonly invocations: number;
-  /** Dtypes that its tensor cores multiply (float32: as tf32). Only a backend whose dialect is CUDA C++ names any. */
-  readonly tensorCores?: ReadonlySet<DType>;
-  /** Beside them: bytes of workgroup memory sized at launch, and how many workgroups run at once. */
-  readonly poolBytes?: number;
-  readonly processors?: number;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
   /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run; default: lavapipe's. */
@@ -35,7 +30,7 @@ export interface KernelText {
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
   readonly buffers: readonly BufferText[];
   readonly shared: readonly { readonly name: string; readonly type: string; readonly length: number }[];
-  /** Bytes of workgroup memory sized at launch, seen as `char* pool`; only kernels for tensor cores have any. */
+  /** Bytes of workgroup memory sized at launch, seen as `char* pool`: only in CUDA C++. */
   readonly poolBytes: number;
   /** Functions in the order of their calls: callees first. They see params as P.name, and the buffers. */
   readonly functions: readonly string[];
@@ -154,7 +149,7 @@ export class Shader {
   scratch(k: number, elements: number, mode: 'read' | 'write', width: Width = 1): Access {
     return this.#bind(this.#args.length + k, `t${k}`, 'float32', 4 * elements, width, mode, false);
   }
-  /** Pieces of 16 bytes of argument i, which then must start at a multiple of them; gives the text of a pointer. */
+  /** Pieces of 16 bytes of argument i, which then must start at a multiple of them; gives the text of a pointer, which only CUDA C++ has. */
   pieces(i: number): string {
     const name = `p${i}`;
     this.#bindings.push({ arg: i, piece: 0 });
@@ -163,7 +158,7 @@ export class Shader {
     this.#offsets.push({ word: this.#params.get(`${name}_at`)!.word, arg: i, unitBytes: 16 });
     return `(${name} + ${at})`;
   }
-  /** Asks for workgroup memory sized at launch. */
+  /** Asks for workgroup memory sized at launch: only in CUDA C++. */
   pool(bytes: number): void {
     this.#poolBytes = bytes;
   }

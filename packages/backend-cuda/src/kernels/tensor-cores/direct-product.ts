@@ -1,18 +1,15 @@
 // The tiled product on tensor cores whose operands both lie with k adjacent in aligned pieces of 16 bytes, as weights
 // and channels-last activations do: pieces go to workgroup memory past the registers (cp.async), several tiles ahead of
 // the one that is multiplied. Several workgroups may share a sum; a second pass then adds their parts. CUDA C++, as
-// tensor-product.ts, which serves all other operands.
+// strided-product.ts, which serves all other operands.
 
 import type { ArgSpec } from '@darkroom/core';
 import { dtypes } from '@darkroom/core';
-import { Shader } from '../text/shader.ts';
-import type { Pass, Traits } from '../text/shader.ts';
-import { resultStore } from './epilogue.ts';
-import type { ResultPlace } from './epilogue.ts';
+import { flatThreads, groupsFor, resultStore, Shader } from '@darkroom/gpu-kernels';
+import type { KernelPlan, Pass, ResultPlace } from '@darkroom/gpu-kernels';
+import type { CudaTraits } from '../../traits.ts';
 import { fragmentBytes, fragmentsOf, storeFragments } from './fragments.ts';
-import { flatThreads, groupsFor } from './kernel.ts';
-import type { KernelPlan } from './kernel.ts';
-import type { Pick, TensorElement } from './tiles.ts';
+import type { TensorElement, TensorPick } from './tiles.ts';
 
 /** Bytes of a tile's row: two steps of the matrix instruction. */
 const rowBytes = 64;
@@ -35,7 +32,7 @@ export interface DirectOperand {
 export interface DirectProblem {
   readonly label: string;
   readonly element: TensorElement;
-  readonly pick: Pick;
+  readonly pick: TensorPick;
   readonly m: number;
   readonly n: number;
   readonly stacks: number;
@@ -59,7 +56,7 @@ function stagesFor(stageBytes: number, poolBytes: number): number {
   return Math.max(2, Math.min(4, Math.floor(poolBytes / 2 / stageBytes)));
 }
 
-export function directPlan(args: readonly ArgSpec[], traits: Traits, p: DirectProblem): KernelPlan {
+export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: DirectProblem): KernelPlan {
   const { tile, splits } = p.pick;
   const [tilesM, tilesN] = [Math.ceil(p.m / tile.m), Math.ceil(p.n / tile.n)];
   const s = new Shader(traits, `${p.label} direct`, args);
@@ -68,7 +65,7 @@ export function directPlan(args: readonly ArgSpec[], traits: Traits, p: DirectPr
     const put = resultStore(s, args, p.result(s).place);
     const edge = (row: string, col: string, v: string): string =>
       `if (${row} < ${s.u32('m', p.m)} && ${col} < ${s.u32('n', p.n)}) { ${put(row, col, v)} }`;
-    return { passes: [multiply(s, p, groups, [tilesM, tilesN], edge)] };
+    return { passes: [multiply(s, traits, p, groups, [tilesM, tilesN], edge)] };
   }
   // Parts are whole tiles, so that nothing is cut off between the passes.
   const [rows, columns] = [tilesM * tile.m, tilesN * tile.n];
@@ -78,7 +75,10 @@ export function directPlan(args: readonly ArgSpec[], traits: Traits, p: DirectPr
   const keep = (row: string, col: string, v: string): string =>
     parts.set(`(part * ${ROWS} + ${row}) * ${QUADS} + ${col} / 4u`, v);
   return {
-    passes: [multiply(s, p, groups, [tilesM, tilesN], keep), addParts(args, traits, p, rows, columns)],
+    passes: [
+      multiply(s, traits, p, groups, [tilesM, tilesN], keep),
+      addParts(args, traits, p, rows, columns),
+    ],
     scratch: [4 * elements],
   };
 }
@@ -86,6 +86,7 @@ export function directPlan(args: readonly ArgSpec[], traits: Traits, p: DirectPr
 /** The pass that multiplies; `put` stores a quad of its results, and sees `stack` and `part`. */
 function multiply(
   s: Shader,
+  traits: CudaTraits,
   p: DirectProblem,
   groups: number,
   [tilesM, tilesN]: readonly [number, number],
@@ -100,7 +101,7 @@ function multiply(
   const exact = p.k % depth === 0;
   const iterations = p.segments * steps;
   const stageBytes = (t.m + t.n) * stride;
-  const stages = stagesFor(stageBytes, s.traits.poolBytes ?? 0);
+  const stages = stagesFor(stageBytes, traits.poolBytes);
   s.pool(Math.max(stages * stageBytes, fragmentBytes(t)));
   const { stack, start, next, a, b } = p.operands(s);
   const [K, STEPS] = [s.u32('k', p.k), s.u32('steps', steps)];
@@ -198,7 +199,7 @@ function multiply(
 /** The pass that adds the parts of every sum and stores it. */
 function addParts(
   args: readonly ArgSpec[],
-  traits: Traits,
+  traits: CudaTraits,
   p: DirectProblem,
   rows: number,
   columns: number,

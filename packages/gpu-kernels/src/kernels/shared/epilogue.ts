@@ -2,8 +2,8 @@
 // quads of accumulators along one coordinate. Whole quads are loaded and stored where every tensor allows it.
 
 import type { ArgSpec, Expr } from '@darkroom/core';
-import { render } from '../text/render.ts';
-import type { Shader } from '../text/shader.ts';
+import { render } from '../../text/render.ts';
+import type { Shader } from '../../text/shader.ts';
 
 export interface ResultPlace {
   readonly expr: Expr | undefined;

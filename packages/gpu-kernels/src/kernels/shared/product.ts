@@ -2,9 +2,8 @@
 // workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
 // where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
 
-import type { Shader } from '../text/shader.ts';
+import type { Shader } from '../../text/shader.ts';
 import { cellsOfA, cellsOfB, loader } from './product-loader.ts';
-import { tensorProductBody } from './tensor-product.ts';
 import type { Tile } from './tiles.ts';
 
 export interface Operand {
@@ -22,8 +21,6 @@ export interface Operand {
 
 export interface Product {
   readonly tile: Tile;
-  /** The format of a tensor tile; default f16. */
-  readonly element?: 'f16' | 'bf16' | undefined;
   /** Texts of the sizes. `k`: length of one segment. */
   readonly m: string;
   readonly n: string;
@@ -36,10 +33,12 @@ export interface Product {
   store(row: string, col: string, v: string): string;
 }
 
-/** The body of the kernel. `tileRow` and `tileCol` are the workgroup's, already decoded. */
+/** Writes the body of a product's kernel: by productBody on vector units, or a backend's own. */
+export type ProductBody = (s: Shader, p: Product) => string;
+
+/** The body of the kernel on vector units. The texts see `tile_row` and `tile_col`, the workgroup's tile. */
 export function productBody(s: Shader, p: Product): string {
   const { tile: t } = p;
-  if (t.tensor) return tensorProductBody(s, p);
   const threads = t.rows * t.columns;
   const kq = t.k / 4;
   const nq = t.n / 4;

@@ -1,17 +1,17 @@
-// The tiled product on tensor cores for operands of any strides, in place of productBody where a device has them:
-// half-precision tiles in workgroup memory, mma.m16n8k16 with float32 sums. CUDA C++ rather than WGSL: only a backend whose
-// traits name `tensorCores` gets it; the wrappers (mma…, loadMatrix…) are that backend's.
+// The tiled product on tensor cores for operands of any strides, in place of gpu-kernels' productBody: half-precision
+// tiles in workgroup memory, mma.m16n8k16 with float32 sums. CUDA C++; the wrappers (mma…, loadMatrix…) are in
+// text/device.cu.ts.
 
+import { cellsOfA, cellsOfB, loader } from '@darkroom/gpu-kernels';
+import type { Product, Shader } from '@darkroom/gpu-kernels';
 import { fragmentBytes, fragmentsOf, storeFragments } from './fragments.ts';
-import { cellsOfA, cellsOfB, loader } from './product-loader.ts';
-import type { Product } from './product.ts';
-import type { Shader } from '../text/shader.ts';
 
 /** Elements between rows of a tile beyond its width: rows then start in different banks. */
 const padding = 8;
 
-export function tensorProductBody(s: Shader, p: Product): string {
-  const { tile: t, element = 'f16' } = p;
+/** The body of a product's kernel whose tiles are of `element`. Tiles: tensor-cores/tiles.ts. */
+export function stridedProductBody(s: Shader, p: Product, element: 'f16' | 'bf16'): string {
+  const { tile: t } = p;
   const { threads, mi, nj, setup } = fragmentsOf(t);
   const [strideA, strideB] = [t.k + padding, t.n + padding];
   // The two tiles, and after the last of them the results on their way out.

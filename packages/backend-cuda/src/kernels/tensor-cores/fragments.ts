@@ -1,7 +1,6 @@
 // What products on tensor cores share: where a warp's fragments lie in a tile, and how they leave the registers.
-// CUDA C++ rather than WGSL, as all that runs on tensor cores.
 
-import type { Tile } from './tiles.ts';
+import type { Tile } from '@darkroom/gpu-kernels';
 
 /** Two rows of warps; each has mi × nj fragments of 16 × 8 results. */
 export function fragmentsOf(t: Tile): {

@@ -1,15 +1,18 @@
-// conv2d on the direct product: channels-last input and weights. Rows are pixels, columns output channels, the sum runs
-// tap by tap over the channels.
+// conv2d on tensor cores beside the shared kernels: on the direct product where input and weights are channels-last (rows
+// are pixels, columns output channels, the sum runs tap by tap over the channels), else on the strided one.
 
+import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core';
-import type { Traits } from '../text/shader.ts';
-import { convResult, pixelRows } from './conv2d-result.ts';
-import { directPlan, inPieces } from './direct-product.ts';
-import type { KernelPlan } from './kernel.ts';
-import type { Pick, TensorElement } from './tiles.ts';
+import { conv2d as shared, conv2dSize, convResult, pixelRows, tiledConv2d } from '@darkroom/gpu-kernels';
+import type { KernelFactory, KernelPlan } from '@darkroom/gpu-kernels';
+import type { CudaTraits } from '../traits.ts';
+import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
+import { stridedProductBody } from './tensor-cores/strided-product.ts';
+import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
+import type { TensorElement, TensorPick } from './tensor-cores/tiles.ts';
 
-/** Whether input and weights lie in pieces along the channels. */
-export function isDirect(args: readonly ArgSpec[], element: TensorElement): boolean {
+/** True if input and weights lie in pieces along the channels. */
+function isDirect(args: readonly ArgSpec[], element: TensorElement): boolean {
   const [x, w] = [args[0]!, args[1]!];
   const [sn, sc, sh, sw] = x.layout.strides as [number, number, number, number];
   const [wo, wc, wh, ww] = w.layout.strides as [number, number, number, number];
@@ -24,11 +27,11 @@ export function isDirect(args: readonly ArgSpec[], element: TensorElement): bool
   );
 }
 
-export function directConv2d(
+function directConv2d(
   op: Conv2dOp,
   args: readonly ArgSpec[],
-  pick: Pick,
-  traits: Traits,
+  pick: TensorPick,
+  traits: CudaTraits,
   element: TensorElement,
 ): KernelPlan {
   const [x, w, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
@@ -82,3 +85,30 @@ export function directConv2d(
     result: (s) => ({ stack, place: convResult(s, op, args, true) }),
   });
 }
+
+/** The shared kernels of conv2d, and before them those on tensor cores. */
+export const conv2d: KernelFactory<Conv2dOp, CudaTraits> = {
+  choices(op, args, traits) {
+    const plain = shared.choices(op, args, traits);
+    const element = elementOf(op, args, traits);
+    if (plain.length === 0 || !element) return plain;
+    const direct = isDirect(args, element);
+    // tf32 has no strided product.
+    if (!direct && element === 'tf32') return plain;
+    return [...tensorChoices(conv2dSize(op, args), traits, direct), ...plain];
+  },
+  prepare(op, args, choice, traits, wide) {
+    const pick = tensorPickOf(choice);
+    const element = elementOf(op, args, traits);
+    if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
+    if (elementCount(args.at(-1)!.layout.shape) === 0) return { passes: [] };
+    if (wide && isDirect(args, element)) return directConv2d(op, args, pick, traits, element);
+    // Slices that are not aligned as the choice needs: the same sums by another kernel.
+    if (element === 'tf32')
+      return shared.prepare(op, args, shared.choices(op, args, traits)[0]!, traits, wide);
+    return tiledConv2d(op, args, pick.tile, traits, wide, (s, p) => stridedProductBody(s, p, element));
+  },
+};
+
+const elementOf = (op: Conv2dOp, args: readonly ArgSpec[], traits: CudaTraits): TensorElement | undefined =>
+  tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);

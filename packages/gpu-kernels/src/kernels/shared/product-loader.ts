@@ -1,7 +1,7 @@
-// How a tile of an operand comes into workgroup memory; shared by the products with and without tensor cores.
+// How a tile of an operand comes into workgroup memory; for productBody, and for bodies of a backend's own.
 
 import type { Operand } from './product.ts';
-import type { Shader } from '../text/shader.ts';
+import type { Shader } from '../../text/shader.ts';
 
 export interface Cells {
   readonly array: string;

@@ -1,13 +1,16 @@
-// matmul on the direct product: rows of A and columns of B lie along k, as in every linear layer.
+// matmul on tensor cores beside the shared kernels: on the direct product where rows of A and columns of B lie along k, as
+// in every linear layer, else on the strided one.
 
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, MatmulOp } from '@darkroom/core';
-import type { Shader, Traits } from '../text/shader.ts';
-import { broadcastStrides, collapse } from './dimensions.ts';
-import { directPlan, inPieces } from './direct-product.ts';
-import type { DirectOperand } from './direct-product.ts';
-import type { KernelPlan } from './kernel.ts';
-import type { Pick, TensorElement } from './tiles.ts';
+import { broadcastStrides, collapse, matmul as shared, matmulSize, tiledMatmul } from '@darkroom/gpu-kernels';
+import type { KernelFactory, KernelPlan, Shader } from '@darkroom/gpu-kernels';
+import type { CudaTraits } from '../traits.ts';
+import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
+import type { DirectOperand } from './tensor-cores/direct-product.ts';
+import { stridedProductBody } from './tensor-cores/strided-product.ts';
+import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
+import type { TensorElement, TensorPick } from './tensor-cores/tiles.ts';
 
 /** Batch dimensions, rows and strides of the problem; batches become rows where every tensor's strides let them. */
 function problemOf(args: readonly ArgSpec[]): {
@@ -33,8 +36,8 @@ function problemOf(args: readonly ArgSpec[]): {
   return { batch: lead, m, strides };
 }
 
-/** Whether both operands lie in pieces along k. */
-export function isDirect(args: readonly ArgSpec[], element: TensorElement): boolean {
+/** True if both operands lie in pieces along k. */
+function isDirect(args: readonly ArgSpec[], element: TensorElement): boolean {
   const [a, b] = [args[0]!, args[1]!];
   const k = a.layout.shape.at(-1)!;
   const { strides } = problemOf(args);
@@ -48,11 +51,11 @@ export function isDirect(args: readonly ArgSpec[], element: TensorElement): bool
   );
 }
 
-export function directMatmul(
+function directMatmul(
   op: MatmulOp,
   args: readonly ArgSpec[],
-  pick: Pick,
-  traits: Traits,
+  pick: TensorPick,
+  traits: CudaTraits,
   element: TensorElement,
 ): KernelPlan {
   const { batch, m, strides } = problemOf(args);
@@ -99,3 +102,30 @@ export function directMatmul(
     }),
   });
 }
+
+/** The shared kernels of matmul, and before them those on tensor cores. */
+export const matmul: KernelFactory<MatmulOp, CudaTraits> = {
+  choices(op, args, traits) {
+    const plain = shared.choices(op, args, traits);
+    const element = elementOf(op, args, traits);
+    if (plain.length === 0 || !element) return plain;
+    const direct = isDirect(args, element);
+    // tf32 has no strided product.
+    if (!direct && element === 'tf32') return plain;
+    return [...tensorChoices(matmulSize(args), traits, direct), ...plain];
+  },
+  prepare(op, args, choice, traits, wide) {
+    const pick = tensorPickOf(choice);
+    const element = elementOf(op, args, traits);
+    if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
+    if (elementCount(args.at(-1)!.layout.shape) === 0) return { passes: [] };
+    if (wide && isDirect(args, element)) return directMatmul(op, args, pick, traits, element);
+    // Slices that are not aligned as the choice needs: the same sums by another kernel.
+    if (element === 'tf32')
+      return shared.prepare(op, args, shared.choices(op, args, traits)[0]!, traits, wide);
+    return tiledMatmul(op, args, pick.tile, traits, wide, (s, p) => stridedProductBody(s, p, element));
+  },
+};
+
+const elementOf = (op: MatmulOp, args: readonly ArgSpec[], traits: CudaTraits): TensorElement | undefined =>
+  tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);

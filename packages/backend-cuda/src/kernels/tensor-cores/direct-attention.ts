@@ -1,13 +1,13 @@
 // FlashAttention-2 (Dao, 2023) on tensor cores for heads that lie in aligned pieces of 16 bytes: queries, keys and values
 // go to workgroup memory past the registers (cp.async), the next keys and values while the present ones are multiplied.
 // A warp owns 16 queries or 32; heads wider than 256 are shared by pairs of warps, each with half of the result. CUDA
-// C++, as tensor-attention.ts, which serves all other layouts.
+// C++, as strided-attention.ts, which serves all other layouts.
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import type { Traits } from '../text/shader.ts';
-import { problem } from './attention-problem.ts';
+import { attentionProblem } from '@darkroom/gpu-kernels';
+import type { KernelPlan } from '@darkroom/gpu-kernels';
+import type { CudaTraits } from '../../traits.ts';
 import { inPieces } from './direct-product.ts';
-import type { KernelPlan } from './kernel.ts';
 
 const warps = 4;
 const threads = 32 * warps;
@@ -32,13 +32,13 @@ interface Shape {
   readonly poolBytes: number;
 }
 
-function shapeOf(d: number, traits: Traits): Shape | undefined {
+function shapeOf(d: number, traits: CudaTraits): Shape | undefined {
   const depth = Math.ceil(d / 16);
   const share = d > 256 ? 2 : 1;
   const mt = d <= 64 ? 2 : 1;
   const queries = (16 * mt * warps) / share;
   const stride = depth * 32 + 16;
-  const room = traits.poolBytes ?? 0;
+  const room = traits.poolBytes;
   for (const [keys, stages] of [
     [64, 2],
     [32, 2],
@@ -55,7 +55,7 @@ function shapeOf(d: number, traits: Traits): Shape | undefined {
 }
 
 /** Whether all of q, k and v lie in pieces and a workgroup's memory holds their tiles. */
-export function isDirect(args: readonly ArgSpec[], traits: Traits): boolean {
+export function isDirectAttention(args: readonly ArgSpec[], traits: CudaTraits): boolean {
   const d = args[0]!.layout.shape[3]!;
   return (
     d % 8 === 0 &&
@@ -65,13 +65,14 @@ export function isDirect(args: readonly ArgSpec[], traits: Traits): boolean {
   );
 }
 
+/** Attention of q, k and v of `element`, for which isDirectAttention holds and slices start at multiples of 16 bytes. */
 export function directAttention(
   op: AttentionOp,
   args: readonly ArgSpec[],
-  traits: Traits,
+  traits: CudaTraits,
   element: 'f16' | 'bf16',
 ): KernelPlan {
-  const p = problem(`attention/direct`, op, args, traits, true);
+  const p = attentionProblem(`attention/direct`, op, args, traits, true);
   const { s } = p;
   const [b, heads, l, d] = args[0]!.layout.shape as [number, number, number, number];
   const { depth, share, mt, queries, keys, held, stride, stages, poolBytes } = shapeOf(d, traits)!;

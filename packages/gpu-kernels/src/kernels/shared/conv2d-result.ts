@@ -2,7 +2,7 @@
 
 import type { ArgSpec, Conv2dOp } from '@darkroom/core';
 import { isChannelsLast, isContiguous } from '@darkroom/core';
-import type { Shader } from '../text/shader.ts';
+import type { Shader } from '../../text/shader.ts';
 import { broadcastStrides, collapse } from './dimensions.ts';
 import type { ResultPlace } from './epilogue.ts';
 

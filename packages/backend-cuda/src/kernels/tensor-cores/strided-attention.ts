@@ -1,26 +1,26 @@
 // Attention on tensor cores: FlashAttention-2 (Dao, 2023) with mma.m16n8k16. Four warps own 64 queries, 16 each; keys
 // and values pass through workgroup memory; scores and results stay in registers, float32. Weights are rounded to the
-// inputs' format before they meet the values. CUDA C++ rather than WGSL, as in tensor-product.ts.
+// inputs' format before they meet the values. CUDA C++.
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import type { Traits } from '../text/shader.ts';
-import { problem } from './attention-problem.ts';
-import type { KernelPlan } from './kernel.ts';
+import { attentionProblem } from '@darkroom/gpu-kernels';
+import type { KernelPlan, Traits } from '@darkroom/gpu-kernels';
 
 /** Widest head: its results and queries take 3/4 of it in registers. */
-export const widestTensorHead = 256;
+export const widestStridedHead = 256;
 
 const queries = 64;
 const threads = 128;
 
-export function tensorAttention(
+/** Attention of q, k and v of `element` in any layout. */
+export function stridedAttention(
   op: AttentionOp,
   args: readonly ArgSpec[],
   traits: Traits,
   wide: boolean,
   element: 'f16' | 'bf16',
 ): KernelPlan {
-  const p = problem(`attention/mma`, op, args, traits, wide);
+  const p = attentionProblem(`attention/mma`, op, args, traits, wide);
   const { s } = p;
   const [b, heads, l, d] = args[0]!.layout.shape as [number, number, number, number];
   const quads = Math.ceil(d / 4);

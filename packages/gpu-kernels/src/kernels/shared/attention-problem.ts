@@ -2,12 +2,13 @@
 // and mask of a score.
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import { Shader } from '../text/shader.ts';
-import type { Traits } from '../text/shader.ts';
-import type { Access } from '../text/access.ts';
+import { Shader } from '../../text/shader.ts';
+import type { Traits } from '../../text/shader.ts';
+import type { Access } from '../../text/access.ts';
 import { broadcastStrides } from './dimensions.ts';
 
-export interface Problem {
+/** One attention op as texts see it. */
+export interface AttentionProblem {
   readonly s: Shader;
   readonly op: AttentionOp;
   readonly d: number;
@@ -27,13 +28,14 @@ export interface Problem {
   readonly queries: string;
 }
 
-export function problem(
+/** Begins the kernel `label` of `op`. `wide` as in KernelFactory. */
+export function attentionProblem(
   label: string,
   op: AttentionOp,
   args: readonly ArgSpec[],
   traits: Traits,
   wide: boolean,
-): Problem {
+): AttentionProblem {
   const [q, k, v] = args.map((a) => a.layout);
   const out = args.at(-1)!.layout;
   const [b, heads, l, d] = q!.shape as [number, number, number, number];

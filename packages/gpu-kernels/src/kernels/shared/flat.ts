@@ -1,0 +1,16 @@
+// Kernels of one invocation an element of a shape.
+
+import { elementCount } from '@darkroom/core';
+import type { Shader } from '../../text/shader.ts';
+import type { Pass } from '../../text/shader.ts';
+import { flatThreads, groupsFor } from '../kernel.ts';
+
+/** The head of every flat kernel: `flat`, and its coordinates i0… in `shape`. */
+export function flatBody(s: Shader, shape: readonly number[], rest: string): Pass {
+  const count = elementCount(shape);
+  const body = `let flat = group * ${flatThreads}u + tid;
+  if (flat >= ${s.u32('count', count)}) { return; }
+  ${s.decode('i', 'flat', shape)}
+  ${rest}`;
+  return s.pass(flatThreads, groupsFor(count), body);
+}
