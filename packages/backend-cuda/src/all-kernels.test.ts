@@ -31,7 +31,7 @@ function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] 
   return factoryOf(op)
     .choices(op, args, traits)
     .flatMap((id) =>
-      [true, false].flatMap((wide) => factoryOf(op).prepare(op, args, id, traits, wide).passes),
+      [true, false].flatMap((wide) => factoryOf(op).prepare(op, args, id, traits, wide).dispatches),
     )
     .map((pass) => pass.text);
 }

@@ -15,12 +15,13 @@ import type {
   Queue,
   Slice,
 } from '@darkroom/core';
+import { KernelVariants, ScratchBuffers } from '@darkroom/gpu-kernels';
 import { CapturedSteps } from './capture.ts';
 import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
-import { Segments } from './node/segments.ts';
+import { CachingAllocator } from './node/caching-allocator.ts';
 import { Staging } from './node/staging.ts';
 import { OwnKernels } from './own-kernels.ts';
 import type { Library, Prepared } from './provider.ts';
@@ -33,7 +34,7 @@ export interface OpenedDevice {
   readonly stream: number;
   readonly memory: DeviceMemory;
   /** Cuts buffers from few large allocations; without, each is one of its own and core keeps freed ones. */
-  readonly segmented: boolean;
+  readonly suballocate: boolean;
   /** Other sources of kernels than our own, in the order in which their choices stand. */
   readonly libraries: readonly Library[];
   /** Makes the context current on this thread. */
@@ -52,10 +53,8 @@ interface CudaQueue extends Queue {
   readonly stream: number;
 }
 interface CudaKernel extends Kernel {
-  readonly prepared: Prepared;
-  /** For arguments that `prepared` does not fit; made when first needed. */
-  plain: Prepared | undefined;
-  readonly makePlain: () => Prepared;
+  /** Wide: a library's kernel, or our own for aligned arguments. Plain: our own for any. */
+  readonly variants: KernelVariants<Prepared>;
 }
 
 const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address + slice.offset;
@@ -79,12 +78,15 @@ export class CudaBackend implements Backend {
   /** Addresses of the run at hand: arguments, then scratch. */
   readonly #addresses: number[] = [];
   readonly #live = new Set<Buffer>();
-  readonly #scratch: CudaBuffer[] = [];
+  readonly #scratch = new ScratchBuffers<CudaBuffer>({
+    alloc: (bytes) => this.alloc(bytes) as CudaBuffer,
+    free: (buffer) => this.free(buffer),
+    bytesOf: ({ bytes }) => bytes,
+  });
   readonly #staging: Staging;
   #copyStream: number | undefined;
-  #scratchMoves = 0;
-  readonly #segments: Segments | undefined;
-  /** Bytes taken from the driver, where buffers are cut from segments. */
+  readonly #allocator: CachingAllocator | undefined;
+  /** Bytes taken from the driver, where buffers are cut from regions. */
   readonly reserved?: () => number;
   readonly trim?: () => void;
   #disposed = false;
@@ -92,11 +94,11 @@ export class CudaBackend implements Backend {
   constructor(opened: OpenedDevice) {
     this.#opened = opened;
     this.#driver = opened.cuda.driver;
-    if (opened.segmented) {
+    if (opened.suballocate) {
       const { memory, stream } = opened;
       // Asked of the driver again only when something was taken or given.
       let reserved: number | undefined;
-      const segments = new Segments(
+      const allocator = new CachingAllocator(
         (bytes) => {
           reserved = undefined;
           return memory.alloc(bytes, stream);
@@ -107,10 +109,10 @@ export class CudaBackend implements Backend {
         },
         memory.ordered,
       );
-      this.#segments = segments;
-      this.reserved = () => (reserved ??= memory.reserved() ?? segments.reserved);
+      this.#allocator = allocator;
+      this.reserved = () => (reserved ??= memory.reserved() ?? allocator.reserved);
       this.trim = () => {
-        segments.trim();
+        allocator.trim();
         memory.trim();
         reserved = undefined;
       };
@@ -123,7 +125,7 @@ export class CudaBackend implements Backend {
       convFormat: 'channelsLast',
       weights: 'asStored',
       suballocate: true,
-      poolBuffers: !opened.segmented,
+      poolBuffers: !opened.suballocate,
       pinned: true,
       syncRead: true,
       maxBufferBytes: opened.totalBytes,
@@ -140,7 +142,7 @@ export class CudaBackend implements Backend {
     const { memory, stream } = this.#opened;
     const buffer = labelled(`${bytes} bytes`, (): CudaBuffer => {
       if (where === 'device')
-        return { bytes, address: this.#segments?.alloc(bytes) ?? memory.alloc(bytes, stream) };
+        return { bytes, address: this.#allocator?.alloc(bytes) ?? memory.alloc(bytes, stream) };
       const host = new Uint8Array(this.#driver.hostAlloc(bytes));
       return { bytes, address: this.#driver.hostAddress(host.buffer), host };
     });
@@ -151,7 +153,7 @@ export class CudaBackend implements Backend {
     if (!this.#live.delete(buffer)) throw new DeviceError('cuda: buffer freed twice');
     const { address, host } = buffer as CudaBuffer;
     if (!host) {
-      if (this.#segments) this.#segments.free(address);
+      if (this.#allocator) this.#allocator.free(address);
       else this.#opened.memory.free(address, this.#opened.stream);
       return;
     }
@@ -212,9 +214,9 @@ export class CudaBackend implements Backend {
     const kernel: CudaKernel = {
       key: `${opKey(op)} ${id}`,
       label: `${op.kind}/${id}`,
-      prepared: prepared ?? this.#own.prepare(op, args, own, true),
-      plain: undefined,
-      makePlain: () => this.#own.prepare(op, args, own, false),
+      variants: new KernelVariants((wide) =>
+        wide && prepared ? prepared : this.#own.prepare(op, args, own, wide),
+      ),
     };
     return kernel;
   }
@@ -245,9 +247,10 @@ export class CudaBackend implements Backend {
     const at = this.#addresses;
     at.length = 0;
     for (const slice of args) at.push(addressOf(slice));
-    const { prepared, makePlain } = kernel as CudaKernel;
-    const chosen = prepared.fits(at) ? prepared : ((kernel as CudaKernel).plain ??= makePlain());
-    for (let i = 0; i < chosen.scratch.length; i++) at.push(this.#scratchOf(i, chosen.scratch[i]!));
+    const { variants } = kernel as CudaKernel;
+    const chosen = variants.wide.fits(at) ? variants.wide : variants.plain;
+    for (let i = 0; i < chosen.scratch.length; i++)
+      at.push(this.#scratch.withRoom(i, chosen.scratch[i]!).address);
     try {
       this.counters.launches += chosen.run(at, scalars, this.#streamOf(queue));
     } catch (error) {
@@ -265,20 +268,9 @@ export class CudaBackend implements Backend {
       },
       scratch: () => {
         this.#open();
-        return this.#scratchMoves;
+        return this.#scratch.moves;
       },
     });
-  }
-
-  /** Where scratch buffer i is, with room for `bytes`; kernels of the one compute stream share it in turn. */
-  #scratchOf(i: number, bytes: number): number {
-    const kept = this.#scratch[i];
-    if (kept && kept.bytes >= bytes) return kept.address;
-    if (kept) this.free(kept);
-    const buffer = this.alloc(bytes) as CudaBuffer;
-    this.#scratch[i] = buffer;
-    this.#scratchMoves++;
-    return buffer.address;
   }
 
   #open(): void {
@@ -338,7 +330,7 @@ export class CudaBackend implements Backend {
     this.#opened.use();
     for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
     for (const buffer of [...this.#live]) this.free(buffer);
-    this.#segments?.trim();
+    this.#allocator?.trim();
     this.#staging.dispose();
     if (this.#copyStream !== undefined) this.#driver.streamDestroy(this.#copyStream);
     for (const library of this.#opened.libraries) library[Symbol.dispose]();

@@ -22,8 +22,8 @@ export interface CudaOptions extends SearchOptions, DeviceOptions {
    * darkroom/cuda in DARKROOM_CACHE, XDG_CACHE_HOME or ~/.cache.
    */
   readonly cache?: string | false;
-  /** Cut buffers from large segments. Default: on a GPU; the emulator gives each its own pages, to see what reaches past them. */
-  readonly segmented?: boolean;
+  /** Cut buffers from large regions. Default: on a GPU; the emulator gives each its own pages, to see what reaches past them. */
+  readonly suballocate?: boolean;
 }
 
 /**
@@ -38,7 +38,7 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
 
 /** As cuda(), with libraries that are open already; kept tuning results are not loaded. */
 export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
-  const { index = 0, cache = cacheFolder('cuda'), segmented } = options;
+  const { index = 0, cache = cacheFolder('cuda'), suballocate } = options;
   const { driver, nvrtc } = opened;
   return labelled('open', () => {
     const attribute = (id: number): number => driver.deviceAttribute(index, id);
@@ -72,7 +72,7 @@ export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
       traits,
       stream,
       memory: deviceMemory(driver, index),
-      segmented: segmented ?? !opened.emulated,
+      suballocate: suballocate ?? !opened.emulated,
       libraries: librariesOf(opened),
       use,
       fingerprint,

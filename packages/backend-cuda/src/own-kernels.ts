@@ -3,8 +3,8 @@
 
 import { DeviceError } from '@darkroom/core';
 import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
-import { fillParams, foldWidth } from '@darkroom/gpu-kernels';
-import type { Pass } from '@darkroom/gpu-kernels';
+import { fillParams, gridOf, startsAtUnits } from '@darkroom/gpu-kernels';
+import type { KernelDispatch } from '@darkroom/gpu-kernels';
 import type { CompiledKernel, Compiler } from './compiler.ts';
 import { factoryOf } from './kernels/index.ts';
 import { launch } from './node/addon.ts';
@@ -14,7 +14,7 @@ import type { CudaTraits } from './traits.ts';
 
 /** One launch: `block` holds the buffers' addresses, then the parameters. */
 interface Launch {
-  readonly pass: Pass;
+  readonly dispatch: KernelDispatch;
   readonly kernel: CompiledKernel;
   readonly block: ArrayBuffer;
   readonly words: Uint32Array;
@@ -44,11 +44,11 @@ export class OwnKernels {
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice, wide: boolean): Prepared {
     if (op.kind === 'custom') throw new DeviceError(`cuda: custom '${op.name}' has no kernel here`);
     const { driver, compiler, traits } = this.#source;
-    const { passes, scratch = [] } = factoryOf(op).prepare(op, args, choice.id, traits, wide);
-    const launches = passes.map((pass): Launch => {
-      const pointers = pass.bindings.length * 8;
-      const block = new ArrayBuffer(Math.ceil((pointers + pass.params.byteLength) / 8) * 8);
-      return { pass, kernel: compiler.of(pass.text), block, words: new Uint32Array(block) };
+    const { dispatches, scratch = [] } = factoryOf(op).prepare(op, args, choice.id, traits, wide);
+    const launches = dispatches.map((dispatch): Launch => {
+      const pointers = dispatch.bindings.length * 8;
+      const block = new ArrayBuffer(Math.ceil((pointers + dispatch.params.byteLength) / 8) * 8);
+      return { dispatch, kernel: compiler.of(dispatch.text), block, words: new Uint32Array(block) };
     });
     return new OwnKernel(driver, compiler, launches, scratch, args.length);
   }
@@ -76,47 +76,37 @@ class OwnKernel implements Prepared {
   }
 
   fits(addresses: readonly number[]): boolean {
-    for (const { pass } of this.#launches) {
-      for (const { arg, unitBytes } of pass.offsets)
-        if (arg < this.#args && addresses[arg]! % unitBytes !== 0) return false;
-    }
+    const startOf = (arg: number): number => addresses[arg]!;
+    for (const { dispatch } of this.#launches)
+      if (!startsAtUnits(dispatch, this.#args, startOf)) return false;
     return true;
   }
 
   run(addresses: readonly number[], scalars: readonly number[], stream: Stream): number {
     let count = 0;
-    for (const step of this.#launches) {
-      if (step.pass.groups === 0) continue;
-      this.#launch(step, addresses, scalars, stream);
+    for (const one of this.#launches) {
+      if (one.dispatch.groups === 0) continue;
+      this.#launch(one, addresses, scalars, stream);
       count++;
     }
     return count;
   }
 
   #launch(
-    { pass, kernel, block, words }: Launch,
+    { dispatch, kernel, block, words }: Launch,
     addresses: readonly number[],
     scalars: readonly number[],
     stream: Stream,
   ): void {
-    for (let i = 0; i < pass.bindings.length; i++) {
-      const address = addresses[pass.bindings[i]!.arg]!;
+    const { bindings, text } = dispatch;
+    for (let i = 0; i < bindings.length; i++) {
+      const address = addresses[bindings[i]!.arg]!;
       words[2 * i] = address >>> 0;
       words[2 * i + 1] = Math.floor(address / 2 ** 32);
     }
-    fillParams(pass, words, 2 * pass.bindings.length, () => 0, scalars);
+    fillParams(dispatch, words, 2 * bindings.length, () => 0, scalars);
     const fn = this.#compiler.load(kernel);
-    const x = Math.min(pass.groups, foldWidth);
-    const y = Math.ceil(pass.groups / x);
-    launch(
-      this.#driver,
-      kernel.label,
-      fn,
-      [x, y, 1],
-      [pass.text.threads, 1, 1],
-      pass.text.poolBytes,
-      stream,
-      block,
-    );
+    const { x, y } = gridOf(dispatch.groups);
+    launch(this.#driver, kernel.label, fn, [x, y, 1], [text.threads, 1, 1], text.poolBytes, stream, block);
   }
 }

@@ -94,7 +94,7 @@ describe.skipIf(missing)('machine code', () => {
         const tensor = ids.filter((id) => /^(mma[0-9x]*|direct)$/.test(id)); // sums in parts: the same kernels
         expect(tensor.length > 0, `${name} has kernels for tensor cores`).toBe(!lacks(problem, architecture));
         const build = async (id: string): Promise<{ hmma: number; spilled: number }> => {
-          const [pass] = factory.prepare(op, args, id, traits, true).passes;
+          const [pass] = factory.prepare(op, args, id, traits, true).dispatches;
           const options = [...compileOptions(`sm_${architecture}`, false), '--ptxas-options=-v'];
           const { cubin, log } = await loadAddon().nvrtc.compileAsync(sourceOf(pass!.text), id, options);
           const spills = /(\d+) bytes spill stores/.exec(log);

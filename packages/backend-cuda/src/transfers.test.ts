@@ -61,8 +61,8 @@ describe.skipIf(emulatorIsMissing())('cuda transfers', () => {
     expect(() => backend.free(pinned)).toThrow('freed twice');
   });
 
-  test('buffers cut from segments: the same results, exact accounting, all given back', async () => {
-    using other = await cuda({ emulator: true, cache: false, segmented: true });
+  test('buffers cut from regions: the same results, exact accounting, all given back', async () => {
+    using other = await cuda({ emulator: true, cache: false, suballocate: true });
     const tensors = [1, 1000, 300_000].map((n) => full([n], 2, { device: other }));
     expect(other.memory()).toMatchObject({
       live: 256 + 4096 + 1_200_128,

@@ -17,7 +17,14 @@ import type {
   Queue,
   Slice,
 } from '@darkroom/core';
-import { factoryOf, fillParams, foldWidth } from '@darkroom/gpu-kernels';
+import {
+  factoryOf,
+  fillParams,
+  gridOf,
+  KernelVariants,
+  ScratchBuffers,
+  startsAtUnits,
+} from '@darkroom/gpu-kernels';
 import type { Binding, Dispatch, Traits } from '@darkroom/gpu-kernels';
 import { waitsByPolling } from '#gpu';
 import type { OpenedAdapter } from './adapter.ts';
@@ -35,19 +42,18 @@ import { Waits } from './device/waits.ts';
 import { customGroups, customSource } from './custom.ts';
 import { wgsl } from './wgsl.ts';
 
-interface Step {
-  readonly pass: Dispatch;
+interface ProgramDispatch {
+  readonly dispatch: Dispatch;
   readonly program: Program;
 }
 interface Prepared {
-  readonly steps: readonly Step[];
+  readonly dispatches: readonly ProgramDispatch[];
+  /** Bytes of each scratch buffer. */
   readonly scratch: readonly number[];
 }
 interface GpuKernel extends Kernel {
   readonly flops: number;
-  readonly wide: Prepared;
-  /** For slices that do not start at quads; built when the first one comes. */
-  plain(): Prepared;
+  readonly variants: KernelVariants<Prepared>;
 }
 
 /** Operations in one submit: some tenths of a second on a small GPU; on a software adapter, a second or two. */
@@ -73,8 +79,11 @@ export class WebGpuBackend implements Backend {
   readonly #encoder: Encoder;
   readonly #groups: Groups;
   /** Scratch of kernels, shared by all: they run one after the other. Copies of aliased arguments lie behind them. */
-  readonly #scratch: GpuMemory[] = [];
-  #scratchMoves = 0;
+  readonly #scratch = new ScratchBuffers<GpuMemory>({
+    alloc: (bytes) => this.#memory.alloc(bytes, 'scratch'),
+    free: (buffer) => this.free(buffer),
+    bytesOf: ({ gpu }) => gpu.size,
+  });
   #reads = 0;
   readonly #waits = waitsByPolling ? new Waits() : undefined;
   /** What was encoded when the device was last waited for, and when the batches after that began. */
@@ -182,31 +191,33 @@ export class WebGpuBackend implements Backend {
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
     const build = (wide: boolean): Prepared => {
       if (op.kind === 'custom') return this.#custom(op, args);
-      const plan = factoryOf(op).prepare(op, args, choice.id, this.#traits, wide);
+      const spec = factoryOf(op).prepare(op, args, choice.id, this.#traits, wide);
       const f16 = this.#traits.natives.has('float16');
-      const steps = plan.passes.map((pass) => ({ pass, program: this.#programs.of(wgsl(pass.text, f16)) }));
-      return { steps, scratch: plan.scratch ?? [] };
+      const dispatches = spec.dispatches.map((dispatch) => ({
+        dispatch,
+        program: this.#programs.of(wgsl(dispatch.text, f16)),
+      }));
+      return { dispatches, scratch: spec.scratch ?? [] };
     };
-    let plain: Prepared | undefined;
     const kernel: GpuKernel = {
       key: `${opKey(op)} ${choice.id}`,
       label: `${op.kind}/${choice.id}`,
       flops: definitionOf(op).cost(op, args.slice(0, -1)).flops,
-      wide: build(true),
-      plain: () => (plain ??= build(false)),
+      variants: new KernelVariants(build),
     };
     return kernel;
   }
 
   #custom(op: CustomOp, args: readonly ArgSpec[]): Prepared {
-    const pass: Dispatch = {
+    const dispatch: Dispatch = {
       bindings: args.map((_, arg) => ({ arg, piece: 0 })),
       params: new Uint32Array(4),
       offsets: [],
       scalars: [],
       groups: customGroups(args),
     };
-    return { steps: [{ pass, program: this.#programs.of(customSource(op, args)!) }], scratch: [] };
+    const program = this.#programs.of(customSource(op, args)!);
+    return { dispatches: [{ dispatch, program }], scratch: [] };
   }
 
   /** Compiles every kernel prepared so far that has not run yet. @throws DeviceError naming one that does not. */
@@ -230,31 +241,28 @@ export class WebGpuBackend implements Backend {
       flops: (i) => (steps[i]!.kernel as GpuKernel).flops,
       lower: (i, sink) => this.#lower(steps[i]!, sink),
       pipeline: (program) => this.#programs.pipeline(program),
-      scratch: () => this.#scratchMoves,
+      scratch: () => this.#scratch.moves,
       begin: () => void (this.#began ??= performance.now()),
     });
   }
 
   /** The commands of one step, in order. */
   #lower({ kernel, args, scalars }: Omit<PreparedStep, 'fixed'>, sink: CommandSink): void {
-    const { wide, plain } = kernel as GpuKernel;
-    const slices = this.#unaliased(args, bindsAtSlices(wide), sink);
-    const fits = wide.steps.every(({ pass }) =>
-      pass.offsets.every(
-        ({ arg, unitBytes }) => arg >= slices.length || slices[arg]!.offset % unitBytes === 0,
-      ),
+    const { variants } = kernel as GpuKernel;
+    const slices = this.#unaliased(args, bindsAtSlices(variants.wide), sink);
+    const startOfArgument = (arg: number): number => slices[arg]!.offset;
+    const fits = variants.wide.dispatches.every(({ dispatch }) =>
+      startsAtUnits(dispatch, slices.length, startOfArgument),
     );
-    const { steps, scratch } = fits ? wide : plain();
-    for (const [i, bytes] of scratch.entries()) this.#scratchOf(i, bytes);
+    const { dispatches, scratch } = fits ? variants.wide : variants.plain;
+    for (const [i, bytes] of scratch.entries()) this.#scratch.withRoom(i, bytes);
     const first = (arg: number, unitBytes: number): number =>
       arg < slices.length ? this.#firstUnit(slices[arg]!, unitBytes) : 0;
-    for (const { pass, program } of steps) {
-      if (pass.groups === 0) continue;
-      const windows = pass.bindings.map((b) => this.#window(b, pass, slices));
-      const x = Math.min(pass.groups, foldWidth);
-      const size = { x, y: Math.ceil(pass.groups / x) };
-      sink.dispatch(program, windows, size, pass.params.length, (words, at) =>
-        fillParams(pass, words, at, first, scalars),
+    for (const { dispatch, program } of dispatches) {
+      if (dispatch.groups === 0) continue;
+      const windows = dispatch.bindings.map((b) => this.#window(b, dispatch, slices));
+      sink.dispatch(program, windows, gridOf(dispatch.groups), dispatch.params.length, (words, at) =>
+        fillParams(dispatch, words, at, first, scalars),
       );
     }
   }
@@ -280,31 +288,22 @@ export class WebGpuBackend implements Backend {
   }
 
   /** The part of a buffer that one binding covers: all of it where the device allows, else from the slice on. */
-  #window({ arg, piece }: Binding, pass: Dispatch, slices: readonly Slice[]): Window {
+  #window({ arg, piece }: Binding, dispatch: Dispatch, slices: readonly Slice[]): Window {
     const scratch = arg - slices.length;
-    const slice = slices[arg] ?? { buffer: this.#scratch[scratch]!, offset: 0 };
+    const slice = slices[arg] ?? { buffer: this.#scratch.get(scratch)!, offset: 0 };
     const memory = memoryOf(slice);
     const { size } = memory.gpu;
     const { bindingBytes } = this.#traits;
-    if (isCustom(pass)) return { memory, offset: slice.offset, bytes: size - slice.offset };
+    if (isCustom(dispatch)) return { memory, offset: slice.offset, bytes: size - slice.offset };
     const first = size <= bindingBytes ? 0 : startOf(slice);
     const offset = first + piece * bindingBytes;
     if (piece > 0 && offset >= size) {
       // The argument ended in the piece before; the shader never gets here, but a binding must be given.
       // Inputs share one, all others have their own: a dispatch may not read and write a buffer, nor write it twice.
-      const spare = this.#scratchOf(spareScratch + Math.max(0, scratch + 2), align);
+      const spare = this.#scratch.withRoom(spareScratch + Math.max(0, scratch + 2), align);
       return { memory: spare, offset: 0, bytes: spare.gpu.size };
     }
     return { memory, offset, bytes: Math.min(bindingBytes, size - offset) };
-  }
-
-  /** Scratch buffer i with room for `bytes`. */
-  #scratchOf(i: number, bytes: number): GpuMemory {
-    const kept = this.#scratch[i];
-    if (kept && kept.gpu.size >= bytes) return kept;
-    if (kept) this.free(kept);
-    this.#scratchMoves++;
-    return (this.#scratch[i] = this.#memory.alloc(bytes, 'scratch'));
   }
 
   /**
@@ -319,7 +318,7 @@ export class WebGpuBackend implements Backend {
       if ((args[i]!.buffer !== out && bindable) || args[i]!.bytes === 0) continue;
       const { offset, bytes } = args[i]!;
       const from = offset - (offset % 4);
-      const copy = this.#scratchOf(aliasScratch + i, offset - from + bytes + 4);
+      const copy = this.#scratch.withRoom(aliasScratch + i, offset - from + bytes + 4);
       sink.copy(memoryOf(args[i]!), from, copy, 0, offset - from + bytes);
       copies ??= [...args];
       copies[i] = { buffer: copy, offset: offset - from, bytes };
@@ -374,8 +373,9 @@ export class WebGpuBackend implements Backend {
 }
 
 /** A user's own kernel has no parameters: its arguments are bound where they start. */
-const isCustom = (pass: Dispatch): boolean => pass.offsets.length === 0;
-const bindsAtSlices = ({ steps }: Prepared): boolean => steps.length === 1 && isCustom(steps[0]!.pass);
+const isCustom = ({ offsets }: Dispatch): boolean => offsets.length === 0;
+const bindsAtSlices = ({ dispatches }: Prepared): boolean =>
+  dispatches.length === 1 && isCustom(dispatches[0]!.dispatch);
 
 /** Scratch numbers that no kernel uses: for a binding nobody reads, and for copies of aliased arguments. */
 const spareScratch = 4;

@@ -143,7 +143,7 @@ program
   )
   .option(
     '-d, --device <name>',
-    "cpu | webgpu | cuda | auto | planned: nothing computed, CUDA's segments",
+    "cpu | webgpu | cuda | auto | planned: nothing computed, CUDA's regions",
     'cpu',
   )
   .option('--json <file>', 'write everything as JSON')

@@ -31,7 +31,8 @@ export const attention: KernelFactory<AttentionOp, CudaTraits> = {
   },
   prepare(op, args, choice, traits, wide) {
     if (choice !== 'direct' && choice !== 'mma') return shared.prepare(op, args, choice, traits, wide);
-    if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
+    if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0)
+      return { dispatches: [] };
     const element = elementOf(args, traits)!;
     if (choice === 'direct' && wide) return directAttention(op, args, traits, element);
     // Slices that are not aligned as 'direct' needs: another kernel, on tensor cores if it takes the head.

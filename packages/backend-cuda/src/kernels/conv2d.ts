@@ -4,7 +4,7 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core';
 import { conv2d as shared, conv2dSize, convResult, pixelRows, tiledConv2d } from '@darkroom/gpu-kernels';
-import type { KernelFactory, KernelPlan } from '@darkroom/gpu-kernels';
+import type { KernelFactory, KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
 import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
 import { stridedProductBody } from './tensor-cores/strided-product.ts';
@@ -33,7 +33,7 @@ function directConv2d(
   pick: TensorPick,
   traits: CudaTraits,
   element: TensorElement,
-): KernelPlan {
+): KernelSpec {
   const [x, w, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
   const [, , height, width] = x.shape as [number, number, number, number];
   const [o, channels, kh, kw] = w.shape as [number, number, number, number];
@@ -48,7 +48,7 @@ function directConv2d(
     n: o / op.groups,
     stacks: op.groups,
     k: channels,
-    segments: kh * kw,
+    taps: kh * kw,
     operands: (s) => {
       const [sn, , sh, sw] = x.strides.map((v, d) => s.u32(`x_s${d}`, Math.floor(v / per))); // prettier-ignore
       const [wo, , wh, ww] = w.strides.map((v, d) => s.u32(`w_s${d}`, Math.floor(v / per))); // prettier-ignore
@@ -59,8 +59,8 @@ function directConv2d(
     w_tap = tap_r * ${wh} + tap_s * ${ww};`;
       return {
         stack,
-        start: (segment) => `u32 tap_r = ${segment} / ${KW};
-  u32 tap_s = ${segment} % ${KW};
+        start: (tap) => `u32 tap_r = ${tap} / ${KW};
+  u32 tap_s = ${tap} % ${KW};
   i32 tap_y, tap_x;
   u32 w_tap;
   ${tap}`,
@@ -101,7 +101,7 @@ export const conv2d: KernelFactory<Conv2dOp, CudaTraits> = {
     const pick = tensorPickOf(choice);
     const element = elementOf(op, args, traits);
     if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
-    if (elementCount(args.at(-1)!.layout.shape) === 0) return { passes: [] };
+    if (elementCount(args.at(-1)!.layout.shape) === 0) return { dispatches: [] };
     if (wide && isDirect(args, element)) return directConv2d(op, args, pick, traits, element);
     // Slices that are not aligned as the choice needs: the same sums by another kernel.
     if (element === 'tf32')

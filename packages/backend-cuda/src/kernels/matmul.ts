@@ -4,7 +4,7 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, MatmulOp } from '@darkroom/core';
 import { broadcastStrides, collapse, matmul as shared, matmulSize, tiledMatmul } from '@darkroom/gpu-kernels';
-import type { KernelFactory, KernelPlan, Shader } from '@darkroom/gpu-kernels';
+import type { KernelFactory, KernelSpec, Shader } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
 import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
 import type { DirectOperand } from './tensor-cores/direct-product.ts';
@@ -57,7 +57,7 @@ function directMatmul(
   pick: TensorPick,
   traits: CudaTraits,
   element: TensorElement,
-): KernelPlan {
+): KernelSpec {
   const { batch, m, strides } = problemOf(args);
   const n = args.at(-1)!.layout.shape.at(-1)!;
   const k = args[0]!.layout.shape.at(-1)!;
@@ -72,7 +72,7 @@ function directMatmul(
     n,
     stacks: elementCount(batch),
     k,
-    segments: 1,
+    taps: 1,
     operands: (s) => {
       const operand = (which: 'a' | 'b'): DirectOperand => {
         const x = strides[which === 'a' ? 0 : 1]!;
@@ -118,7 +118,7 @@ export const matmul: KernelFactory<MatmulOp, CudaTraits> = {
     const pick = tensorPickOf(choice);
     const element = elementOf(op, args, traits);
     if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
-    if (elementCount(args.at(-1)!.layout.shape) === 0) return { passes: [] };
+    if (elementCount(args.at(-1)!.layout.shape) === 0) return { dispatches: [] };
     if (wide && isDirect(args, element)) return directMatmul(op, args, pick, traits, element);
     // Slices that are not aligned as the choice needs: the same sums by another kernel.
     if (element === 'tf32')

@@ -174,7 +174,7 @@ export function describedBackend(device: Described, libraries: readonly Library[
     traits: traitsOfArchitecture(architecture),
     stream: 0,
     memory: unused,
-    segmented: false,
+    suballocate: false,
     libraries,
     use: () => {},
     fingerprint: device,

@@ -9,7 +9,7 @@ import { traitsOf } from '../traits.ts';
 import type { CudaTraits } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
 
-export { Segments } from './segments.ts';
+export { CachingAllocator } from './caching-allocator.ts';
 
 /** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
 export function isRequired(name: string): boolean {

@@ -5,9 +5,9 @@
 
 import { elementCount, span } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
-import type { Traits } from '../text/shader.ts';
+import type { Traits } from '../text/dispatch.ts';
 import { attentionProblem } from './shared/attention-problem.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { acrossLanes } from './shared/rows.ts';
 
 /** Widest head of the 'rows' kernel: two vectors of it live in registers. */
@@ -24,7 +24,7 @@ function rows(
   traits: Traits,
   wide: boolean,
   per: number,
-): KernelPlan {
+): KernelSpec {
   const p = attentionProblem(`attention/rows${per}`, op, args, traits, wide);
   const { s } = p;
   const [b, heads, l] = args[0]!.layout.shape as [number, number, number];
@@ -108,10 +108,10 @@ function rows(
         .map((i) => p.put(`row${r}`, `${i}u`, `o${r}_${i} / total${r}`))
         .join(' ')} }`,
   )}`;
-  return { passes: [s.pass(threads, b * heads * blocks, body)] };
+  return { dispatches: [s.dispatch(threads, b * heads * blocks, body)] };
 }
 
-function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelPlan {
+function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelSpec {
   const p = attentionProblem('attention/blocks', op, args, traits, wide);
   const { s } = p;
   const [b, heads, l] = args[0]!.layout.shape as [number, number, number];
@@ -192,7 +192,7 @@ function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide:
       )
       .join('\n    ')}
   }`;
-  return { passes: [s.pass(threads, b * heads * blockCount, body)] };
+  return { dispatches: [s.dispatch(threads, b * heads * blockCount, body)] };
 }
 
 export const attention: KernelFactory<AttentionOp> = {
@@ -208,7 +208,8 @@ export const attention: KernelFactory<AttentionOp> = {
     return [...(traits.unroll ? ['rows1', ...ids] : [...ids, 'rows1']), ...wide];
   },
   prepare(op, args, choice, traits, wide) {
-    if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0) return { passes: [] };
+    if (elementCount(args.at(-1)!.layout.shape) === 0 || span(args[0]!.layout) === 0)
+      return { dispatches: [] };
     if (choice === 'blocks') return blocks(op, args, traits, wide);
     return rows(op, args, traits, wide, Number(choice.slice('rows'.length)));
   },

@@ -6,11 +6,11 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Conv2dOp, Layout } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
-import type { Traits } from '../text/shader.ts';
+import type { Traits } from '../text/dispatch.ts';
 import { convResult, pixelRows } from './shared/conv2d-result.ts';
 import { resultStore } from './shared/epilogue.ts';
 import { usesIndex } from './shared/expressions.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { productBody } from './shared/product.ts';
 import type { Operand, ProductBody } from './shared/product.ts';
 import { productChoices, tileOf } from './shared/tiles.ts';
@@ -39,9 +39,9 @@ export function tiledConv2d(
   traits: Traits,
   wide: boolean,
   body: ProductBody = productBody,
-): KernelPlan {
+): KernelSpec {
   const [x, weight, out] = [args[0]!.layout, args[1]!.layout, args.at(-1)!.layout];
-  if (elementCount(out.shape) === 0) return { passes: [] };
+  if (elementCount(out.shape) === 0) return { dispatches: [] };
   const size = conv2dSize(op, args);
   const [, , h, w] = x.shape as [number, number, number, number];
   const [o, cg, kh, kw] = weight.shape as [number, number, number, number];
@@ -77,7 +77,7 @@ export function tiledConv2d(
   let ${name}_y = i32(${name}_i % ${OH}) * ${s.i32('stride_h', op.stride[0])} - ${s.i32('top', op.padding[0])};
   let ${name}_n = ${name}_i / ${OH} * ${SN} + x_group;
   var ${name}_at = 0u; var ${name}_in = false;`;
-  const tap = (name: string): string => `{
+  const tapOf = (name: string): string => `{
     let yy = ${name}_y + tap_y; let xx = ${name}_x + tap_x;
     ${name}_in = yy >= 0 && yy < ${H} && xx >= 0 && xx < ${W};
     ${name}_at = ${name}_n + u32(max(yy, 0)) * ${SH} + u32(max(xx, 0)) * ${SW};
@@ -89,7 +89,7 @@ export function tiledConv2d(
     along: sc <= sw ? 'k' : 'other',
     cheap: false,
     setup: pixel,
-    segment: tap,
+    tap: tapOf,
     load: (slot, at) => {
       if (wideX) return read.getIf(`${slot}_at + ${at} / 4u`, `${slot}_in && ${inside(at, 0)}`);
       const lane = (i: number): string =>
@@ -103,7 +103,7 @@ export function tiledConv2d(
     along: sw <= sc ? 'other' : 'k',
     cheap: false,
     setup: (slot, col) => lanes.map((i) => pixel(`${slot}_${i}`, `${col} + ${i}u`)).join('\n  '),
-    segment: (slot) => lanes.map((i) => tap(`${slot}_${i}`)).join('\n  '),
+    tap: (slot) => lanes.map((i) => tapOf(`${slot}_${i}`)).join('\n  '),
     load: (slot, at) =>
       `vec4<f32>(${lanes.map((i) => read.getIf(`${slot}_${i}_at + ${at} * ${SC}`, `${slot}_${i}_in && ${inside(at, 0)}`)).join(', ')})`,
   };
@@ -147,13 +147,13 @@ export function tiledConv2d(
     k: C,
     a: last ? xRows : wRows,
     b: last ? wColumns : xColumns,
-    segments: `for (var tap = 0u; tap < ${taps}; tap++) {
+    taps: `for (var tap = 0u; tap < ${taps}; tap++) {
   let tap_r = tap / ${s.u32('kw', kw)}; let tap_s = tap % ${s.u32('kw', kw)};
   let tap_y = i32(tap_r) * ${s.i32('dilation_h', op.dilation[0])}; let tap_x = i32(tap_s) * ${s.i32('dilation_w', op.dilation[1])};
   let w_tap = tap_r * ${WH} + tap_s * ${WW};`,
     store,
   })}`;
-  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * op.groups, text)] };
+  return { dispatches: [s.dispatch(tile.rows * tile.columns, tilesM * tilesN * op.groups, text)] };
 }
 
 /** conv2d on vector units. */

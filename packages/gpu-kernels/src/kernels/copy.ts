@@ -3,14 +3,20 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, CopyOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
-import type { Pass, Traits } from '../text/shader.ts';
+import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 import { fill } from './fill.ts';
 import type { KernelFactory } from './kernel.ts';
 import { collapse, orderedBy, quads } from './shared/dimensions.ts';
 import { flatBody } from './shared/flat.ts';
 
 /** Input `a` of a copy to its place in the output. */
-function placed(op: CopyOp, args: readonly ArgSpec[], a: number, traits: Traits, wide: boolean): Pass {
+function placed(
+  op: CopyOp,
+  args: readonly ArgSpec[],
+  a: number,
+  traits: Traits,
+  wide: boolean,
+): KernelDispatch {
   const out = args.length - 1;
   const [x, y] = [args[a]!, args[out]!];
   const start = op.starts[a]!.reduce((sum, at, d) => sum + at * y.layout.strides[d]!, 0);
@@ -36,8 +42,8 @@ export const copy: KernelFactory<CopyOp> = {
   choices: () => ['wgsl'],
   prepare(op, args, _, traits, wide) {
     const inputs = args.slice(0, -1).flatMap((x, a) => (elementCount(x.layout.shape) === 0 ? [] : [a]));
-    const passes = inputs.map((a) => placed(op, args, a, traits, wide));
-    if (op.fill === undefined) return { passes };
+    const dispatches = inputs.map((a) => placed(op, args, a, traits, wide));
+    if (op.fill === undefined) return { dispatches };
     const out = args.at(-1)!;
     const background = fill.prepare(
       { kind: 'fill', shape: op.shape, dtype: op.dtype, value: op.fill },
@@ -45,19 +51,19 @@ export const copy: KernelFactory<CopyOp> = {
       'wgsl',
       traits,
       wide,
-    ).passes[0]!;
+    ).dispatches[0]!;
     // The value is known now: written where a run would put it; the output is this kernel's last argument.
     const params = new Uint32Array(background.params);
     for (const { word } of background.scalars)
       params[word] = new Uint32Array(new Float32Array([op.fill]).buffer)[0]!;
     const last = args.length - 1;
-    const filled: Pass = {
+    const filled: KernelDispatch = {
       ...background,
       params,
       scalars: [],
       bindings: background.bindings.map((b) => ({ ...b, arg: last })),
       offsets: background.offsets.map((o) => ({ ...o, arg: last })),
     };
-    return { passes: [filled, ...passes] };
+    return { dispatches: [filled, ...dispatches] };
   },
 };

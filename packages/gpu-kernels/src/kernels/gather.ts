@@ -27,8 +27,8 @@ export const gather: KernelFactory<GatherOp> = {
   let found = id >= 0 && u32(id) < ${rows};
   ${y.set(s.dot('y', 'i', out.layout.strides), `select(bitcast<f32>(${s.u32('nan', 0x7fc00000)}), ${t.get('source')}, found)`)}`;
     if (shape.length === 0) {
-      return { passes: [flatBody(s, [1], body)] };
+      return { dispatches: [flatBody(s, [1], body)] };
     }
-    return { passes: [flatBody(s, shape, body)] };
+    return { dispatches: [flatBody(s, shape, body)] };
   },
 };

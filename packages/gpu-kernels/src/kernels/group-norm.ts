@@ -1,14 +1,14 @@
 // groupNorm with optional SiLU. Small groups: one workgroup reads its group three times (mean, variance, result).
-// Large ones: partial means and squares of chunks first, merged by the pass that writes (Chan et al., 1979), so that
+// Large ones: partial means and squares of chunks first, merged by the dispatch that writes (Chan et al., 1979), so that
 // a picture-sized group keeps the whole device busy.
 
 import { activations, elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
 import type { ArgSpec, Expr, GroupNormOp, Layout } from '@darkroom/core';
 import { render } from '../text/render.ts';
 import { Shader } from '../text/shader.ts';
-import type { Traits } from '../text/shader.ts';
+import type { Traits } from '../text/dispatch.ts';
 import type { Access } from '../text/access.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { acrossLanes } from './shared/rows.ts';
 
 /** Elements above which a group is cut into chunks of this size. */
@@ -74,7 +74,7 @@ function writer(
   return `let p = ${at.position}; ${channel} ${code} ${y.set('p', value)}`;
 }
 
-function wholeGroup(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): KernelPlan {
+function wholeGroup(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): KernelSpec {
   const g = geometryOf(op, args[0]!.layout);
   const elements = g.perGroup * g.area;
   const threads = elements >= 2048 ? Math.min(256, traits.invocations) : 64;
@@ -93,10 +93,10 @@ function wholeGroup(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): 
   ${each(`let v = ${x.get(at.position)} - mean; square += v * v;`)}
   let scale = inverseSqrt(row_sum(tid, square) / f32(${n}) + ${s.f32('eps', op.eps)});
   ${each(writer(s, op, args, x, y, at))}`;
-  return { passes: [s.pass(threads, g.groups, body)] };
+  return { dispatches: [s.dispatch(threads, g.groups, body)] };
 }
 
-function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): KernelPlan {
+function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): KernelSpec {
   const g = geometryOf(op, args[0]!.layout);
   const elements = g.perGroup * g.area;
   const chunks = Math.ceil(elements / chunkElements);
@@ -117,7 +117,7 @@ function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): Ker
   const out = first.scratch(0, partials, 'write');
   const at = addressing(first, op, g);
   acrossLanes(first, 'row_sum', threads, threads, 'a + b');
-  const measure = first.pass(
+  const measure = first.dispatch(
     threads,
     g.groups * chunks,
     `${head(first, at)}
@@ -136,7 +136,7 @@ function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): Ker
   const at2 = addressing(second, op, g);
   const n = second.u32('elements', elements);
   const size = second.u32('chunk', chunkElements);
-  const apply = second.pass(
+  const apply = second.dispatch(
     threads,
     g.groups * chunks,
     `${head(second, at2)}
@@ -153,7 +153,7 @@ function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): Ker
   let scale = inverseSqrt(square / f32(${n}) + ${second.f32('eps', op.eps)});
   ${each(writer(second, op, args, x2, y, at2))}`,
   );
-  return { passes: [measure, apply], scratch: [partials * 4] };
+  return { dispatches: [measure, apply], scratch: [partials * 4] };
 }
 
 export const groupNorm: KernelFactory<GroupNormOp> = {
@@ -166,7 +166,7 @@ export const groupNorm: KernelFactory<GroupNormOp> = {
     return g.perGroup * g.area > 2 * chunkElements ? ['chunked', 'whole'] : ['whole'];
   },
   prepare(op, args, choice, traits) {
-    if (elementCount(args[0]!.layout.shape) === 0) return { passes: [] };
+    if (elementCount(args[0]!.layout.shape) === 0) return { dispatches: [] };
     return choice === 'chunked' ? chunked(op, args, traits) : wholeGroup(op, args, traits);
   },
 };

@@ -1,24 +1,24 @@
-// What a kernel of this backend is: one or more dispatches and the scratch memory between them; and what a file of
-// kernels/ provides for its kind of op.
+// What a kernel is before a backend compiles it, and what a file of kernels/ gives for its kind of op.
 
 import type { ArgSpec, KernelOp } from '@darkroom/core';
-import type { Pass, Traits } from '../text/shader.ts';
+import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 
-export interface KernelPlan {
-  readonly passes: readonly Pass[];
+/** A kernel as data: dispatches that run one after the other, and the scratch memory between them. */
+export interface KernelSpec {
+  readonly dispatches: readonly KernelDispatch[];
   /** Bytes of each scratch buffer. */
   readonly scratch?: readonly number[];
 }
 
 /** Kernels for one kind of op. `T`: what the backend tells of its device. */
 export interface KernelFactory<O extends KernelOp, T extends Traits = Traits> {
-  /** Ids of the ways to run `op`, best guess first; empty: core decomposes. */
+  /** Ids of the kernels that run `op`, best guess first; empty: core decomposes. */
   choices(op: O, args: readonly ArgSpec[], traits: T): readonly string[];
   /**
-   * Dispatches of one choice. `wide`: every argument starts at a multiple of four elements, so quads may be used
+   * The kernel of one choice. `wide`: every argument starts at a multiple of four elements, so quads may be used
    * where strides allow; the backend asks again with false when a run's slices do not.
    */
-  prepare(op: O, args: readonly ArgSpec[], choice: string, traits: T, wide: boolean): KernelPlan;
+  prepare(op: O, args: readonly ArgSpec[], choice: string, traits: T, wide: boolean): KernelSpec;
 }
 
 /** Invocations of flat kernels: a few subgroups on every GPU. */

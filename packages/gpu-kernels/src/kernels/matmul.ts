@@ -3,12 +3,12 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Layout, MatmulOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
-import type { Traits } from '../text/shader.ts';
+import type { Traits } from '../text/dispatch.ts';
 import type { Access } from '../text/access.ts';
 import { broadcastStrides } from './shared/dimensions.ts';
 import { resultStore } from './shared/epilogue.ts';
 import { usesIndex } from './shared/expressions.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { productBody } from './shared/product.ts';
 import type { Operand, ProductBody } from './shared/product.ts';
 import { productChoices, tileOf } from './shared/tiles.ts';
@@ -41,10 +41,10 @@ export function tiledMatmul(
   traits: Traits,
   wide: boolean,
   body: ProductBody = productBody,
-): KernelPlan {
+): KernelSpec {
   const [a, b] = [args[0]!.layout, args[1]!.layout];
   const out = args.at(-1)!.layout;
-  if (elementCount(out.shape) === 0) return { passes: [] };
+  if (elementCount(out.shape) === 0) return { dispatches: [] };
   const [m, n] = out.shape.slice(-2) as [number, number];
   const k = a.shape.at(-1)!;
   const batch = out.shape.length > 2 ? out.shape.slice(0, -2) : [1];
@@ -135,7 +135,7 @@ export function tiledMatmul(
   let base_a = ${s.dot('base_a', 'o', quad(strides[0]!, wideA))};
   let base_b = ${s.dot('base_b', 'o', quad(strides[1]!, wideB))};
   ${body(s, { tile, m: M, n: N, k: K, a: left, b: right, store })}`;
-  return { passes: [s.pass(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), text)] };
+  return { dispatches: [s.dispatch(tile.rows * tile.columns, tilesM * tilesN * elementCount(batch), text)] };
 }
 
 /** matmul on vector units. */

@@ -5,7 +5,7 @@ import type { Expr, RandomOp } from '@darkroom/core';
 import { render } from '../text/render.ts';
 import { Shader } from '../text/shader.ts';
 import { flatThreads, groupsFor } from './kernel.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 
 /** Philox4x32-10; the 64-bit products are put together from 16-bit halves. */
 const philox = `fn mul_wide(a: u32, b: u32) -> vec2<u32> {
@@ -63,7 +63,7 @@ export const random: KernelFactory<RandomOp> = {
     }
     return flat('');
 
-    function flat(before: string): KernelPlan {
+    function flat(before: string): KernelSpec {
       const body = `let flat = group * ${flatThreads}u + tid;
   if (flat >= ${s.u32('count', count)}) { return; }
   let block = flat >> 2u;
@@ -73,7 +73,7 @@ export const random: KernelFactory<RandomOp> = {
   ${before}
   ${s.decode('i', 'flat', shape.length === 0 ? [1] : shape)}
   ${y.set(s.dot('y', 'i', shape.length === 0 ? [0] : strides), value)}`;
-      return { passes: [s.pass(flatThreads, groupsFor(count), body)] };
+      return { dispatches: [s.dispatch(flatThreads, groupsFor(count), body)] };
     }
   },
 };

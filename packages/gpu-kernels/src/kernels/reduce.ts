@@ -28,7 +28,7 @@ export const reduce: KernelFactory<ReduceOp> = {
       }
       return out.layout.strides[kept++]!;
     });
-    if (isEmpty(out.layout.shape)) return { passes: [] };
+    if (isEmpty(out.layout.shape)) return { dispatches: [] };
     const s = new Shader(traits, `reduce/${op.fn}`, args);
     for (const [name, text] of mathFunction('is_nan', 1)) s.use(name, text);
     const [read, y] = [s.read(0), s.write(1)];

@@ -41,6 +41,6 @@ export const resize: KernelFactory<ResizeOp> = {
       value = 'top * (1.0 - r_f) + bottom * r_f';
     }
     const store = y.set(s.dot('y', 'i', out.layout.strides), value);
-    return { passes: [flatBody(s, out.layout.shape, `${before}\n  ${store}`)] };
+    return { dispatches: [flatBody(s, out.layout.shape, `${before}\n  ${store}`)] };
   },
 };

@@ -9,7 +9,7 @@ export const softmax: KernelFactory<SoftmaxOp> = {
   choices: () => ['rows'],
   prepare(op, args, _, traits) {
     const [x, out] = args as [ArgSpec, ArgSpec];
-    if (isEmpty(x.layout.shape)) return { passes: [] };
+    if (isEmpty(x.layout.shape)) return { dispatches: [] };
     const s = new Shader(traits, 'softmax/rows', args);
     const [read, y] = [s.read(0), s.write(1)];
     const space = rowSpace(x.layout.shape, [x.layout.strides, out.layout.strides], [op.axis]);

@@ -5,12 +5,12 @@
 import { elementCount, winogradInput, winogradOutput, winogradTiles } from '@darkroom/core';
 import type { ArgSpec, WinogradOp } from '@darkroom/core';
 import { Shader } from '../text/shader.ts';
-import type { Pass, Traits } from '../text/shader.ts';
+import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 import { broadcastStrides } from './shared/dimensions.ts';
 import { resultStore } from './shared/epilogue.ts';
 import { usesIndex } from './shared/expressions.ts';
 import { flatThreads, groupsFor } from './kernel.ts';
-import type { KernelFactory, KernelPlan } from './kernel.ts';
+import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { productBody } from './shared/product.ts';
 import { productChoices, tileOf } from './shared/tiles.ts';
 import type { ProductSize, Tile } from './shared/tiles.ts';
@@ -70,7 +70,7 @@ const head = (s: Shader, g: Geometry, quads: string): string =>
   let ty = tile / ${s.u32('columns', g.columns)} % ${s.u32('rows', g.rows)};
   let item = tile / ${s.u32('columns', g.columns)} / ${s.u32('rows', g.rows)};`;
 
-function inputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): Pass {
+function inputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelDispatch {
   const g = geometryOf(args);
   const { shape, strides } = args[0]!.layout;
   const [sn, sc, sh, sw] = strides as [number, number, number, number];
@@ -104,10 +104,10 @@ function inputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: 
   ${code}
   var v = array<vec4<f32>, 16>(${results.join(', ')});
   ${eachPosition(s, (p) => planes.set(`(${p} * ${TILES} + tile) * ${CQ} + block`, `v[${p}]`))}`;
-  return s.pass(flatThreads, groupsFor(g.tiles * g.cq), body);
+  return s.dispatch(flatThreads, groupsFor(g.tiles * g.cq), body);
 }
 
-function products(args: readonly ArgSpec[], tile: Tile, traits: Traits, wide: boolean): Pass {
+function products(args: readonly ArgSpec[], tile: Tile, traits: Traits, wide: boolean): KernelDispatch {
   const g = geometryOf(args);
   const [ws, wc, wo] = args[1]!.layout.strides as [number, number, number];
   const quads = wide && wo === 1 && g.outputs % 4 === 0 && ws % 4 === 0 && wc % 4 === 0;
@@ -150,10 +150,10 @@ function products(args: readonly ArgSpec[], tile: Tile, traits: Traits, wide: bo
     },
     store: (row, col, v) => to.set(`(plane * ${M} + ${row}) * ${OQ} + ${col} / 4u`, v),
   })}`;
-  return s.pass(tile.rows * tile.columns, tilesM * tilesN * 16, body);
+  return s.dispatch(tile.rows * tile.columns, tilesM * tilesN * 16, body);
 }
 
-function outputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): Pass {
+function outputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide: boolean): KernelDispatch {
   const g = geometryOf(args);
   const { shape, strides } = args.at(-1)!.layout;
   const s = new Shader(traits, 'winograd/output', args);
@@ -180,7 +180,7 @@ function outputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide:
     let ox = tx * 2u + p % 2u;
     if (oy < ${s.u32('oh', shape[2]!)} && ox < ${s.u32('ow', shape[3]!)}) { ${store('tile', '(block * 4u)', 'results[p]')} }
   }`;
-  return s.pass(flatThreads, groupsFor(g.tiles * g.oq), body);
+  return s.dispatch(flatThreads, groupsFor(g.tiles * g.oq), body);
 }
 
 function plan(
@@ -189,11 +189,11 @@ function plan(
   choice: string,
   traits: Traits,
   wide: boolean,
-): KernelPlan {
-  if (elementCount(args.at(-1)!.layout.shape) === 0) return { passes: [] };
+): KernelSpec {
+  if (elementCount(args.at(-1)!.layout.shape) === 0) return { dispatches: [] };
   const g = geometryOf(args);
   return {
-    passes: [
+    dispatches: [
       inputs(op, args, traits, wide),
       products(args, tileOf(choice), traits, wide),
       outputs(op, args, traits, wide),

@@ -7,68 +7,8 @@ import type { ArgSpec, DType } from '@darkroom/core';
 import { dtypes, invariant, span, UnsupportedOpError } from '@darkroom/core';
 import { accessOf } from './access.ts';
 import type { Access, BufferText, Width } from './access.ts';
-
-/** What a device allows and offers, as far as shaders care. */
-export interface Traits {
-  /** Narrow dtypes that are stored and loaded natively; the others share 32-bit words. */
-  readonly natives: ReadonlySet<DType>;
-  /** Bytes one storage binding may cover: multiple of 256. */
-  readonly bindingBytes: number;
-  /** Storage bindings of one shader. */
-  readonly bindings: number;
-  readonly workgroupBytes: number;
-  readonly invocations: number;
-  /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
-  readonly unroll: boolean;
-  /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run; default: lavapipe's. */
-  readonly compilePrice?: number;
-}
-
-/** What a kernel is compiled from, before it is put into a language. */
-export interface KernelText {
-  readonly label: string;
-  readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
-  readonly buffers: readonly BufferText[];
-  readonly shared: readonly { readonly name: string; readonly type: string; readonly length: number }[];
-  /** Bytes of workgroup memory sized at launch, seen as `char* pool`: only in CUDA C++. */
-  readonly poolBytes: number;
-  /** Functions in the order of their calls: callees first. They see params as P.name, and the buffers. */
-  readonly functions: readonly string[];
-  /** Invocations of a workgroup. */
-  readonly threads: number;
-  /** Products and sums are each rounded, never fused, where the language can say so: as PyTorch's separate ops are. */
-  readonly unfused: boolean;
-  /** Statements that see `group` and `tid`. Workgroups from P.groups on do nothing. */
-  readonly body: string;
-}
-
-/** One storage binding: a piece of an argument. Arguments past the kernel's own are its scratch buffers. */
-export interface Binding {
-  readonly arg: number;
-  readonly piece: number;
-}
-
-/** One dispatch, as data. Words of `params` named by `offsets` and `scalars` are filled in at each run. */
-export interface Dispatch {
-  readonly bindings: readonly Binding[];
-  readonly params: Uint32Array<ArrayBuffer>;
-  readonly offsets: readonly { readonly word: number; readonly arg: number; readonly unitBytes: number }[];
-  readonly scalars: readonly {
-    readonly word: number;
-    readonly scalar: number;
-    readonly bits: 'f32' | 'low' | 'high';
-  }[];
-  /** Workgroups in all; dispatched as rows of `foldWidth`. */
-  readonly groups: number;
-}
-
-/** A dispatch and what it runs. */
-export interface Pass extends Dispatch {
-  readonly text: KernelText;
-}
-
-/** Workgroups in one row of a dispatch: below WebGPU's guaranteed 65535, and a shift in the shader. */
-export const foldWidth = 32768;
+import { bitsOfFloat, piecesOf } from './dispatch.ts';
+import type { Binding, Dispatch, KernelDispatch, KernelText, Traits } from './dispatch.ts';
 
 interface Param {
   readonly name: string;
@@ -76,15 +16,13 @@ interface Param {
   readonly word: number;
 }
 
-const floatBits = new Float32Array(1);
-const wordBits = new Uint32Array(floatBits.buffer);
-
 /** A fraction cut off here would be a wrong address there. */
 function wordOf(name: string, value: number): number {
   invariant(Number.isInteger(value), `parameter ${name} is ${value}, not whole`);
   return value >>> 0;
 }
 
+/** One kernel's text under construction, with its parameters and bindings. */
 export class Shader {
   readonly traits: Traits;
   readonly label: string;
@@ -114,8 +52,7 @@ export class Shader {
     return this.#param(name, 'i32', wordOf(name, value));
   }
   f32(name: string, value: number): string {
-    floatBits[0] = value;
-    return this.#param(name, 'f32', wordBits[0]!);
+    return this.#param(name, 'f32', bitsOfFloat(value));
   }
   /** Run-time number i of the op, as a float or as half of an integer below 2^64. */
   scalar(i: number, bits: 'f32' | 'low' | 'high' = 'f32'): string {
@@ -235,7 +172,7 @@ export class Shader {
    * The finished dispatch of `groups` workgroups of `threads` invocations. `body` sees `group` (its workgroup's number)
    * and `tid` (its own within the workgroup).
    */
-  pass(threads: number, groups: number, body: string, unfused = false): Pass {
+  dispatch(threads: number, groups: number, body: string, unfused = false): KernelDispatch {
     const { bindings, bindingBytes } = this.traits;
     if (this.#bindings.length > bindings) {
       throw new UnsupportedOpError(
@@ -262,31 +199,5 @@ export class Shader {
       scalars: this.#scalars,
       groups,
     };
-  }
-}
-
-/** Bindings that an argument of `bytes` needs: its first byte may lie up to 255 bytes into the first. */
-export function piecesOf(bytes: number, bindingBytes: number): number {
-  return bytes <= bindingBytes - 256 ? 1 : Math.ceil((bytes + 256) / bindingBytes);
-}
-
-/** Writes the parameters of a run into words[at…]. `firstUnit`: where an argument starts, in units of its array. */
-export function fillParams(
-  dispatch: Dispatch,
-  words: Uint32Array,
-  at: number,
-  firstUnit: (arg: number, unitBytes: number) => number,
-  scalars: readonly number[],
-): void {
-  words.set(dispatch.params, at);
-  for (const { word, arg, unitBytes } of dispatch.offsets) words[at + word] = firstUnit(arg, unitBytes);
-  for (const { word, scalar, bits } of dispatch.scalars) {
-    const value = scalars[scalar]!;
-    if (bits === 'low') words[at + word] = value >>> 0;
-    else if (bits === 'high') words[at + word] = Math.floor(value / 2 ** 32) >>> 0;
-    else {
-      floatBits[0] = value;
-      words[at + word] = wordBits[0]!;
-    }
   }
 }

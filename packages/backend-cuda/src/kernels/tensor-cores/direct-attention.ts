@@ -5,7 +5,7 @@
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import { attentionProblem } from '@darkroom/gpu-kernels';
-import type { KernelPlan } from '@darkroom/gpu-kernels';
+import type { KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../../traits.ts';
 import { inPieces } from './direct-product.ts';
 
@@ -71,7 +71,7 @@ export function directAttention(
   args: readonly ArgSpec[],
   traits: CudaTraits,
   element: 'f16' | 'bf16',
-): KernelPlan {
+): KernelSpec {
   const p = attentionProblem(`attention/direct`, op, args, traits, true);
   const { s } = p;
   const [b, heads, l, d] = args[0]!.layout.shape as [number, number, number, number];
@@ -253,5 +253,5 @@ export function directAttention(
       if (row < ${p.queries} && at < ${d / 4}u) { ${p.put('row', 'at', 'value / sum')} }
     }
   }`;
-  return { passes: [s.pass(threads, b * heads * blocks, body)] };
+  return { dispatches: [s.dispatch(threads, b * heads * blocks, body)] };
 }

@@ -1,12 +1,12 @@
 // The tiled product on tensor cores whose operands both lie with k adjacent in aligned pieces of 16 bytes, as weights
 // and channels-last activations do: pieces go to workgroup memory past the registers (cp.async), several tiles ahead of
-// the one that is multiplied. Several workgroups may share a sum; a second pass then adds their parts. CUDA C++, as
+// the one that is multiplied. Several workgroups may share a sum; a second dispatch then adds their parts. CUDA C++, as
 // strided-product.ts, which serves all other operands.
 
 import type { ArgSpec } from '@darkroom/core';
 import { dtypes } from '@darkroom/core';
 import { flatThreads, groupsFor, resultStore, Shader } from '@darkroom/gpu-kernels';
-import type { KernelPlan, Pass, ResultPlace } from '@darkroom/gpu-kernels';
+import type { KernelSpec, KernelDispatch, ResultPlace } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../../traits.ts';
 import { fragmentBytes, fragmentsOf, storeFragments } from './fragments.ts';
 import type { TensorElement, TensorPick } from './tiles.ts';
@@ -23,7 +23,7 @@ export const directDepth = (element: TensorElement): number => rowBytes / (eleme
 export interface DirectOperand {
   /** Statements that prepare row `index` (of A) or column `index` (of B), which may lie past the end; names end in `slot`. */
   setup(slot: string, index: string): string;
-  /** Number of the 16-byte piece of the argument that holds element `k` of the cursor's segment. */
+  /** Number of the 16-byte piece of the argument that holds element `k` of the cursor's tap. */
   piece(slot: string, k: string): string;
   /** Whether the row exists at the cursor; default: always. */
   inside?(slot: string): string;
@@ -36,13 +36,13 @@ export interface DirectProblem {
   readonly m: number;
   readonly n: number;
   readonly stacks: number;
-  /** Length of a segment of the sum, and how many there are. */
+  /** Length of one tap's sum, and how many taps there are. */
   readonly k: number;
-  readonly segments: number;
-  /** Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start` declares the cursor in segment `segment`, `next` moves on by one. */
+  readonly taps: number;
+  /** Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start` declares the cursor at tap `tap`, `next` moves it on by one. */
   operands(s: Shader): {
     readonly stack: string;
-    readonly start: (segment: string) => string;
+    readonly start: (tap: string) => string;
     readonly next: string;
     readonly a: DirectOperand;
     readonly b: DirectOperand;
@@ -56,7 +56,7 @@ function stagesFor(stageBytes: number, poolBytes: number): number {
   return Math.max(2, Math.min(4, Math.floor(poolBytes / 2 / stageBytes)));
 }
 
-export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: DirectProblem): KernelPlan {
+export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: DirectProblem): KernelSpec {
   const { tile, splits } = p.pick;
   const [tilesM, tilesN] = [Math.ceil(p.m / tile.m), Math.ceil(p.n / tile.n)];
   const s = new Shader(traits, `${p.label} direct`, args);
@@ -65,9 +65,9 @@ export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: Dire
     const put = resultStore(s, args, p.result(s).place);
     const edge = (row: string, col: string, v: string): string =>
       `if (${row} < ${s.u32('m', p.m)} && ${col} < ${s.u32('n', p.n)}) { ${put(row, col, v)} }`;
-    return { passes: [multiply(s, traits, p, groups, [tilesM, tilesN], edge)] };
+    return { dispatches: [multiply(s, traits, p, groups, [tilesM, tilesN], edge)] };
   }
-  // Parts are whole tiles, so that nothing is cut off between the passes.
+  // Parts are whole tiles, so that nothing is cut off between the dispatches.
   const [rows, columns] = [tilesM * tile.m, tilesN * tile.n];
   const elements = splits * p.stacks * rows * columns;
   const parts = s.scratch(0, elements, 'write', 4);
@@ -75,7 +75,7 @@ export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: Dire
   const keep = (row: string, col: string, v: string): string =>
     parts.set(`(part * ${ROWS} + ${row}) * ${QUADS} + ${col} / 4u`, v);
   return {
-    passes: [
+    dispatches: [
       multiply(s, traits, p, groups, [tilesM, tilesN], keep),
       addParts(args, traits, p, rows, columns),
     ],
@@ -83,7 +83,7 @@ export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: Dire
   };
 }
 
-/** The pass that multiplies; `put` stores a quad of its results, and sees `stack` and `part`. */
+/** The dispatch that multiplies; `put` stores a quad of its results, and sees `stack` and `part`. */
 function multiply(
   s: Shader,
   traits: CudaTraits,
@@ -91,7 +91,7 @@ function multiply(
   groups: number,
   [tilesM, tilesN]: readonly [number, number],
   put: (row: string, col: string, v: string) => string,
-): Pass {
+): KernelDispatch {
   const { element } = p;
   const { tile: t, splits } = p.pick;
   const { threads, mi, nj, setup } = fragmentsOf(t);
@@ -99,7 +99,7 @@ function multiply(
   const depth = directDepth(element);
   const steps = Math.ceil(p.k / depth);
   const exact = p.k % depth === 0;
-  const iterations = p.segments * steps;
+  const iterations = p.taps * steps;
   const stageBytes = (t.m + t.n) * stride;
   const stages = stagesFor(stageBytes, traits.poolBytes);
   s.pool(Math.max(stages * stageBytes, fragmentBytes(t)));
@@ -193,17 +193,17 @@ function multiply(
   copyWaitAll();
   workgroupBarrier();
   ${storeFragments(t, 'reinterpret_cast<float*>(pool)', put)}`;
-  return s.pass(threads, groups, body);
+  return s.dispatch(threads, groups, body);
 }
 
-/** The pass that adds the parts of every sum and stores it. */
+/** The dispatch that adds the parts of every sum and stores it. */
 function addParts(
   args: readonly ArgSpec[],
   traits: CudaTraits,
   p: DirectProblem,
   rows: number,
   columns: number,
-): Pass {
+): KernelDispatch {
   const { splits } = p.pick;
   const s = new Shader(traits, `${p.label} parts`, args);
   const { stack, place } = p.result(s);
@@ -223,7 +223,7 @@ function addParts(
     sum += ${parts.get(`((stack * ${s.u32('splits', splits)} + i) * ${s.u32('rows', rows)} + row) * ${s.u32('quads', columns / 4)} + col / 4u`)};
   }
   ${put('row', 'col', 'sum')}`;
-  return s.pass(flatThreads, groupsFor(count), body);
+  return s.dispatch(flatThreads, groupsFor(count), body);
 }
 
 /** Whether pieces of 16 bytes can be taken from an argument at multiples of these strides. */

@@ -4,7 +4,7 @@
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import { attentionProblem } from '@darkroom/gpu-kernels';
-import type { KernelPlan, Traits } from '@darkroom/gpu-kernels';
+import type { KernelSpec, Traits } from '@darkroom/gpu-kernels';
 
 /** Widest head: its results and queries take 3/4 of it in registers. */
 export const widestStridedHead = 256;
@@ -19,7 +19,7 @@ export function stridedAttention(
   traits: Traits,
   wide: boolean,
   element: 'f16' | 'bf16',
-): KernelPlan {
+): KernelSpec {
   const p = attentionProblem(`attention/mma`, op, args, traits, wide);
   const { s } = p;
   const [b, heads, l, d] = args[0]!.layout.shape as [number, number, number, number];
@@ -139,5 +139,5 @@ export function stridedAttention(
     u32 at = u32(j) * 2u + lane % 4u / 2u;
     if (row < ${p.queries} && at < ${quads}u) { ${p.put('row', 'at', 'value / sum')} }
   }`;
-  return { passes: [s.pass(threads, b * heads * blocks, body)] };
+  return { dispatches: [s.dispatch(threads, b * heads * blocks, body)] };
 }

@@ -30,8 +30,8 @@ export function stridedProductBody(s: Shader, p: Product, element: 'f16' | 'bf16
   const u16* b_at = reinterpret_cast<const u16*>(words + ${tileWords}) + lane % 16u * ${strideB}u + warp_col;
   ${left.setup} ${right.setup}
   float acc[${mi}][${nj}][4] = {};
-  ${p.segments ?? '{'}
-  ${left.segment} ${right.segment}
+  ${p.taps ?? '{'}
+  ${left.tap} ${right.tap}
   for (var k0 = 0u; k0 < ${p.k}; k0 += ${t.k}u) {
     ${left.loads}
     ${right.loads}

@@ -3,7 +3,7 @@
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core';
 import { Shader } from '../../text/shader.ts';
-import type { Traits } from '../../text/shader.ts';
+import type { Traits } from '../../text/dispatch.ts';
 import type { Access } from '../../text/access.ts';
 import { broadcastStrides } from './dimensions.ts';
 

@@ -4,9 +4,9 @@ import { elementCount } from '@darkroom/core';
 import type { ArgSpec, Expr } from '@darkroom/core';
 import { render } from '../../text/render.ts';
 import { Shader } from '../../text/shader.ts';
-import type { Traits } from '../../text/shader.ts';
+import type { Traits } from '../../text/dispatch.ts';
 import { flatThreads, groupsFor } from '../kernel.ts';
-import type { KernelPlan } from '../kernel.ts';
+import type { KernelSpec } from '../kernel.ts';
 import { broadcastStrides, collapse, orderedBy, quads } from './dimensions.ts';
 import { usesIndex } from './expressions.ts';
 
@@ -17,7 +17,7 @@ export function elementwise(
   traits: Traits,
   wide: boolean,
   label: string,
-): KernelPlan {
+): KernelSpec {
   const out = args.length - 1;
   const { shape } = args[out]!.layout;
   const strides = args.map((a) => broadcastStrides(a.layout, shape));
@@ -62,5 +62,5 @@ export function elementwise(
   ${code}
   ${y.set(position(out), value)}`;
   // Scheduler steps cancel digits: a fused product would not be the one that the definition rounds.
-  return { passes: [s.pass(flatThreads, groupsFor(count), body, true)] };
+  return { dispatches: [s.dispatch(flatThreads, groupsFor(count), body, true)] };
 }

@@ -22,7 +22,7 @@ export interface Cells {
  * memory forwards. Written out where the device likes many loads in flight, or where every cell has a preparation of
  * its own that is worth keeping; else as a loop, which a software device compiles several times faster.
  */
-export function loader(s: Shader, o: Operand, c: Cells): { setup: string; segment: string; loads: string } {
+export function loader(s: Shader, o: Operand, c: Cells): { setup: string; tap: string; loads: string } {
   const { convert = (value: string): string => value } = c;
   const slots = Math.ceil(c.cells / c.threads);
   const slot0 = `${c.array}_0`;
@@ -33,7 +33,7 @@ export function loader(s: Shader, o: Operand, c: Cells): { setup: string; segmen
     const inside = c.shared ? '' : o.setup(slot0, `(${c.index('cell')})`);
     return {
       setup: c.shared ? o.setup(slot0, `(${c.index('tid')})`) : '',
-      segment: c.shared ? (o.segment?.(slot0) ?? '') : '',
+      tap: c.shared ? (o.tap?.(slot0) ?? '') : '',
       loads: `for (var cell = tid; cell < ${s.u32(`${c.array}_cells`, c.cells)}; cell += ${c.threads}u) { ${inside} ${load(slot0, 'cell')} }`,
     };
   }
@@ -45,7 +45,7 @@ export function loader(s: Shader, o: Operand, c: Cells): { setup: string; segmen
   const prepared = c.shared ? all.slice(0, 1) : all;
   return {
     setup: prepared.map(({ slot, cell }) => o.setup(slot, `(${c.index(cell)})`)).join('\n  '),
-    segment: prepared.map(({ slot }) => o.segment?.(slot) ?? '').join('\n  '),
+    tap: prepared.map(({ slot }) => o.tap?.(slot) ?? '').join('\n  '),
     loads: all
       .map(({ slot, cell, last }) =>
         last ? `if (${cell} < ${c.cells}u) { ${load(slot, cell)} }` : load(slot, cell),

@@ -9,26 +9,26 @@ import type { Tile } from './tiles.ts';
 export interface Operand {
   /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */
   readonly along: 'k' | 'other';
-  /** setup() is a few instructions and there is no segment(): may be repeated at each load. */
+  /** setup() is a few instructions and there is no tap(): may be repeated at each load. */
   readonly cheap: boolean;
   /** Statements that prepare loads of row (of A) or first column (of B) `index`; names end in `slot`. */
   setup(slot: string, index: string): string;
-  /** Statements at the start of a segment. */
-  segment?(slot: string): string;
+  /** Statements at the start of a tap. */
+  tap?(slot: string): string;
   /** vec4: A at this row, k…k+3; or B at k, four columns. Zero beyond the end of k. */
   load(slot: string, k: string): string;
 }
 
 export interface Product {
   readonly tile: Tile;
-  /** Texts of the sizes. `k`: length of one segment. */
+  /** Texts of the sizes. `k`: length of one tap's sum. */
   readonly m: string;
   readonly n: string;
   readonly k: string;
   readonly a: Operand;
   readonly b: Operand;
-  /** The sum runs over segments (taps of a convolution): opens their loop; the brace is closed here. */
-  readonly segments?: string;
+  /** Of a sum over taps, as a convolution's: opens their loop, whose brace the body closes. Default: one tap. */
+  readonly taps?: string;
   /** Statements that store `v` (vec4) at row, col…col+3; may be cut off at the edges by the callee. */
   store(row: string, col: string, v: string): string;
 }
@@ -72,8 +72,8 @@ export function productBody(s: Shader, p: Product): string {
   let col0 = tile_col * ${t.n}u;
   ${left.setup} ${right.setup}
   ${accumulators.map((c) => `var ${c} = vec4<f32>();`).join(' ')}
-  ${p.segments ?? '{'}
-  ${left.segment} ${right.segment}
+  ${p.taps ?? '{'}
+  ${left.tap} ${right.tap}
   for (var k0 = 0u; k0 < ${p.k}; k0 += ${t.k}u) {
     ${left.loads}
     ${right.loads}

@@ -4,8 +4,8 @@
 import { elementCount } from '@darkroom/core';
 import type { ArgSpec } from '@darkroom/core';
 import { Shader } from '../../text/shader.ts';
-import type { Traits } from '../../text/shader.ts';
-import type { KernelPlan } from '../kernel.ts';
+import type { Traits } from '../../text/dispatch.ts';
+import type { KernelSpec } from '../kernel.ts';
 import { collapse } from './dimensions.ts';
 import type { Dimensions } from './dimensions.ts';
 
@@ -75,7 +75,7 @@ export function rowKernel(
   space: RowSpace,
   names: readonly string[],
   body: (lanes: number) => string,
-): KernelPlan {
+): KernelSpec {
   const length = elementCount(space.inner.shape);
   const count = elementCount(space.rows.shape);
   const lanes = lanesFor(length);
@@ -94,7 +94,7 @@ export function rowKernel(
   ${bases.join('\n  ')}
   let length = ${s.u32('length', length)};
   ${body(lanes)}`;
-  return { passes: [s.pass(rowThreads, Math.ceil(count / perGroup), text)] };
+  return { dispatches: [s.dispatch(rowThreads, Math.ceil(count / perGroup), text)] };
 }
 
 /** Statements for every element `e` of the row that this invocation visits. */
@@ -111,10 +111,10 @@ export function lastAxisNorm(
   centred: boolean,
   args: readonly ArgSpec[],
   traits: Traits,
-): KernelPlan {
+): KernelSpec {
   const x = args[0]!;
   const out = args.at(-1)!;
-  if (isEmpty(x.layout.shape)) return { passes: [] };
+  if (isEmpty(x.layout.shape)) return { dispatches: [] };
   const s = new Shader(traits, label, args);
   const read = s.read(0);
   const affine = args

@@ -1,6 +1,6 @@
 // Tiles of the products on vector units as data, and which to try first for a size.
 
-import type { Traits } from '../../text/shader.ts';
+import type { Traits } from '../../text/dispatch.ts';
 
 /** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. `id` names the choice. */
 export interface Tile {

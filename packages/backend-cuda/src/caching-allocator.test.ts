@@ -1,8 +1,8 @@
-// Segments under random requests, against a list of what is taken.
+// The caching allocator under random requests, against a list of what is taken.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Segments } from './node/segments.ts';
+import { CachingAllocator } from './node/caching-allocator.ts';
 
 class Driver {
   readonly taken = new Map<number, number>();
@@ -29,7 +29,7 @@ class Driver {
 
 const MiB = 1 << 20;
 
-test('blocks are aligned, inside segments, apart from each other; all comes back', () => {
+test('blocks are aligned, inside regions, apart from each other; all comes back', () => {
   const size = fc.oneof(
     fc.integer({ min: 0, max: 5000 }),
     fc.integer({ min: 0, max: 3 * MiB }),
@@ -39,11 +39,11 @@ test('blocks are aligned, inside segments, apart from each other; all comes back
   fc.assert(
     fc.property(fc.array(action, { maxLength: 150 }), fc.boolean(), (actions, ordered) => {
       const driver = new Driver();
-      const segments = new Segments(driver.take, driver.give, ordered);
+      const allocator = new CachingAllocator(driver.take, driver.give, ordered);
       const live = new Map<number, number>();
       for (const a of actions) {
         if ('bytes' in a) {
-          const at = segments.alloc(a.bytes);
+          const at = allocator.alloc(a.bytes);
           expect(at % 512).toBe(0);
           const end = at + Math.max(1, a.bytes);
           expect([...driver.taken].some(([s, n]) => at >= s && end <= s + n)).toBe(true);
@@ -53,14 +53,14 @@ test('blocks are aligned, inside segments, apart from each other; all comes back
         } else if ('free' in a && live.size > 0) {
           const at = [...live.keys()][a.free % live.size]!;
           live.delete(at);
-          segments.free(at);
-        } else if ('trim' in a) segments.trim();
-        expect(segments.reserved).toBe(driver.bytes);
+          allocator.free(at);
+        } else if ('trim' in a) allocator.trim();
+        expect(allocator.reserved).toBe(driver.bytes);
       }
-      for (const at of live.keys()) segments.free(at);
-      segments.trim();
+      for (const at of live.keys()) allocator.free(at);
+      allocator.trim();
       expect(driver.taken.size).toBe(0);
-      expect(segments.reserved).toBe(0);
+      expect(allocator.reserved).toBe(0);
     }),
     { numRuns: 300 },
   );
@@ -68,53 +68,53 @@ test('blocks are aligned, inside segments, apart from each other; all comes back
 
 test('neighbours join, so that what was cut serves large requests again', () => {
   const driver = new Driver();
-  const segments = new Segments(driver.take, driver.give);
-  const parts = Array.from({ length: 8 }, () => segments.alloc(4 * MiB));
+  const allocator = new CachingAllocator(driver.take, driver.give);
+  const parts = Array.from({ length: 8 }, () => allocator.alloc(4 * MiB));
   expect(driver.bytes).toBe(32 * MiB);
-  for (const i of [0, 2, 4, 6, 1, 3, 5, 7]) segments.free(parts[i]!);
-  const whole = segments.alloc(32 * MiB);
+  for (const i of [0, 2, 4, 6, 1, 3, 5, 7]) allocator.free(parts[i]!);
+  const whole = allocator.alloc(32 * MiB);
   expect(driver.bytes).toBe(32 * MiB);
-  expect(() => segments.free(whole + 512)).toThrow('an allocated block');
-  segments.free(whole);
+  expect(() => allocator.free(whole + 512)).toThrow('an allocated block');
+  allocator.free(whole);
 });
 
-test('an ordered driver has huge blocks back at once, and unused segments before it must hold more than ever', () => {
+test('an ordered driver has huge blocks back at once, and unused regions before it must hold more than ever', () => {
   const driver = new Driver();
-  const segments = new Segments(driver.take, driver.give, true);
-  const part = segments.alloc(4 * MiB);
-  const wide = segments.alloc(40 * MiB);
+  const allocator = new CachingAllocator(driver.take, driver.give, true);
+  const part = allocator.alloc(4 * MiB);
+  const wide = allocator.alloc(40 * MiB);
   expect(driver.bytes).toBe(72 * MiB);
-  segments.free(wide);
-  segments.free(part);
+  allocator.free(wide);
+  allocator.free(part);
   expect(driver.bytes).toBe(32 * MiB); // kept for the next small requests
-  segments.free(segments.alloc(40 * MiB)); // no more than ever: nothing goes
+  allocator.free(allocator.alloc(40 * MiB)); // no more than ever: nothing goes
   expect(driver.bytes).toBe(32 * MiB);
-  const wider = segments.alloc(50 * MiB);
+  const wider = allocator.alloc(50 * MiB);
   expect(driver.bytes).toBe(50 * MiB);
-  segments.free(wider);
+  allocator.free(wider);
   expect(driver.bytes).toBe(0);
 });
 
-test('when the driver has no more, unused segments go back first', () => {
+test('when the driver has no more, unused regions go back first', () => {
   const driver = new Driver(100 * MiB);
-  const segments = new Segments(driver.take, driver.give);
-  segments.free(segments.alloc(60 * MiB));
-  const at = segments.alloc(80 * MiB);
+  const allocator = new CachingAllocator(driver.take, driver.give);
+  allocator.free(allocator.alloc(60 * MiB));
+  const at = allocator.alloc(80 * MiB);
   expect(driver.bytes).toBe(80 * MiB);
-  expect(() => segments.alloc(40 * MiB)).toThrow('out of memory');
-  segments.free(at);
+  expect(() => allocator.alloc(40 * MiB)).toThrow('out of memory');
+  allocator.free(at);
 });
 
 test('weights of a UNet one after the other, two at a time, reserve little more than the two largest', () => {
   const driver = new Driver();
-  const segments = new Segments(driver.take, driver.give);
+  const allocator = new CachingAllocator(driver.take, driver.give);
   let held: number[] = [];
   // Sizes of SD 1.5's leaves in float16, in an order that mixes them.
   const leaves = [59, 29.5, 3.3, 14.7, 6.6, 26.2, 1.6, 7.4, 13.1, 0.4, 29.5, 59, 44.2, 22.1, 36.9, 9.8];
   for (let i = 0; i < 400; i++) {
     const bytes = Math.round(leaves[(i * 7) % leaves.length]! * MiB);
-    held.push(segments.alloc(bytes));
-    if (held.length > 2) segments.free(held.shift()!);
+    held.push(allocator.alloc(bytes));
+    if (held.length > 2) allocator.free(held.shift()!);
   }
   expect(driver.bytes).toBeLessThan(1.6 * (59 + 59 + 44.2) * MiB);
   held = [];

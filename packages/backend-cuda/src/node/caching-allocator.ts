@@ -1,6 +1,6 @@
-// Device memory in segments: few large allocations, cut into blocks and joined again, as the driver's own calls would
+// Device memory in regions: few large allocations, cut into blocks and joined again, as the driver's own calls would
 // cost more than most kernels. Blocks are reused in the order of the compute stream, so nothing is waited for.
-// Huge requests get a segment each. A driver whose own pool is ordered by the stream has them back at once: it joins
+// Huge requests get a region each. A driver whose own pool is ordered by the stream has them back at once: it joins
 // pages that do not lie side by side, which nobody else can (CUDA's guide, stream-ordered memory allocator).
 
 import { invariant } from '@darkroom/core';
@@ -9,30 +9,31 @@ import type { Address } from './native.ts';
 
 /** Blocks start at multiples of this: any vector load is aligned. */
 const alignment = 512;
-/** Requests below this come from segments of their own, so that they do not cut up the large ones. */
+/** Requests below this come from regions of their own, so that they do not cut up the large ones. */
 const smallest = 1 << 20;
-const smallSegment = 4 << 20;
-const largeSegment = 32 << 20;
-/** Requests from this on get a segment of their size. */
+const smallRegion = 4 << 20;
+const largeRegion = 32 << 20;
+/** Requests from this on get a region of their size. */
 const huge = 16 << 20;
-/** Sizes of segments that are kept are multiples of this, so that they serve near-equal requests. */
-const segmentUnit = 2 << 20;
+/** Sizes of regions that are kept are multiples of this, so that they serve near-equal requests. */
+const regionUnit = 2 << 20;
 
 interface Block {
   readonly address: Address;
   bytes: number;
   free: boolean;
   readonly small: boolean;
-  /** Neighbours in the segment. */
+  /** Neighbours in the region. */
   before: Block | undefined;
   after: Block | undefined;
 }
 
-export class Segments {
+/** Device memory cut from regions. Sizes and addresses in bytes; accounting is exact. */
+export class CachingAllocator {
   readonly #take: (bytes: number) => Address;
   readonly #give: (address: Address) => void;
   readonly #blocks = new Map<Address, Block>();
-  /** Free blocks by size: of small segments, of the others. */
+  /** Free blocks by size: of small regions, of the others. */
   readonly #free: readonly [Block[], Block[]] = [[], []];
   readonly #ordered: boolean;
   #reserved = 0;
@@ -53,7 +54,7 @@ export class Segments {
   alloc(bytes: number): Address {
     const size = Math.max(alignment, Math.ceil(bytes / alignment) * alignment);
     const small = size < smallest;
-    const block = this.#best(size, small) ?? this.#segment(size, small);
+    const block = this.#best(size, small) ?? this.#region(size, small);
     this.#remove(block);
     block.free = false;
     if (block.bytes - size >= (small ? alignment : smallest)) this.#cut(block, size);
@@ -77,7 +78,7 @@ export class Segments {
     } else this.#insert(block);
   }
 
-  /** Gives segments that hold nothing back to the driver. */
+  /** Gives regions that hold nothing back to the driver. */
   trim(): void {
     for (const list of this.#free) {
       for (const block of list.filter((b) => !b.before && !b.after)) {
@@ -93,8 +94,8 @@ export class Segments {
     this.#give(block.address);
   }
 
-  #segment(size: number, small: boolean): Block {
-    const bytes = small ? smallSegment : size < huge ? largeSegment : this.#hugeBytes(size);
+  #region(size: number, small: boolean): Block {
+    const bytes = small ? smallRegion : size < huge ? largeRegion : this.#hugeBytes(size);
     // Before the device holds more than ever, what nobody uses goes; later it fits without.
     if (this.#ordered && bytes >= huge && this.#reserved + bytes > this.#most) this.trim();
     let address: Address;
@@ -114,7 +115,7 @@ export class Segments {
   }
 
   #hugeBytes(size: number): number {
-    return this.#ordered ? size : Math.ceil(size / segmentUnit) * segmentUnit;
+    return this.#ordered ? size : Math.ceil(size / regionUnit) * regionUnit;
   }
 
   #cut(block: Block, size: number): void {
