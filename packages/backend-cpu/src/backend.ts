@@ -19,7 +19,7 @@ import type {
 import { factoryOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
 import { PackedMemory, PackedSteps } from './packed-steps.ts';
-import { viewOf } from './reference/access.ts';
+import { viewOf } from './reference/shared/access.ts';
 import { reference } from './reference/index.ts';
 import { Engine } from './simd/engine.ts';
 import type { EngineOptions } from './simd/engine.ts';

@@ -1,11 +1,20 @@
 // Which op kinds have fast kernels. The others run the reference: conv2d itself goes by Winograd here where that pays.
 
 import type { KernelOp } from '@darkroom/core';
+import { attentionFactory } from './attention.ts';
+import { conv2dFactory } from './conv2d.ts';
+import { copyFactory } from './copy.ts';
+import { fillFactory } from './fill.ts';
+import { gatherFactory } from './gather.ts';
+import { groupNormFactory } from './group-norm.ts';
 import type { Factory } from './kernel.ts';
-import { gatherFactory, resizeFactory } from './moves.ts';
-import { copyFactory, fillFactory, mapFactory } from './pointwise.ts';
-import { attentionFactory, conv2dFactory, matmulFactory } from './products.ts';
-import { groupNormFactory, layerNormFactory, reduceFactory, rmsNormFactory, softmaxFactory } from './rows.ts';
+import { layerNormFactory } from './layer-norm.ts';
+import { mapFactory } from './map.ts';
+import { matmulFactory } from './matmul.ts';
+import { reduceFactory } from './reduce.ts';
+import { resizeFactory } from './resize.ts';
+import { rmsNormFactory } from './rms-norm.ts';
+import { softmaxFactory } from './softmax.ts';
 
 const none: Factory = {
   choices: () => [],

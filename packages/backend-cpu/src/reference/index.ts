@@ -3,11 +3,21 @@
 
 import type { KernelOp } from '@darkroom/core';
 import { UnsupportedOpError } from '@darkroom/core';
-import type { View } from './access.ts';
-import { copy, fill, gather, random, resize } from './moves.ts';
-import { map } from './pointwise.ts';
-import { attention, conv2d, matmul } from './products.ts';
-import { groupNorm, layerNorm, reduce, rmsNorm, softmax } from './reductions.ts';
+import { attention } from './attention.ts';
+import { conv2d } from './conv2d.ts';
+import { copy } from './copy.ts';
+import { fill } from './fill.ts';
+import { gather } from './gather.ts';
+import { groupNorm } from './group-norm.ts';
+import { layerNorm } from './layer-norm.ts';
+import { map } from './map.ts';
+import { matmul } from './matmul.ts';
+import { random } from './random.ts';
+import { reduce } from './reduce.ts';
+import { resize } from './resize.ts';
+import { rmsNorm } from './rms-norm.ts';
+import type { View } from './shared/access.ts';
+import { softmax } from './softmax.ts';
 import { winograd } from './winograd.ts';
 
 /** Arguments are the inputs, then the output; scalars are opScalars(op). */

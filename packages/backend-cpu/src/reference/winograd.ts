@@ -7,9 +7,9 @@ import {
   winogradTiles,
 } from '@darkroom/core';
 import type { WinogradOp } from '@darkroom/core';
-import { at, forEachIndex } from './access.ts';
-import type { View } from './access.ts';
-import { epilogue } from './pointwise.ts';
+import { at, forEachIndex } from './shared/access.ts';
+import type { View } from './shared/access.ts';
+import { epilogue } from './shared/epilogue.ts';
 
 export function winograd(op: WinogradOp, args: readonly View[]): void {
   const [x, weight] = args as [View, View];

@@ -4,8 +4,9 @@
 // dimension of q, k and v. The code is in attention-code.ts.
 
 import type { DType } from '@darkroom/core';
-import { emitAttention, keyBlock, panel, tile } from './attention-code.ts';
-import type { Kind, Parts } from './attention-code.ts';
+import { emitAttention } from './attention-code.ts';
+import { keyBlock, panel, tile } from './attention-emission.ts';
+import type { Kind, Parts } from './attention-emission.ts';
 import { sizeOf } from './elements.ts';
 import type { FunctionBuilder } from './emitter.ts';
 import type { Engine } from './engine.ts';

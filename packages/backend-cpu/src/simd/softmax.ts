@@ -1,10 +1,72 @@
-// Softmax along any axis but the last of dense float32 data; the last one is in rows.ts. Columns are vectors,
-// so nothing crosses lanes. A column of -infinities gives NaN, as in torch.
+// Softmax of dense float32 data. Along the last axis by rows; along any other by columns, which are vectors, so that
+// nothing crosses lanes. A row or column of -infinities gives NaN, as in torch.
 
 import type { Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
-import { exp } from './vector-math.ts';
 import { columnArgs, columnWord, forStrips } from './column-loop.ts';
+import { acrossLanes, eachVector, forRows, prepareRows } from './row-loop.ts';
+import type { PreparedRows } from './row-loop.ts';
+import { exp } from './vector-math.ts';
+
+/** x [rows, length] → probabilities; a row of -infinities gives NaN, as in torch. */
+export function prepareSoftmax(engine: Engine, rows: number, length: number): PreparedRows {
+  return prepareRows(engine, 'softmax', rows, length, [], (f) =>
+    forRows(f, (x, y, bytes) => {
+      const [p, q, end, v, e, total] = [
+        f.local('i32'),
+        f.local('i32'),
+        f.local('i32'),
+        f.local('v128'),
+        f.local('v128'),
+        f.local('v128'),
+      ];
+      const highest = f.local('v128');
+      const start = (): void => void f.get(x).set(p).get(x).get(bytes).op('i32.add').set(end).get(y).set(q);
+      start();
+      f.f32x4(-Infinity).set(highest);
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        -Infinity,
+        () => void f.get(highest).get(v).op('f32x4.max').set(highest),
+        (n) => void f.bump(p, n),
+      );
+      acrossLanes(f, highest, 'f32x4.max');
+      start();
+      f.f32x4(0).set(total);
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        -Infinity,
+        (store) => {
+          f.get(v).get(highest).op('f32x4.sub').set(e);
+          exp(f, e);
+          f.tee(v).get(total).op('f32x4.add').set(total);
+          store(q);
+        },
+        (n) => void f.bump(p, n).bump(q, n),
+      );
+      acrossLanes(f, total, 'f32x4.add');
+      f.get(y).set(p).get(y).get(bytes).op('i32.add').set(end);
+      eachVector(
+        f,
+        p,
+        end,
+        v,
+        0,
+        (store) => {
+          f.get(v).get(total).op('f32x4.div').set(v);
+          store(p);
+        },
+        (n) => void f.bump(p, n),
+      );
+    }),
+  );
+}
 
 export interface PreparedSoftmax {
   /** Byte addresses; y may be x. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { roundingOfSum } from '@darkroom/core/testing';
-import { prepareConv } from './convolution.ts';
-import type { ConvSpec } from './convolution.ts';
+import { prepareConv } from './conv2d.ts';
+import type { ConvSpec } from './conv2d.ts';
 import { Engine } from './engine.ts';
 import { tiles } from './product.ts';
 import { prepareWinograd } from './winograd.ts';

@@ -1,6 +1,6 @@
 // 3x3 convolutions of stride 1 by Winograd's F(2x2, 3x3): 16 products for four outputs instead of 36 (Lavin & Gray,
 // 2016). Input tiles, weights and sums are transformed around 16 plain products. Works through bands of tile rows, so
-// that the transformed planes stay small. float32, contiguous (n, c, h, w) output; the definition is convolution.ts.
+// that the transformed planes stay small. float32, contiguous (n, c, h, w) output; the definition is conv2d.ts.
 
 import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Engine } from './engine.ts';
@@ -11,7 +11,7 @@ import type { Packable } from './packing.ts';
 import { prepareProduct } from './product.ts';
 import type { ProductRun } from './product.ts';
 import type { Tile } from './micro.ts';
-import type { ConvRun, ConvSpec } from './convolution.ts';
+import type { ConvRun, ConvSpec } from './conv2d.ts';
 
 /** Tiles a band: the planes of 16 transformed positions then take a few MiB. */
 const bandTiles = 512;
