@@ -1,29 +1,24 @@
 // A libcuda whose device is the CPU: the calls that the addon makes, streams synchronous. A "cubin" is a shared object
 // that the NVRTC emulator made. During capture a stream notes its work, and a graph does it again.
-#include <csetjmp>
-#include <csignal>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <sys/mman.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "include/launch.h"
+#include "launcher.h"
 #include "memory.h"
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
-using emu::Launch;
 using Work = std::function<int()>;
 using Pointer = uint64_t;
 
@@ -61,7 +56,6 @@ struct Function {
 // One message explains the newest error; cuGetErrorString gives it for that error's code.
 static std::string message;
 static int messageCode;
-static std::recursive_mutex running;
 
 static int fail(int code, const std::string& text) {
   message = text;
@@ -324,68 +318,13 @@ API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* out, void*, int threads, si
   return *out = threads ? 2048 / threads : 0, 0;
 }
 
-// Launches. A fault inside a kernel ends the launch, with the thread and the address in the message.
-
-static Launch job;
-static sigjmp_buf escape;
-static struct sigaction previous[2];
-
-static void onFault(int signal, siginfo_t* info, void* context) {
-  const bool write = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & 2;
-  const auto at = reinterpret_cast<Pointer>(info->si_addr);
-  const auto end = reinterpret_cast<Pointer>(job.sharedEnd), stacks = reinterpret_cast<Pointer>(job.stacks);
-  std::string where = emu::locate(at);
-  if (at >= end && at < end + 4096) where = std::to_string(at - end) + " bytes past the end of dynamic shared memory";
-  if (at >= stacks && at < stacks + emu::kMaxThreads * emu::kStackBytes) where = "past the end of its stack";
-  snprintf(job.message, sizeof job.message, "thread (%u,%u,%u): %s %s", job.threadIndex[0], job.threadIndex[1],
-           job.threadIndex[2], signal == SIGBUS ? "bad access" : write ? "write" : "read", where.c_str());
-  siglongjmp(escape, emu::kIllegalAddress);
-}
-
-static int guardedRun(emu::Entry entry) {
-  static char signalStack[64 << 10];
-  stack_t alternate{}, before{};
-  alternate.ss_sp = signalStack;
-  alternate.ss_size = sizeof signalStack;
-  sigaltstack(&alternate, &before);
-  struct sigaction action{};
-  action.sa_sigaction = onFault;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigaction(SIGSEGV, &action, &previous[0]);
-  sigaction(SIGBUS, &action, &previous[1]);
-  int code = sigsetjmp(escape, 1);
-  if (code == 0) code = entry(&job);
-  sigaction(SIGSEGV, &previous[0], nullptr);
-  sigaction(SIGBUS, &previous[1], nullptr);
-  if (!(before.ss_flags & SS_ONSTACK)) sigaltstack(&before, nullptr);
-  return code;
-}
+// Launches
 
 static int launch(Function* function, const unsigned* size, size_t sharedBytes, const std::vector<char>& arguments) {
-  const std::lock_guard<std::recursive_mutex> one(running);
-  static char* const stacks = emu::guarded(emu::kMaxThreads * emu::kStackBytes);
-  static char* const shared = emu::guarded(emu::kMaxShared);
-  static const bool split = [] {
-    for (unsigned i = 0; i < emu::kMaxThreads; i++) mprotect(stacks + i * emu::kStackBytes, 4096, PROT_NONE);
-    return true;
-  }();
-  (void)split;
-  memset(&job, 0, sizeof job);
-  memcpy(job.grid, size, sizeof job.grid);
-  memcpy(job.block, size + 3, sizeof job.block);
-  job.sharedBytes = sharedBytes;
-  job.arguments = arguments.data();
-  job.argumentBytes = arguments.size();
-  job.stacks = stacks;
-  job.sharedEnd = shared + emu::kMaxShared;
-  job.reverse = environment("DARKROOM_CUDA_EMULATOR_REVERSE", 0) != 0;
-  static const unsigned zero[3] = {};
-  job.blockIndex = job.threadIndex = zero;
-  const int code = guardedRun(function->entry);
-  if (code == 0) return 0;
-  char block[64];
-  snprintf(block, sizeof block, "block (%u,%u,%u): ", job.blockIndex[0], job.blockIndex[1], job.blockIndex[2]);
-  return fail(code, function->name + ": " + (code == emu::kInvalidValue ? "" : block) + job.message);
+  std::string reason;
+  const bool reverse = environment("DARKROOM_CUDA_EMULATOR_REVERSE", 0) != 0;
+  const int code = emu::run(function->entry, size, sharedBytes, arguments, reverse, &reason);
+  return code == 0 ? 0 : fail(code, function->name + ": " + reason);
 }
 
 API cuLaunchKernel(void* at, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,
