@@ -6,7 +6,7 @@ export { memoryFiles } from './loading/files.ts';
 export type { ModelFiles } from './loading/files.ts';
 export { httpFiles } from './loading/http-files.ts';
 export { openModel } from './loading/hub.ts';
-export type { HubOptions } from './loading/hub.ts';
+export type { HubOptions } from './loading/hub-options.ts';
 export { fusedAttention, plainAttention, slicedAttention } from './models/attention-strategies.ts';
 export type { AttentionStrategy, SlicedAttention } from './models/attention-strategies.ts';
 export type { AttentionSlice } from './models/model-with-attention.ts';

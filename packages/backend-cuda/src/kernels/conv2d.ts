@@ -59,8 +59,8 @@ function directConv2d(
     w_tap = tap_r * ${wh} + tap_s * ${ww};`;
       return {
         stack,
-        start: (tap) => `u32 tap_r = ${tap} / ${KW};
-  u32 tap_s = ${tap} % ${KW};
+        start: (index) => `u32 tap_r = ${index} / ${KW};
+  u32 tap_s = ${index} % ${KW};
   i32 tap_y, tap_x;
   u32 w_tap;
   ${tap}`,

@@ -2,7 +2,7 @@
 
 import { ArgumentError, checkOptions, describe, Device, isDType, isFloat } from '@darkroom/core';
 import type { DType, OptionNames } from '@darkroom/core';
-import type { HubOptions } from './hub.ts';
+import type { HubOptions } from './hub-options.ts';
 
 export interface LoadOptions extends HubOptions {
   readonly device: Device;

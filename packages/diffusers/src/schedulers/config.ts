@@ -4,10 +4,9 @@
 
 import { ArgumentError, FormatError, log } from '@darkroom/core';
 import { describeValue } from './fields.ts';
-import type { Fields, Values } from './fields.ts';
+import type { Fields, SchedulerConfig, Values } from './fields.ts';
 
-/** As in scheduler_config.json. Keys that the class does not know stay in it. */
-export type SchedulerConfig = Readonly<Record<string, unknown>>;
+export type { SchedulerConfig } from './fields.ts';
 
 /** Throws an error that names where the config came from. */
 export type Refuse = (message: string) => never;

@@ -1,8 +1,12 @@
 // The update formulas of multi-step DPM-Solver as plain numbers: next sample = sample · a + Σ outputs · b + noise · c.
 // Reference: Lu et al. 2022, arXiv 2206.00927 (section 3) and 2211.01095 (section 4 and appendix for the SDE).
 
-import type { DpmAlgorithm, DpmSolver } from './dpm-solver.ts';
 import type { Level } from './solver-schedule.ts';
+
+/** The equation that is solved: of the noise or of the sample (++), as an ODE or as an SDE. */
+export type DpmAlgorithm = 'dpmsolver' | 'dpmsolver++' | 'sde-dpmsolver' | 'sde-dpmsolver++';
+/** The solver of second-order steps. */
+export type DpmSolver = 'midpoint' | 'heun';
 
 export interface DpmCoefficients {
   readonly sample: number;

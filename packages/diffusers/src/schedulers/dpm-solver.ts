@@ -8,6 +8,7 @@ import type { BetaTable } from './betas.ts';
 import { combine, scaled } from './combine.ts';
 import type { SchedulerConfig } from './config.ts';
 import { dpmCoefficients } from './dpm-coefficients.ts';
+import type { DpmAlgorithm, DpmSolver } from './dpm-coefficients.ts';
 import { choice, flag, integer, number, optionalChoice } from './fields.ts';
 import type { Values } from './fields.ts';
 import { roundHalfEven } from './numeric.ts';
@@ -37,9 +38,6 @@ import {
 } from './sigmas.ts';
 import { checkSolverLevels, solverFields, SolverSchedule, SolverScheduler } from './solver-schedule.ts';
 import { solverTimesteps, spacingFields } from './spacing.ts';
-
-export type DpmAlgorithm = 'dpmsolver' | 'dpmsolver++' | 'sde-dpmsolver' | 'sde-dpmsolver++';
-export type DpmSolver = 'midpoint' | 'heun';
 
 const fields = {
   ...betaFields(),

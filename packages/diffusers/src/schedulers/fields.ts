@@ -2,7 +2,9 @@
 // make a table of a billion entries or a noise level that is not finite.
 
 import { describeJson } from '../loading/json.ts';
-import type { SchedulerConfig } from './config.ts';
+
+/** As in scheduler_config.json. Keys that the class does not know stay in it. */
+export type SchedulerConfig = Readonly<Record<string, unknown>>;
 
 /** One key: its default, and how a value is checked. */
 export interface Field<T> {

@@ -7,13 +7,7 @@ import { FormatError, shortJson } from '@darkroom/core';
 import { describeJson, isJsonObject, parseJsonObject } from '../loading/json.ts';
 import type { JsonObject } from '../loading/json.ts';
 import { addedToken, readTokenizerJson } from './tokenizer-json.ts';
-import type { AddedToken } from './tokenizer-json.ts';
-
-/** A file's text, and its name for messages. */
-export interface NamedText {
-  readonly name: string;
-  readonly text: string;
-}
+import type { AddedToken, NamedText } from './tokenizer-json.ts';
 
 /** Vocabulary and merges come as two files or as one. */
 export interface ClipTokenizerFiles {

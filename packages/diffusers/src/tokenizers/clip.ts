@@ -7,7 +7,8 @@ import { ArgumentError, FormatError } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { readBounded } from '../loading/json.ts';
 import { readClipConfig } from './clip-config.ts';
-import type { ClipTokenizerConfig, ClipTokenizerFiles, NamedText } from './clip-config.ts';
+import type { ClipTokenizerConfig, ClipTokenizerFiles } from './clip-config.ts';
+import type { NamedText } from './tokenizer-json.ts';
 
 export interface ClipEncoding {
   /** maxLength ids: begin, text, end, then padding. */

@@ -4,7 +4,12 @@
 import { FormatError } from '@darkroom/core';
 import { describeJson, isJsonObject, parseJsonObject } from '../loading/json.ts';
 import type { JsonObject, JsonValue } from '../loading/json.ts';
-import type { NamedText } from './clip-config.ts';
+
+/** A file's text, and its name for messages. */
+export interface NamedText {
+  readonly name: string;
+  readonly text: string;
+}
 
 /** A token that is found in a text before anything is split. */
 export interface AddedToken {

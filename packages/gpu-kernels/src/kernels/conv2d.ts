@@ -12,7 +12,8 @@ import { resultStore } from './shared/epilogue.ts';
 import { usesIndex } from './shared/expressions.ts';
 import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { productBody } from './shared/product.ts';
-import type { Operand, ProductBody } from './shared/product.ts';
+import type { ProductBody } from './shared/product.ts';
+import type { Operand } from './shared/product-loader.ts';
 import { productChoices, tileOf } from './shared/tiles.ts';
 import type { ProductSize, Tile } from './shared/tiles.ts';
 

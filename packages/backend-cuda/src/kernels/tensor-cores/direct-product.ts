@@ -39,10 +39,10 @@ export interface DirectProblem {
   /** Length of one tap's sum, and how many taps there are. */
   readonly k: number;
   readonly taps: number;
-  /** Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start` declares the cursor at tap `tap`, `next` moves it on by one. */
+  /** Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start` declares the cursor at tap `index`, `next` moves it on by one. */
   operands(s: Shader): {
     readonly stack: string;
-    readonly start: (tap: string) => string;
+    readonly start: (index: string) => string;
     readonly next: string;
     readonly a: DirectOperand;
     readonly b: DirectOperand;

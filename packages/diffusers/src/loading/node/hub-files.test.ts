@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { FormatError, log } from '@darkroom/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openModel } from '../hub.ts';
-import type { HubOptions } from '../hub.ts';
+import type { HubOptions } from '../hub-options.ts';
 
 const commit = 'c'.repeat(40);
 const config = Buffer.from('{"_class_name": "X"}');

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { ArgumentError, DarkroomError, log } from '@darkroom/core';
 import { checkPath } from '../files.ts';
 import type { ModelFiles } from '../files.ts';
-import type { HubOptions } from '../hub.ts';
+import type { HubOptions } from '../hub-options.ts';
 import { download, sizeOf } from './download.ts';
 import { checkFileHeaders, checkModelInfo, redirectOf } from './hub-answers.ts';
 import type { ModelInfo, RemoteFile } from './hub-answers.ts';

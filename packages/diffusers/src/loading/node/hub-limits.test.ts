@@ -10,7 +10,7 @@ import { gzipSync } from 'node:zlib';
 import { ArgumentError, DarkroomError, log } from '@darkroom/core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openModel } from '../hub.ts';
-import type { HubOptions } from '../hub.ts';
+import type { HubOptions } from '../hub-options.ts';
 import { fakeHub } from './fake-hub.ts';
 import type { FakeHub, Kind } from './fake-hub.ts';
 import { waitOf } from './hub-remote.ts';

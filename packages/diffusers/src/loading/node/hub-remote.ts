@@ -3,7 +3,7 @@
 import { ArgumentError, DarkroomError, FormatError } from '@darkroom/core';
 import { ask, reasonOf } from '../ask.ts';
 import type { Answer } from '../ask.ts';
-import type { HubOptions } from '../hub.ts';
+import type { HubOptions } from '../hub-options.ts';
 import { findToken } from './hub-cache.ts';
 
 export interface Remote {

@@ -1,8 +1,22 @@
 // How a tile of an operand comes into workgroup memory; for productBody, and for bodies of a backend's own.
 
-import type { Operand } from './product.ts';
 import type { Shader } from '../../text/shader.ts';
 
+/** Where an operand of a product comes from: texts that read quads of it. */
+export interface Operand {
+  /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */
+  readonly along: 'k' | 'other';
+  /** setup() is a few instructions and there is no tap(): may be repeated at each load. */
+  readonly cheap: boolean;
+  /** Statements that prepare loads of row (of A) or first column (of B) `index`; names end in `slot`. */
+  setup(slot: string, index: string): string;
+  /** Statements at the start of a tap. */
+  tap?(slot: string): string;
+  /** vec4: A at this row, k…k+3; or B at k, four columns. Zero beyond the end of k. */
+  load(slot: string, k: string): string;
+}
+
+/** How the quads of an operand's tile are shared by a workgroup's invocations. */
 export interface Cells {
   readonly array: string;
   readonly cells: number;

@@ -4,21 +4,10 @@
 
 import type { Shader } from '../../text/shader.ts';
 import { cellsOfA, cellsOfB, loader } from './product-loader.ts';
+import type { Operand } from './product-loader.ts';
 import type { Tile } from './tiles.ts';
 
-export interface Operand {
-  /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */
-  readonly along: 'k' | 'other';
-  /** setup() is a few instructions and there is no tap(): may be repeated at each load. */
-  readonly cheap: boolean;
-  /** Statements that prepare loads of row (of A) or first column (of B) `index`; names end in `slot`. */
-  setup(slot: string, index: string): string;
-  /** Statements at the start of a tap. */
-  tap?(slot: string): string;
-  /** vec4: A at this row, k…k+3; or B at k, four columns. Zero beyond the end of k. */
-  load(slot: string, k: string): string;
-}
-
+/** A product's texts, for the body of its kernel. */
 export interface Product {
   readonly tile: Tile;
   /** Texts of the sizes. `k`: length of one tap's sum. */
