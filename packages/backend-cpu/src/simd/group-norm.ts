@@ -109,6 +109,7 @@ export function prepareGroupNormLast(engine: Engine, s: GroupNormSpec): Prepared
 /** Pixels that one accumulator of the channels-last kernel sums. */
 const pixelBlock = 1024;
 
+// eslint-disable-next-line max-lines-per-function -- one kernel's code: named loops over its locals, called at the end
 function emitGroupNormLast(f: F, s: GroupNormSpec): void {
   const [args, tile, scratch] = f.params as [Local, Local, Local];
   const arg = (w: number): void => void f.get(args).mem('i32.load', 4 * w);

@@ -104,6 +104,7 @@ export function prepareMap(
   };
 }
 
+// eslint-disable-next-line max-lines-per-function -- one kernel's code, in the order in which it runs
 function emitTile(
   f: FunctionBuilder,
   expr: Expr,

@@ -88,8 +88,10 @@ export function addMicroKernel(module: ModuleBuilder, { mr, nr }: Tile, relaxed:
  * Adds (source, lane stride, k stride, lanes, depth, panel): packs `lanes` <= width lanes; strides in bytes.
  * Any width >= 4: the last group of four overlaps the one before it. Returns the function's index.
  */
+// eslint-disable-next-line max-lines-per-function -- one function's code: four loops, of which a layout takes one
 export function addPack(module: ModuleBuilder, dtype: DType, width: number): number {
   const size = sizeOf[dtype];
+  // eslint-disable-next-line max-lines-per-function -- as its caller
   return module.add(['i32', 'i32', 'i32', 'i32', 'i32', 'i32'], (f) => {
     const [src, laneStride, kStride, lanes, depth, dst] = f.params as [
       Local,

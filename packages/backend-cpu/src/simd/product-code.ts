@@ -28,6 +28,7 @@ export interface ProductCode {
   readonly packed: Side | undefined;
 }
 
+// eslint-disable-next-line max-lines-per-function -- one kernel's code: named steps over its locals, called at the end
 export function emitProduct(module: ModuleBuilder, tile: Tile, code: ProductCode): void {
   const { mr, nr, kc, mc } = tile;
   const { gather, packed } = code;
@@ -36,6 +37,7 @@ export function emitProduct(module: ModuleBuilder, tile: Tile, code: ProductCode
   const packB = packed === 'b' ? undefined : gather ? addGatherPack(module, nr) : addPack(module, code.b, nr);
   module.add(
     ['i32', 'i32', 'i32'],
+    // eslint-disable-next-line max-lines-per-function -- as its caller
     (f) => {
       const [args, index, scratch] = f.params as [Local, Local, Local];
       const arg = (w: keyof typeof word): void => void f.get(args).mem('i32.load', word[w] * 4);
@@ -233,7 +235,7 @@ export function emitProduct(module: ModuleBuilder, tile: Tile, code: ProductCode
         });
       };
       /** Copies the valid part of the register block between C and scratch. */
-      const transfer = (way: 'load' | 'store'): void => {
+      const transfer = (direction: 'load' | 'store'): void => {
         const [i, j, inBlock, row, inC] = f.locals('i32', 5);
         f.i32(0).set(i);
         f.for(i, rows, 1, () => {
@@ -257,7 +259,7 @@ export function emitProduct(module: ModuleBuilder, tile: Tile, code: ProductCode
               f.op('i32.mul');
             }
             f.op('i32.add').set(inC);
-            const [from, to] = way === 'load' ? [inC, inBlock] : [inBlock, inC];
+            const [from, to] = direction === 'load' ? [inC, inBlock] : [inBlock, inC];
             f.get(to).get(from).mem('f32.load').mem('f32.store');
             f.bump(inBlock, 4);
           });

@@ -22,6 +22,7 @@ const layouts: readonly InputLayout[] = [
 ];
 
 /** An arbitrary for each kind of op but custom. */
+// eslint-disable-next-line max-lines-per-function -- an arbitrary for each op
 export function kernelArbitraries(
   fc: Fc,
 ): Readonly<Record<Exclude<KernelOp['kind'], 'custom'>, Arb<KernelCase>>> {

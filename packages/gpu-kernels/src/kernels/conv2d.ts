@@ -33,6 +33,7 @@ function fittedTo(channels: number, tile: Tile): Tile {
 }
 
 /** conv2d by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+// eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function tiledConv2d(
   op: Conv2dOp,
   args: readonly ArgSpec[],

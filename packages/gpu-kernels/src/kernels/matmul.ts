@@ -35,6 +35,7 @@ export function matmulSize(args: readonly ArgSpec[]): ProductSize {
 }
 
 /** matmul by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+// eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function tiledMatmul(
   op: MatmulOp,
   args: readonly ArgSpec[],

@@ -15,6 +15,7 @@ export interface RenderInputs {
 }
 
 /** Statements that compute `e` and the name of the result; names start with `prefix`. */
+// eslint-disable-next-line max-lines-per-function -- a case for each function of expressions
 export function render(
   shader: Shader,
   e: Expr,

@@ -66,6 +66,7 @@ export function isDirectAttention(args: readonly ArgSpec[], traits: CudaTraits):
 }
 
 /** Attention of q, k and v of `element`, for which isDirectAttention holds and slices start at multiples of 16 bytes. */
+// eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function directAttention(
   op: AttentionOp,
   args: readonly ArgSpec[],

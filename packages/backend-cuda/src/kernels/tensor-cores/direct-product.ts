@@ -84,6 +84,7 @@ export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: Dire
 }
 
 /** The dispatch that multiplies; `put` stores a quad of its results, and sees `stack` and `part`. */
+// eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 function multiply(
   s: Shader,
   traits: CudaTraits,

@@ -13,6 +13,7 @@ const queries = 64;
 const threads = 128;
 
 /** Attention of q, k and v of `element` in any layout. */
+// eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function stridedAttention(
   op: AttentionOp,
   args: readonly ArgSpec[],
