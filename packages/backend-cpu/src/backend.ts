@@ -25,6 +25,7 @@ import { Engine } from './simd/engine.ts';
 import type { EngineOptions } from './simd/engine.ts';
 import type { Packable } from './simd/packing.ts';
 
+/** Options of cpu(). */
 export interface CpuOptions extends EngineOptions, DeviceOptions {
   /** 'fast' (default): SIMD kernels where they exist; 'reference': plain loops in double precision only. */
   readonly kernels?: 'fast' | 'reference';

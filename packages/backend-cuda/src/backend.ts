@@ -69,6 +69,7 @@ const hostOf = ({ buffer, offset, bytes }: Slice): Uint8Array | undefined =>
 const isExact = (op: KernelOp, args: readonly ArgSpec[]): boolean =>
   args[0]?.dtype === 'float32' && !('precision' in op && op.precision === 'tf32');
 
+/** The backend behind cuda(): for benchmarks and tests that read its counters. */
 export class CudaBackend implements Backend {
   readonly name = 'cuda';
   readonly caps: Caps;

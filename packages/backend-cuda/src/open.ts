@@ -14,6 +14,7 @@ import { deviceMemory } from './node/memory.ts';
 import { deviceAttribute } from './node/native.ts';
 import { traitsOf } from './traits.ts';
 
+/** Options of cuda(). */
 export interface CudaOptions extends SearchOptions, DeviceOptions {
   /** Which GPU, as the driver counts them; default 0. */
   readonly index?: number;

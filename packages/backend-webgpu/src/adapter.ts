@@ -5,6 +5,7 @@ import type { DType } from '@darkroom/core';
 import { advice, hardwareIsPossible, openGpu } from '#gpu';
 import type { Traits } from '@darkroom/gpu-kernels';
 
+/** Which GPU to take. */
 export interface AdapterOptions {
   /** Which GPU where there are two; default: the fast one. */
   readonly powerPreference?: GPUPowerPreference;

@@ -68,6 +68,7 @@ const align = 256;
 const startOf = (slice: Pick<Slice, 'offset'>): number => Math.floor(slice.offset / align) * align;
 const memoryOf = (slice: Pick<Slice, 'buffer'>): GpuMemory => slice.buffer as GpuMemory;
 
+/** The backend behind webgpu(): for benchmarks and tests that read its counters. */
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';
   readonly caps: Caps;

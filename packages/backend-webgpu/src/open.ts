@@ -7,6 +7,7 @@ import type { AdapterOptions } from './adapter.ts';
 import { WebGpuBackend } from './backend.ts';
 import type { Traits } from '@darkroom/gpu-kernels';
 
+/** Options of webgpu(). */
 export interface WebGpuOptions extends AdapterOptions, DeviceOptions {
   /**
    * Pretends that the device has less than it has: no native float16, or bindings of at most `bindingBytes` (a multiple of

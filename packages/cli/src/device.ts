@@ -8,8 +8,10 @@ import { ArgumentError, DeviceError } from '@darkroom/core';
 import type { Device, DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 
+/** The names that openDevice takes. */
 export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
+/** Options of a device, whichever it is; those of the CPU have no effect on others. */
 export interface OpenOptions extends DeviceOptions {
   /** Of the CPU. */
   readonly threads?: number;

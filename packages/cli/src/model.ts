@@ -11,6 +11,7 @@ import type { AnyPipeline } from '@darkroom/diffusers';
 import { deviceNames, openDevice } from './device.ts';
 import { integer } from './options.ts';
 
+/** The device of a command line. */
 export interface DeviceChoice {
   readonly device: string;
   readonly threads?: number;
@@ -24,6 +25,7 @@ export interface ModelChoice extends DeviceChoice {
   readonly localFilesOnly?: boolean;
 }
 
+/** Adds --device and --threads, which openChosen reads. */
 export function withDeviceOptions(command: Command): Command {
   return command
     .option('-d, --device <name>', deviceNames.join(' | '), 'auto')
@@ -42,6 +44,7 @@ export function withModelOptions(command: Command): Command {
     .option('--local-files-only', 'never touch the network');
 }
 
+/** Opens the device of a command line. @throws ArgumentError for an unknown name, DeviceError where the device is missing. */
 export async function openChosen({ device: name, threads }: DeviceChoice): Promise<Device> {
   const device = await openDevice(name, threads === undefined ? {} : { threads });
   if (threads !== undefined && device.name !== 'cpu')

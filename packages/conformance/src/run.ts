@@ -36,6 +36,7 @@ const runners: Readonly<Record<string, CaseRunner>> = {
 /** Timestep lists: the reference's values, stored in float32. */
 const exact = { atol: 1e-4, rtol: 1e-6 };
 
+/** What runs where, and who hears of it. */
 export interface ConformanceOptions {
   readonly device: Device;
   readonly files: ModelFiles;
@@ -47,12 +48,17 @@ export interface ConformanceOptions {
   readonly onUnsupported?: (id: string) => void;
 }
 
+/** How many cases ended how. */
 export interface ConformanceReport {
   readonly passed: number;
   readonly failed: number;
   readonly unsupported: number;
 }
 
+/**
+ * Runs the cases of a folder one after the other, in float32. @throws FormatError where the folder has no readable manifest; a
+ * case that throws has failed.
+ */
 export async function runConformance(options: ConformanceOptions): Promise<ConformanceReport> {
   const { device, files, filter } = options;
   const { cases } = await readGoldens(files);

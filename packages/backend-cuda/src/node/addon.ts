@@ -26,6 +26,7 @@ export type LibraryReport =
   | { readonly found: true; readonly path: string; readonly from: string }
   | { readonly found: false; readonly looked: readonly string[] };
 
+/** What of CUDA is here, and where it was looked for. */
 export interface Diagnosis {
   /** The addon's path, or why there is none. */
   readonly addon: { readonly path: string } | { readonly missing: string };

@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** CUDA's libraries that the backend opens. */
 export type LibraryName = 'cuda' | 'nvrtc' | 'cublasLt' | 'cudnn';
 export const libraryNames: readonly LibraryName[] = ['cuda', 'nvrtc', 'cublasLt', 'cudnn'];
 
@@ -15,6 +16,7 @@ export interface Candidate {
   readonly from: string;
 }
 
+/** Where to look for libraries. */
 export interface SearchOptions {
   /** Folders that hold `nvidia/…` (site-packages, or what pip --target was given), asked before python3's own. */
   readonly sitePackages?: readonly string[];

@@ -212,6 +212,7 @@ export interface Cudnn {
   ): void;
 }
 
+/** The addon's calls, by library; each is thin and throws the library's own error. */
 export interface NativeAddon {
   readonly driver: Driver;
   readonly nvrtc: Nvrtc;

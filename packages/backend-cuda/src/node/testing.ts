@@ -52,6 +52,7 @@ const mostShared: Readonly<Record<number, number>> = {
   100: 227,
   120: 99,
 };
+/** Compute capabilities that kernels are compiled for, as 90 for sm_90. */
 export const architectures: readonly number[] = Object.keys(mostShared).map(Number);
 
 /** What a GPU of an architecture has, to compile for it without one. */

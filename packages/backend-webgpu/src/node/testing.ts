@@ -3,6 +3,7 @@
 
 import { webgpu } from '../open.ts';
 
+/** True where no adapter is found; tests then are skipped with the reason printed. @throws Error where DARKROOM_REQUIRE names webgpu. */
 export async function adapterIsMissing(): Promise<boolean> {
   try {
     (await webgpu())[Symbol.dispose]();

@@ -195,6 +195,7 @@ function blocks(op: AttentionOp, args: readonly ArgSpec[], traits: Traits, wide:
   return { dispatches: [s.dispatch(threads, b * heads * blockCount, body)] };
 }
 
+/** attention on vector units. */
 export const attention: KernelFactory<AttentionOp> = {
   choices(op, args, traits) {
     const d = args[0]!.layout.shape[3]!;

@@ -39,6 +39,7 @@ const factories: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<Kerne
   random,
 };
 
+/** The shared kernels of an op. */
 export function factoryOf(op: SharedOp): KernelFactory<SharedOp> {
   return factories[op.kind] as unknown as KernelFactory<SharedOp>;
 }

@@ -6,6 +6,7 @@ import type { DType } from '@darkroom/core';
 import { dtypes } from '@darkroom/core';
 import { conversions } from './conversions.ts';
 
+/** Elements that one access reads or writes. */
 export type Width = 1 | 4;
 
 /** One storage binding: an array of `stored` values. 'atomic<u32>' where single narrow elements are stored. */
@@ -15,6 +16,7 @@ export interface BufferText {
   readonly mode: 'read' | 'write';
 }
 
+/** Texts that read or write the elements of one argument; an index counts elements, or quads of them. */
 export interface Access {
   readonly width: Width;
   /** Type of what get() gives and set() takes. */

@@ -3,6 +3,7 @@
 
 import type { Layout } from '@darkroom/core';
 
+/** An index space that several arguments walk together; strides count elements. */
 export interface Dimensions {
   readonly shape: readonly number[];
   /** strides[argument][dimension]. */

@@ -5,6 +5,7 @@ import type { ArgSpec, Expr } from '@darkroom/core';
 import { render } from '../../text/render.ts';
 import type { Shader } from '../../text/shader.ts';
 
+/** Where a product stores: the epilogue, and the output in coordinates o0, o1, … of which quads run along one. */
 export interface ResultPlace {
   readonly expr: Expr | undefined;
   /** Quads run along coordinate o<axis> of the result, within runs of this many adjacent columns. */
