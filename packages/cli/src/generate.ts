@@ -136,7 +136,8 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
       if (options.trace === true) pipe.enableTracing();
       else if (pipe instanceof UNetPipeline)
         pipe.unet = await loadTraced(options.trace, { device, params: pipe.unet.stateDict!() });
-      else throw new ArgumentError(`--trace: ${options.trace} holds a UNet, and a ${pipe.className} has none`);
+      else
+        throw new ArgumentError(`--trace: ${options.trace} holds a UNet, and a ${pipe.className} has none`);
     }
     device.resetPeakMemory();
     const start = performance.now();

@@ -3,7 +3,13 @@
 
 import { ArgumentError } from '@darkroom/core';
 import { Image, pipelineForTask, UNetPipeline } from '@darkroom/diffusers';
-import type { AnyPipeline, AttentionSlice, CallOptions, StableDiffusionOutput, Task } from '@darkroom/diffusers';
+import type {
+  AnyPipeline,
+  AttentionSlice,
+  CallOptions,
+  StableDiffusionOutput,
+  Task,
+} from '@darkroom/diffusers';
 
 export interface TaskOptions {
   readonly image?: string;

@@ -3,7 +3,13 @@
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { DataArray } from '@darkroom/core';
 import { clipTokenizerFromFiles, pipelineNamed, schedulerFromConfig } from '@darkroom/diffusers';
-import type { AnyPipeline, CallOptions, ComponentSlots, Generator, StableDiffusionOutput } from '@darkroom/diffusers';
+import type {
+  AnyPipeline,
+  CallOptions,
+  ComponentSlots,
+  Generator,
+  StableDiffusionOutput,
+} from '@darkroom/diffusers';
 import { readJson } from '@darkroom/diffusers/testing';
 import { requireSame } from './call.ts';
 import type { CaseContext, CaseResult } from './context.ts';
