@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { keep, tensor } from '@darkroom/core';
-import type { AnyModule, Device } from '@darkroom/core';
+import type { AnyModule, Device, Tensor } from '@darkroom/core';
 import { CLIPTextModelWithProjection } from '../models/clip-text.ts';
+import type { AddedCond, Conditioning } from '../models/conditioning.ts';
 import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 import { StableDiffusionXLPipeline } from '../pipelines/stable-diffusion-xl.ts';
@@ -87,4 +88,36 @@ export async function tinyXL(device: Device): Promise<StableDiffusionXLPipeline>
     textEncoder2: randomWeights(second, device, 2),
     unet: randomWeights(UNet2DConditionModel.fromConfig(unetConfig), device, 3),
   });
+}
+
+/** What a UNet is called with, one entry a call; `end` stops watching and frees what was kept. */
+export function watchUNet(unet: unknown): {
+  calls: { sample: number[]; shape: readonly number[]; addedCond?: AddedCond }[];
+  end(): void;
+} {
+  const module = unet as AnyModule;
+  const calls: { sample: number[]; shape: readonly number[]; addedCond?: AddedCond }[] = [];
+  module.addHook({
+    name: 'watch',
+    preForward(_, args) {
+      const [sample, , { addedCond: added }] = args as [Tensor, number, Conditioning];
+      calls.push({
+        sample: [...sample.dataSync()],
+        shape: sample.shape,
+        ...(added && {
+          addedCond: { textEmbeds: keep(added.textEmbeds.alias()), timeIds: keep(added.timeIds.alias()) },
+        }),
+      });
+    },
+  });
+  return {
+    calls,
+    end: () => {
+      module.removeHook('watch');
+      for (const { addedCond } of calls) {
+        addedCond?.textEmbeds.dispose();
+        addedCond?.timeIds.dispose();
+      }
+    },
+  };
 }

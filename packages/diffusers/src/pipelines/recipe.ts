@@ -4,7 +4,7 @@
 import type { Device, DType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
-import type { CheckedCall } from './check-call.ts';
+import type { CheckedCall } from './checked-call.ts';
 
 /** Tensors by name, as options, callbacks and traces call them. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
