@@ -1,7 +1,7 @@
 // The CPU backend: a driver over the SIMD engine. Work is done when the call returns; queues and fences are formal.
 // Every op has the reference kernel to fall back on; `kernels: 'reference'` uses nothing else (the oracle).
 
-import { Device, DeviceError, dtypeNames, opKey } from '@darkroom/core';
+import { Device, DeviceError, opKey } from '@darkroom/core';
 import type {
   ArgSpec,
   Backend,
@@ -53,9 +53,8 @@ class CpuBackend implements Backend {
       ? 'reference kernels'
       : `WebAssembly SIMD${engine.relaxed ? ', relaxed' : ''}`;
     this.caps = {
-      dtypes: new Set(dtypeNames),
       convFormat: 'contiguous',
-      weights: 'asStored',
+      rewrites: [],
       suballocate: true,
       poolBuffers: false,
       pinned: false,

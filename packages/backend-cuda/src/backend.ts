@@ -8,7 +8,6 @@ import type {
   Caps,
   Choice,
   CompiledSteps,
-  DType,
   Kernel,
   KernelOp,
   PreparedStep,
@@ -120,11 +119,9 @@ export class CudaBackend implements Backend {
     }
     this.#staging = new Staging(this.#driver);
     this.#own = new OwnKernels({ driver: this.#driver, compiler: opened.compiler, traits: opened.traits });
-    const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
     this.caps = {
-      dtypes: new Set(dtypes),
       convFormat: 'channelsLast',
-      weights: 'asStored',
+      rewrites: [],
       suballocate: true,
       poolBuffers: !opened.suballocate,
       pinned: true,

@@ -10,7 +10,6 @@ import type {
   Choice,
   CompiledSteps,
   CustomOp,
-  DType,
   Kernel,
   KernelOp,
   PreparedStep,
@@ -100,12 +99,13 @@ export class WebGpuBackend implements Backend {
     this.#programs = new Programs(device, this.#faults);
     this.#encoder = new Encoder(device, facts.software ? softwareBudget : hardwareBudget);
     this.#groups = new Groups(device, this.#encoder.ring);
-    const dtypes: DType[] = ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'];
     this.caps = {
-      dtypes: new Set(dtypes),
       convFormat: 'channelsLast',
-      weights: 'outputsAdjacent',
-      winograd: facts.software ? softwareWinograd : hardwareWinograd,
+      rewrites: [
+        { pass: 'channelsLast' },
+        { pass: 'winograd', options: facts.software ? softwareWinograd : hardwareWinograd },
+        { pass: 'outputsAdjacent' },
+      ],
       suballocate: false,
       poolBuffers: true,
       pinned: false,

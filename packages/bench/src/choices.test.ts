@@ -26,7 +26,8 @@ test('every choice is run, and a wrong one is a failure with its name', async ()
       if (name === 'prepare')
         return (...[op, args, choice]: Parameters<Backend['prepare']>): Kernel => {
           if (choice.id !== 'wrong-1') return target.prepare(op, args, choice);
-          const other: KernelOp = op.kind === 'attention' ? { ...op, scale: 2 * op.scale } : op;
+          const known = op as KernelOp;
+          const other: KernelOp = known.kind === 'attention' ? { ...known, scale: 2 * known.scale } : known;
           return target.prepare(other, args, target.choices(other, args)[0]!);
         };
       const value: unknown = Reflect.get(target, name, target);

@@ -1,10 +1,10 @@
 // The Backend interface: a device driver. It allocates, copies, runs kernels and orders work; it knows neither
 // tensors nor modules nor tracing nor type promotion (those are core's). Core caches what `prepare` returns,
-// allocates outputs, and inserts every layout conversion as a visible `copy` op.
+// and allocates outputs.
 
 import type { DType } from './dtype.ts';
 import type { Layout, MemoryFormat } from './layout.ts';
-import type { Cost, KernelOp } from './op.ts';
+import type { AnyOp } from './op.ts';
 
 declare const brand: unique symbol;
 /** Device memory, opaque to core. Each backend casts in one private function. */
@@ -33,14 +33,10 @@ export interface ArgSpec {
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/**
- * One way to run an op: an engine, an algorithm, a tile shape. Plain data, so that it can be kept on disk.
- * `needs` demands a memory format for each input (undefined = any strides); core then inserts copies.
- */
+/** One kernel for an op: an engine, an algorithm, a tile shape. Plain data, so that it can be kept on disk. */
 export interface Choice {
   readonly id: string;
   readonly params?: Json;
-  readonly needs?: readonly (MemoryFormat | undefined)[];
   readonly workspaceBytes?: number;
 }
 
@@ -55,7 +51,7 @@ export interface PreparedStep {
   readonly kernel: Kernel;
   readonly args: readonly Slice[];
   readonly scalars: readonly number[];
-  /** By argument: whether it holds at every run what it holds at the first one, as weights do. */
+  /** By argument: true if it never changes between runs, as weights do not. */
   readonly fixed: readonly boolean[];
 }
 
@@ -67,14 +63,24 @@ export interface CompiledSteps {
   [Symbol.dispose](): void;
 }
 
+/**
+ * A graph pass that a device asks for. 'channelsLast': images run with their channels adjacent. 'outputsAdjacent': weights
+ * lie so that the outputs of a product are neighbours. 'winograd': 3x3 convolutions of at least `leastChannels` channels
+ * and `leastTiles` tiles of 2x2 outputs run by Winograd's method, which needs a kernel for that op.
+ */
+export type Rewrite =
+  | { readonly pass: 'channelsLast' | 'outputsAdjacent' }
+  | {
+      readonly pass: 'winograd';
+      readonly options: { readonly leastChannels: number; readonly leastTiles: number };
+    };
+
+/** What a backend can do, and how it wants to be used. */
 export interface Caps {
-  readonly dtypes: ReadonlySet<DType>;
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
   readonly convFormat: MemoryFormat;
-  /** 'outputsAdjacent' where kernels read weights, and channels-last images, faster so: traces then bring them there. */
-  readonly weights: 'asStored' | 'outputsAdjacent';
-  /** Beside 'outputsAdjacent': sizes from which on traces convolve by Winograd's method; absent: never. */
-  readonly winograd?: { readonly leastChannels: number; readonly leastTiles: number };
+  /** What traces on this device change for its kernels' sake, beside the passes that all devices have, in this order. */
+  readonly rewrites: readonly Rewrite[];
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
   readonly suballocate: boolean;
   /** True when `alloc` is costly, so that core keeps freed buffers for reuse. */
@@ -83,6 +89,7 @@ export interface Caps {
   /** True when `readSync` exists. */
   readonly syncRead: boolean;
   readonly maxBufferBytes: number;
+  /** Buffers that one kernel can bind: inputs, outputs and run-time numbers. */
   readonly maxBindings: number;
   /** Device, driver and library versions: the key of the tune cache. */
   readonly fingerprint: string;
@@ -109,10 +116,10 @@ export interface Backend {
   /** Present iff caps.syncRead. */
   readSync?(src: Slice): Uint8Array;
 
-  /** Ways to run `op` on these arguments (inputs, then the output), best guess first; [] = core decomposes. */
-  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[];
+  /** Kernels for `op` on these arguments (inputs, then outputs), best guess first; [] = core decomposes. */
+  choices(op: AnyOp, args: readonly ArgSpec[]): readonly Choice[];
   /** Builds the kernel for one choice; called once per key. */
-  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel;
+  prepare(op: AnyOp, args: readonly ArgSpec[], choice: Choice): Kernel;
   /** Resolves when all that was prepared so far can run without compiling. Absent where preparing compiles. */
   ready?(): Promise<void>;
   /** Enqueues; never waits. `scalars` are opScalars(op). */
@@ -137,5 +144,3 @@ export interface Backend {
   /** Frees everything; later calls throw DeviceError. */
   [Symbol.dispose](): void;
 }
-
-export type { Cost };

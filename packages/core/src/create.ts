@@ -56,7 +56,7 @@ export interface ToOptions {
  */
 export function to(x: Tensor, options: ToOptions): Tensor {
   if (options.device && options.device !== x.device) {
-    const moved = transferBytes(x, x.device.readAllSync(x.storage('to')), options.device);
+    const moved = transferBytes(x, x.device.readSync(x.storage('to').whole), options.device);
     return convert(moved, options, true);
   }
   return convert(x, options, false);
@@ -65,7 +65,11 @@ export function to(x: Tensor, options: ToOptions): Tensor {
 /** As to(), for source devices that read only asynchronously. */
 export async function toAsync(x: Tensor, options: ToOptions): Promise<Tensor> {
   if (options.device && options.device !== x.device) {
-    return convert(transferBytes(x, await x.device.readAll(x.storage('to')), options.device), options, true);
+    return convert(
+      transferBytes(x, await x.device.read(x.storage('to').whole), options.device),
+      options,
+      true,
+    );
   }
   return convert(x, options, false);
 }

@@ -3,22 +3,13 @@
 
 import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
-import type { Backend, Buffer, Caps, Choice, Kernel } from './backend.ts';
+import type { Backend, Buffer, Caps, Slice } from './backend.ts';
 import { DeviceError } from './errors.ts';
-import type { MemoryFormat } from './layout.ts';
-import type { Precision, Spec } from './op.ts';
+import { KernelCache } from './kernel-cache.ts';
+import type { Precision } from './op.ts';
 import { Profile } from './profile.ts';
-import type { Storage } from './storage.ts';
 import { Tuner } from './tune/tuner.ts';
 import type { TuneMode, TuneStore } from './tune/tuner.ts';
-
-/** What dispatch keeps for a key: the result's spec, and the kernel unless the op decomposes here. */
-export interface KernelEntry {
-  readonly spec: Spec;
-  readonly kernel: Kernel | undefined;
-  readonly choice: Choice | undefined;
-  readonly needs: readonly (MemoryFormat | undefined)[] | undefined;
-}
 
 export interface DeviceOptions {
   /** 'off': first choice; 'cached' (default): what earlier tuning found; 'full': also note what device.tune() shall measure. */
@@ -33,7 +24,7 @@ export class Device {
   readonly tuner: Tuner;
   readonly profile: Profile = new Profile();
   /** For dispatch: by op and argument specs. */
-  readonly kernels: Map<string, KernelEntry> = new Map();
+  readonly kernels: KernelCache = new KernelCache();
   readonly #allocator: Allocator;
   #disposed = false;
 
@@ -87,21 +78,25 @@ export class Device {
 
   // For the framework.
 
+  /** Memory of at least `bytes`. @throws DeviceError after dispose, OutOfMemoryError when there is no room. */
   allocate(bytes: number): Buffer {
     if (this.#disposed) throw new DeviceError(`${this.name}: the device was disposed`);
     return this.#allocator.alloc(bytes);
   }
-  release(storage: Storage): void {
-    if (!this.#disposed) this.#allocator.free(storage.buffer);
+  /** Takes memory of allocate() back. */
+  release(buffer: Buffer): void {
+    if (!this.#disposed) this.#allocator.free(buffer);
   }
-  async readAll(storage: Storage): Promise<Uint8Array> {
-    return this.backend.read({ buffer: storage.buffer, offset: 0, bytes: storage.bytes });
+  /** The bytes of a slice once all work queued so far is done. */
+  async read(slice: Slice): Promise<Uint8Array> {
+    return this.backend.read(slice);
   }
-  readAllSync(storage: Storage): Uint8Array {
+  /** As read(), at once. @throws DeviceError where the backend cannot. */
+  readSync(slice: Slice): Uint8Array {
     if (!this.backend.readSync) {
       throw new DeviceError(`dataSync: ${this.name} cannot read synchronously; use await tensor.data()`);
     }
-    return this.backend.readSync({ buffer: storage.buffer, offset: 0, bytes: storage.bytes });
+    return this.backend.readSync(slice);
   }
 
   get isDisposed(): boolean {

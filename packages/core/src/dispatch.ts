@@ -1,31 +1,45 @@
-// The one seam every op passes: liveness and device checks, recording, kernel choice, layout copies, allocation,
-// profiling, error context. An op's own rules (shapes, decomposition) come in its OpDefinition.
+// The one place that every op passes: liveness and device checks, recording, kernel choice, allocation, profiling, error
+// context. An op's own rules (shapes, decomposition) come in its OpDefinition.
 
 import type { ArgSpec, Choice, Kernel, Slice } from './backend.ts';
 import { debug } from './debug.ts';
-import type { Device, KernelEntry } from './device.ts';
+import type { Device } from './device.ts';
 import { dtypes } from './dtype.ts';
-import { DarkroomError, DeviceError, formatShape, ShapeError, UnsupportedOpError } from './errors.ts';
-import { isChannelsLast, isContiguous, span } from './layout.ts';
-import type { Layout, MemoryFormat } from './layout.ts';
+import {
+  ArgumentError,
+  DarkroomError,
+  DeviceError,
+  formatShape,
+  ShapeError,
+  UnsupportedOpError,
+} from './errors.ts';
+import type { KernelEntry } from './kernel-cache.ts';
 import { currentModule } from './module-path.ts';
-import type { Cost, KernelOp, Spec } from './op.ts';
-import { opKey, opScalars } from './op.ts';
+import type { AnyOp, Spec } from './op.ts';
+import { outputsOf, scalarsOf } from './op-rules.ts';
+import type { OpRules } from './op-rules.ts';
+import { copyRules, wholeCopy } from './ops/copy-rules.ts';
 import { activeRecorder } from './recorder.ts';
 import { scope } from './scope.ts';
 import { Storage } from './storage.ts';
 import { releaseCollected, Tensor } from './tensor.ts';
 
-/** The rules of one op kind. `infer` is pure and the only place that words its shape errors. */
-export interface OpDefinition<O extends KernelOp> {
-  infer(op: O, inputs: readonly Spec[]): Spec;
-  cost(op: O, inputs: readonly Spec[]): Cost;
+/**
+ * An op kind: its rules, and its meaning in simpler ops. `R`: what infer gives, a Spec, or a list of them where the op has
+ * several outputs.
+ */
+export interface OpDefinition<O extends AnyOp, R extends Spec | readonly Spec[] = Spec> extends OpRules<
+  O,
+  R
+> {
   /** The same result from simpler ops; runs where the backend offers no choice. */
-  decompose?(op: O, inputs: readonly Tensor[], device: Device): Tensor;
+  decompose?(op: O, inputs: readonly Tensor[], device: Device): R extends Spec ? Tensor : readonly Tensor[];
 }
 
-type Relayout = (x: Tensor, format: MemoryFormat) => Tensor;
+/** The definition of an op with any number of outputs. */
+export type AnyDefinition<O extends AnyOp = AnyOp> = OpDefinition<O, Spec | readonly Spec[]>;
 
+/** Options of dispatch(). */
 export interface DispatchOptions {
   /** Where ops without inputs run. */
   readonly device?: Device | undefined;
@@ -33,107 +47,140 @@ export interface DispatchOptions {
   readonly out?: Tensor | undefined;
 }
 
-export function dispatch<O extends KernelOp>(
+/**
+ * Runs an op of one output, or tells the active recorder of it.
+ * @throws what the op's infer throws; DeviceError for inputs on several devices or without memory; UnsupportedOpError
+ * where the device has no kernel and the op no decomposition.
+ */
+export function dispatch<O extends AnyOp>(
   definition: OpDefinition<O>,
-  op: O,
+  op: NoInfer<O>,
   inputs: readonly Tensor[],
   options: DispatchOptions = {},
 ): Tensor {
+  return dispatchAll(definition, op, inputs, options)[0]!;
+}
+
+/** As dispatch, for an op with any number of outputs: gives all of them. `out` is for ops of one output. */
+export function dispatchAll<O extends AnyOp>(
+  definition: AnyDefinition<O>,
+  op: NoInfer<O>,
+  inputs: readonly Tensor[],
+  options: DispatchOptions = {},
+): readonly Tensor[] {
   const device = commonDevice(op, inputs, options.device);
   const { out } = options;
   const recorder = activeRecorder();
   if (recorder) {
-    const spec = inferChecked(definition, op, inputs, out);
-    const result = out ?? new Tensor(spec.dtype, spec.layout, undefined, device);
-    recorder.op(op, inputs, result, currentModule());
-    return result;
+    const specs = inferChecked(definition, op, inputs, out);
+    const results = out ? [out] : specs.map((spec) => new Tensor(spec.dtype, spec.layout, undefined, device));
+    recorder.op(op, inputs, results, currentModule());
+    return results;
   }
   releaseCollected();
   for (const x of inputs) x.storage(op.kind); // throws for abstract or disposed inputs
   if (out) out.storage(op.kind).version++;
-  const key = kernelKey(op, inputs, out);
-  // A known key was inferred and checked before: shapes, dtypes and attributes are all part of it.
-  const entry = device?.kernels.get(key) ?? prepare(definition, op, inputs, device, out, key);
+  // A known entry was inferred and checked before: shapes, dtypes and attributes are all part of its place.
+  const entry =
+    device?.kernels.get(definition, op, inputs, out) ?? prepare(definition, op, inputs, device, out);
   const on = device!;
   if (!entry.kernel) return decompose(definition, op, inputs, on, out);
-  if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
-    return relaid(definition, op, inputs, entry.needs, options);
-  }
 
-  const result = out ?? allocate(on, entry.spec);
+  const results: Tensor[] = [];
+  if (out) results.push(out);
+  else for (const spec of entry.outputs) results.push(allocate(on, spec));
   const slices: Slice[] = [];
-  for (const x of inputs) slices.push(sliceOf(x, op.kind));
-  slices.push(sliceOf(result, op.kind));
+  for (const x of inputs) slices.push(sliceOf(x, op.kind, on));
+  for (const y of results) slices.push(sliceOf(y, op.kind, on));
   const { profile } = on;
   if (profile.enabled) {
     const start = performance.now();
-    on.backend.run(entry.kernel, slices, opScalars(op));
+    on.backend.run(entry.kernel, slices, scalarsOf(definition, op));
     profile.add(entry.kernel.label, performance.now() - start);
-  } else on.backend.run(entry.kernel, slices, opScalars(op));
-  if (debug.checkFinite) requireFinite(op, result);
-  return result;
+  } else on.backend.run(entry.kernel, slices, scalarsOf(definition, op));
+  if (debug.checkFinite) for (const y of results) requireFinite(op, y);
+  return results;
 }
 
 /**
- * The part of dispatch that depends on shapes only: the choice for `op`, or the tensor that simpler ops, or the op after
- * the copies it needs, gave instead; those pass the active recorder. For compiling ahead and for plans, which both call
- * this from a recorder for every op. `out`: as in dispatch.
+ * The part of dispatch that depends on shapes only: the choice for `op`, or the tensors that simpler ops gave instead;
+ * those ops pass the active recorder. For compiling ahead and for plans, which both call this from a recorder for every
+ * op. `out`: as in dispatch.
  */
-export function resolveAbstract<O extends KernelOp>(
-  definition: OpDefinition<O>,
+export function resolveAbstract<O extends AnyOp>(
+  definition: AnyDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
   device: Device,
   out?: Tensor,
-): Choice | Tensor {
-  const key = kernelKey(op, inputs, out);
-  const entry = device.kernels.get(key) ?? prepare(definition, op, inputs, device, out, key);
-  if (!entry.choice) return decompose(definition, op, inputs, device, out);
-  if (entry.needs?.some((need, i) => need && !inFormat(inputs[i]!, need))) {
-    return relaid(definition, op, inputs, entry.needs, { device, out });
-  }
-  return entry.choice;
+): Choice | readonly Tensor[] {
+  const entry =
+    device.kernels.get(definition, op, inputs, out) ?? prepare(definition, op, inputs, device, out);
+  return entry.choice ?? decompose(definition, op, inputs, device, out);
 }
 
-/** The kernel of a choice for arguments (inputs, then the output): what dispatch prepared, where it chose the same. */
-export function kernelFor(op: KernelOp, args: readonly Spec[], choice: Choice, device: Device): Kernel {
-  const known = device.kernels.get(kernelKey(op, args.slice(0, -1), undefined));
-  const out = args.at(-1)!;
+/** The kernel of a choice for arguments (inputs, then outputs): the one that dispatch prepared, if it chose the same. */
+export function kernelFor<O extends AnyOp>(
+  definition: AnyDefinition<O>,
+  op: O,
+  inputs: readonly Spec[],
+  outputs: readonly Spec[],
+  choice: Choice,
+  device: Device,
+): Kernel {
+  const known = device.kernels.get(definition, op, inputs, undefined);
   const same =
     known?.choice === choice &&
-    known.spec.dtype === out.dtype &&
-    factsOf(known.spec.layout).key === factsOf(out.layout).key;
-  return same && known.kernel ? known.kernel : device.backend.prepare(op, args.map(argSpec), choice);
+    outputs.every((out, i) => {
+      const spec = known.outputs[i]!;
+      return spec.dtype === out.dtype && device.kernels.same(spec.layout, out.layout);
+    });
+  return same && known.kernel
+    ? known.kernel
+    : device.backend.prepare(op, [...inputs, ...outputs].map(argSpec), choice);
 }
 
-/** What dispatch would choose for arguments (inputs, then the output); undefined where it would decompose. */
-export function choiceFor(op: KernelOp, args: readonly Spec[], device: Device): Choice | undefined {
+/** What dispatch would choose for arguments (inputs, then outputs); undefined where it would decompose. */
+export function choiceFor<O extends AnyOp>(
+  definition: AnyDefinition<O>,
+  op: O,
+  args: readonly Spec[],
+  device: Device,
+): Choice | undefined {
   const specs = args.map(argSpec);
   const choices = device.backend.choices(op, specs);
-  return choices.length > 0 ? device.tuner.pick(op, specs, choices) : undefined;
+  return choices.length > 0 ? device.tuner.pick(definition, op, specs, choices) : undefined;
+}
+
+/** Writes x over `out` (same shape; casts). */
+export function assign(x: Tensor, out: Tensor): void {
+  dispatch(copyRules, wholeCopy(out.shape, out.dtype, x.memoryFormat), [x], { out });
+}
+
+/** New memory for `spec` on the device; joins the current scope. */
+export function allocate(device: Device, spec: Spec): Tensor {
+  const bytes = device.kernels.span(spec.layout) * dtypes[spec.dtype].bytes;
+  return new Tensor(spec.dtype, spec.layout, new Storage(device, bytes, device.allocate(bytes)));
 }
 
 const argSpec = ({ dtype, layout }: Spec): ArgSpec => ({ dtype, layout: { ...layout, offset: 0 } });
 
-function inferChecked<O extends KernelOp>(
-  definition: OpDefinition<O>,
+function inferChecked<O extends AnyOp>(
+  definition: AnyDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
   out: Tensor | undefined,
-): Spec {
-  const spec = definition.infer(
+): readonly Spec[] {
+  const specs = outputsOf(
+    definition,
     op,
     inputs.map((x) => x.spec),
   );
-  if (out) checkOut(op, spec, out);
-  return spec;
+  if (out) checkOut(op, specs, out);
+  return specs;
 }
 
-function commonDevice(
-  op: KernelOp,
-  inputs: readonly Tensor[],
-  given: Device | undefined,
-): Device | undefined {
+function commonDevice(op: AnyOp, inputs: readonly Tensor[], given: Device | undefined): Device | undefined {
   let device = given;
   for (let i = 0; i < inputs.length; i++) {
     const d = inputs[i]!.deviceOrNone;
@@ -148,128 +195,63 @@ function commonDevice(
   return device;
 }
 
-function checkOut(op: KernelOp, spec: Spec, out: Tensor): void {
-  const same = out.dtype === spec.dtype && formatShape(out.shape) === formatShape(spec.layout.shape);
+function checkOut(op: AnyOp, specs: readonly Spec[], out: Tensor): void {
+  if (specs.length !== 1)
+    throw new ArgumentError(`${op.kind}: has ${specs.length} outputs, so it takes no out`);
+  const { dtype, layout } = specs[0]!;
+  const same = out.dtype === dtype && formatShape(out.shape) === formatShape(layout.shape);
   if (!same) {
     throw new ShapeError(
-      `${op.kind}: out is ${out.toString()} but the result is ${spec.dtype}${formatShape(spec.layout.shape)}`,
+      `${op.kind}: out is ${out.toString()} but the result is ${dtype}${formatShape(layout.shape)}`,
     );
   }
 }
 
-/** What a layout costs to work out, kept beside it: layouts of parameters and of cached results are long-lived. */
-interface LayoutFacts {
-  readonly key: string;
-  readonly span: number;
-}
-/** Faster than Array.join for a few small integers, and this is the hot path of views. */
-function joined(sizes: readonly number[]): string {
-  let text = '';
-  for (let i = 0; i < sizes.length; i++) text += `${sizes[i]},`;
-  return text;
-}
-const layoutFacts = new WeakMap<Layout, LayoutFacts>();
-function factsOf(layout: Layout): LayoutFacts {
-  let facts = layoutFacts.get(layout);
-  if (!facts) {
-    facts = { key: `${joined(layout.shape)}|${joined(layout.strides)}`, span: span(layout) };
-    layoutFacts.set(layout, facts);
-  }
-  return facts;
-}
-
-/** New memory for `spec` on the device; joins the current scope. */
-export function allocate(device: Device, spec: Spec): Tensor {
-  const bytes = factsOf(spec.layout).span * dtypes[spec.dtype].bytes;
-  return new Tensor(spec.dtype, spec.layout, new Storage(device, bytes, device.allocate(bytes)));
-}
-
-function sliceOf(x: Tensor, user: string): Slice {
+function sliceOf(x: Tensor, user: string, device: Device): Slice {
   const { buffer } = x.storage(user);
   const size = dtypes[x.dtype].bytes;
-  return { buffer, offset: x.layout.offset * size, bytes: factsOf(x.layout).span * size };
+  return { buffer, offset: x.layout.offset * size, bytes: device.kernels.span(x.layout) * size };
 }
 
-function kernelKey(op: KernelOp, inputs: readonly Spec[], out: Spec | undefined): string {
-  let key = opKey(op);
-  for (const x of inputs) key += `;${x.dtype}|${factsOf(x.layout).key}`;
-  return out ? `${key}>${out.dtype}|${factsOf(out.layout).key}` : key;
-}
-
-function prepare<O extends KernelOp>(
-  definition: OpDefinition<O>,
+function prepare<O extends AnyOp>(
+  definition: AnyDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
   device: Device | undefined,
   out: Tensor | undefined,
-  key: string,
 ): KernelEntry {
-  const spec = inferChecked(definition, op, inputs, out);
+  const outputs = inferChecked(definition, op, inputs, out);
   if (!device) throw new DeviceError(`${op.kind}: needs a device: it has no inputs and none was given`);
-  const args = [...inputs.map((x) => x.spec), out?.spec ?? spec].map(argSpec);
-  const choice = choiceFor(op, args, device);
-  const entry: KernelEntry = {
-    spec,
-    kernel: choice && device.backend.prepare(op, args, choice),
-    choice,
-    needs: choice?.needs,
-  };
-  device.kernels.set(key, entry);
+  const args = [...inputs.map((x) => x.spec), ...(out ? [out.spec] : outputs)].map(argSpec);
+  const choice = choiceFor(definition, op, args, device);
+  const kernel = choice && device.backend.prepare(op, args, choice);
+  const entry: KernelEntry = { outputs, kernel, choice };
+  device.kernels.set(definition, op, inputs, out, entry);
   return entry;
 }
 
-function decompose<O extends KernelOp>(
-  definition: OpDefinition<O>,
+function decompose<O extends AnyOp>(
+  definition: AnyDefinition<O>,
   op: O,
   inputs: readonly Tensor[],
   device: Device,
   out: Tensor | undefined,
-): Tensor {
+): readonly Tensor[] {
   if (!definition.decompose) {
     const types = inputs.map((x) => x.toString()).join(', ');
     throw new UnsupportedOpError(
       `${op.kind}: ${device.name} cannot run it on (${types}) and it has no decomposition`,
     );
   }
-  const result = scope(() => definition.decompose!(op, inputs, device));
-  if (!out) return result;
-  assignInto(result, out);
-  result.dispose();
-  return out;
+  const given = scope(() => definition.decompose!(op, inputs, device));
+  const results = given instanceof Tensor ? [given] : given;
+  if (!out) return results;
+  assign(results[0]!, out);
+  results[0]!.dispose();
+  return [out];
 }
 
-let assignInto: (from: Tensor, out: Tensor) => void = () => {
-  throw new DarkroomError('internal: dispatch is used before ops/copy.ts was loaded');
-};
-let relayoutTo: Relayout = () => {
-  throw new DarkroomError('internal: dispatch is used before ops/copy.ts was loaded');
-};
-/** ops/copy.ts gives dispatch the one op it needs itself (dispatch cannot import an op file without a cycle). */
-export function provideCopy(assign: (from: Tensor, out: Tensor) => void, relayout: Relayout): void {
-  assignInto = assign;
-  relayoutTo = relayout;
-}
-
-function relaid<O extends KernelOp>(
-  definition: OpDefinition<O>,
-  op: O,
-  inputs: readonly Tensor[],
-  needs: readonly (MemoryFormat | undefined)[],
-  options: DispatchOptions,
-): Tensor {
-  return scope(() => {
-    const converted = inputs.map((x, i) =>
-      needs[i] && !inFormat(x, needs[i]) ? relayoutTo(x, needs[i]) : x,
-    );
-    return dispatch(definition, op, converted, options);
-  });
-}
-
-function inFormat(x: Tensor, format: MemoryFormat): boolean {
-  return format === 'channelsLast' ? isChannelsLast(x.layout) : isContiguous(x.layout);
-}
-
-function requireFinite(op: KernelOp, result: Tensor): void {
+function requireFinite(op: AnyOp, result: Tensor): void {
   const bad = result.dataSync().findIndex((v) => !Number.isFinite(v));
   if (bad >= 0) throw new DarkroomError(`${op.kind}: element ${bad} of ${result.toString()} is not finite`);
 }

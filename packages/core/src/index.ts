@@ -1,10 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 // @darkroom/core: tensors, ops, modules, traces and the interface that backends implement. No device code, no
-// platform APIs, no import-time effects beyond wiring copy into dispatch.
+// platform APIs, no effects on import.
 
 export type { MemoryStats } from './allocator.ts';
 export type {
-  ArgSpec, Backend, Buffer, Caps, Choice, CompiledSteps, Json, Kernel, PreparedStep, Queue, Slice,
+  ArgSpec, Backend, Buffer, Caps, Choice, CompiledSteps, Json, Kernel, PreparedStep, Queue, Rewrite, Slice,
 } from './backend.ts'; // prettier-ignore
 export { tensor, tensorFromBytes, to, toAsync } from './create.ts';
 export type { ToOptions } from './create.ts';
@@ -12,8 +12,8 @@ export { debug, log } from './debug.ts';
 export { describe } from './describe.ts';
 export { Device } from './device.ts';
 export type { DeviceOptions } from './device.ts';
-export { dispatch } from './dispatch.ts';
-export type { OpDefinition } from './dispatch.ts';
+export { assign, dispatch, dispatchAll } from './dispatch.ts';
+export type { AnyDefinition, DispatchOptions, OpDefinition } from './dispatch.ts';
 export { decode, dtypeNames, dtypes, encode, isDType, isFloat, promote, roundTo } from './dtype.ts';
 export type { DataArray, DType, FloatDType } from './dtype.ts';
 export {
@@ -43,7 +43,7 @@ export type { Pass, SliceAttentionOptions, WinogradOptions } from './graph/passe
 export { liftScalars } from './graph/lift-scalars.ts';
 export type { Lifted } from './graph/lift-scalars.ts';
 export { planGraph } from './graph/plan.ts';
-export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanStep } from './graph/plan.ts';
+export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanStep } from './graph/plan-data.ts';
 export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';
 export type { Lifetime, MemoryPlan, Place } from './graph/plan-memory.ts';
 export { printPlan, printSummary, summarizePlan } from './graph/print-plan.ts';
@@ -57,7 +57,6 @@ export { loadTraced, parseTraced, trace, TracedModule } from './graph/traced.ts'
 export type { LoadTracedOptions, Traceable } from './graph/traced.ts';
 export { traceOptionNames } from './graph/traced-call.ts';
 export type { TraceOptions } from './graph/traced-call.ts';
-export type { PlanSegment } from './graph/segments.ts';
 export { parseGraph, serializeGraph } from './graph/serialize.ts';
 export { jsonSize } from './io/json-size.ts';
 export type { JsonSize } from './io/json-size.ts';
@@ -80,7 +79,11 @@ export { checkStateDict, Module, parameter } from './nn/module.ts';
 export type { AnyModule } from './nn/module.ts';
 export { nullBackend } from './backends/null.ts';
 export type { NullBackend } from './backends/null.ts';
-export { opKey, opSchemaVersion, opScalars } from './op.ts';
+export { opSchemaVersion } from './op.ts';
+export type { AnyRules, Leaves, OpRules, WeightRule } from './op-rules.ts';
+export { OpTable } from './op-table.ts';
+export { boolean, dtype, expression, integer, list, number, oneOf, optional, size } from './attributes.ts';
+export type { Attribute } from './attributes.ts';
 export type * from './op.ts';
 export { checkOptions, hint, nearest } from './options.ts';
 export type { OptionNames } from './options.ts';
@@ -88,7 +91,7 @@ export { attention } from './ops/attention.ts';
 export type { AttentionOptions } from './ops/attention.ts';
 export { conv2d } from './ops/conv2d.ts';
 export type { Conv2dOptions } from './ops/conv2d.ts';
-export { assign, cast, concat, contiguous, copy, pad, reshape, toFormat } from './ops/copy.ts';
+export { cast, concat, contiguous, copy, pad, reshape, toFormat } from './ops/copy.ts';
 export { custom } from './ops/custom.ts';
 export { full, ones, zeros } from './ops/fill.ts';
 export type { CreateOptions } from './ops/fill.ts';
@@ -106,12 +109,27 @@ export type { Activation, Operand } from './ops/pointwise.ts';
 export { philox, randomNormal, randomUniform } from './ops/random.ts';
 export type { RandomOptions } from './ops/random.ts';
 export { winogradInput, winogradOutput, winogradTiles } from './ops/winograd.ts';
+export type { AttentionOp } from './ops/attention.ts';
+export type { Conv2dOp } from './ops/conv2d.ts';
+export type { CopyOp } from './ops/copy-rules.ts';
+export type { CustomOp } from './ops/custom.ts';
+export type { FillOp } from './ops/fill.ts';
+export type { GatherOp } from './ops/gather.ts';
+export type { MapOp } from './ops/map.ts';
+export type { MatmulOp } from './ops/matmul.ts';
+export type { GroupNormOp, LayerNormOp, RmsNormOp } from './ops/norm.ts';
+export type { RandomOp } from './ops/random.ts';
+export type { ReduceOp } from './ops/reduce.ts';
+export type { ResizeOp } from './ops/resize.ts';
+export type { SoftmaxOp } from './ops/softmax.ts';
+export type { WinogradOp } from './ops/winograd.ts';
 export { isRecording } from './recorder.ts';
 export { argmax, max, mean, min, sum } from './ops/reduce.ts';
 export type { ReduceOptions } from './ops/reduce.ts';
 export { resize } from './ops/resize.ts';
 export { softmax } from './ops/softmax.ts';
-export { definitionOf } from './ops/table.ts';
+export { anyDefinitionOf, definitionOf, opKey, opKinds, opScalars, registerOp } from './ops/table.ts';
+export type { KernelOp, Op } from './ops/table.ts';
 export { currentScope, keep, Scope, scope } from './scope.ts';
 export { Storage } from './storage.ts';
 export { Tensor } from './tensor.ts';

@@ -1,17 +1,19 @@
-// The seam's other side: while a recorder is active, ops and views are told to it instead of being run.
+// The other side of dispatch: while a recorder is active, ops and views are told to it instead of being run.
 // This file only holds who is active; what a recorder does with them is graph/record.ts.
 
-import type { KernelOp, ViewOp } from './op.ts';
-import type { Tensor } from './tensor.ts';
+import type { AnyOp, Spec, ViewOp } from './op.ts';
 
+/** Hears of ops and views. What it is given are tensors; this file sees their specs only, so that tensors may import it. */
 export interface Recorder {
-  /** An op was called; `output` is the abstract tensor it gave. `module` is the path of the calling module. */
-  op(op: KernelOp, inputs: readonly Tensor[], output: Tensor, module: string): void;
-  view(op: ViewOp, input: Tensor, output: Tensor): void;
+  /** An op was called; `outputs` are the abstract tensors it gave. `module` is the path of the calling module. */
+  op(op: AnyOp, inputs: readonly Spec[], outputs: readonly Spec[], module: string): void;
+  /** A view of `input` was taken. */
+  view(op: ViewOp, input: Spec, output: Spec): void;
 }
 
 let active: Recorder | undefined;
 
+/** The recorder that listens now. */
 export function activeRecorder(): Recorder | undefined {
   return active;
 }

@@ -1,6 +1,6 @@
 // Storage: one refcounted piece of device memory, shared by the tensors that are views of it.
 
-import type { Buffer } from './backend.ts';
+import type { Buffer, Slice } from './backend.ts';
 import type { Device } from './device.ts';
 
 export class Storage {
@@ -17,6 +17,11 @@ export class Storage {
     this.buffer = buffer;
   }
 
+  /** All of it. */
+  get whole(): Slice {
+    return { buffer: this.buffer, offset: 0, bytes: this.bytes };
+  }
+
   get references(): number {
     return this.#references;
   }
@@ -28,6 +33,6 @@ export class Storage {
 
   /** Drops one reference; the last one returns the memory to the device's allocator. */
   release(): void {
-    if (--this.#references === 0) this.device.release(this);
+    if (--this.#references === 0) this.device.release(this.buffer);
   }
 }

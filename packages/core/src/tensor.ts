@@ -211,14 +211,14 @@ export class Tensor<D extends DType = DType> implements Owned {
   /** Values in row-major order of the logical shape; half types widened to float32. */
   async data(): Promise<DataArray> {
     const storage = this.storage('data');
-    const bytes = await storage.device.readAll(storage);
+    const bytes = await storage.device.read(storage.whole);
     return this.#pick(bytes);
   }
 
   /** As data(), at once; only where device.caps.syncRead. */
   dataSync(): DataArray {
     const storage = this.storage('dataSync');
-    return this.#pick(storage.device.readAllSync(storage));
+    return this.#pick(storage.device.readSync(storage.whole));
   }
 
   #pick(bytes: Uint8Array): DataArray {

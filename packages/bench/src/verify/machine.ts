@@ -7,8 +7,8 @@ import type { StageContext } from './stage.ts';
 
 export async function machine({ options, open, record }: StageContext): Promise<void> {
   const { caps } = await open('off');
-  const { fingerprint, maxBufferBytes, dtypes } = caps;
-  record({ kind: 'fact', name: 'device', value: { fingerprint, maxBufferBytes, dtypes: [...dtypes] } });
+  const { fingerprint, maxBufferBytes } = caps;
+  record({ kind: 'fact', name: 'device', value: { fingerprint, maxBufferBytes } });
   if (options.device !== 'cuda') return;
   const cuda = openCuda();
   record({ kind: 'fact', name: 'libraries', value: cuda.libraries });

@@ -2,11 +2,10 @@
 // that shape rules, recording, tuning and memory behaviour are tested without a device. Reading from it is an error.
 
 import type { ArgSpec, Backend, Buffer, Caps, Choice, Kernel, Queue, Slice } from '../backend.ts';
-import { dtypeNames } from '../dtype.ts';
 import { DeviceError, OutOfMemoryError } from '../errors.ts';
-import type { KernelOp } from '../op.ts';
-import { opKey } from '../op.ts';
+import type { AnyOp } from '../op.ts';
 
+/** A backend that logs what it is asked to do. */
 export interface NullBackend extends Backend {
   /** Labels of the kernels run so far. */
   readonly runs: readonly string[];
@@ -17,7 +16,7 @@ export interface NullBackend extends Backend {
 /** `choices` replaces the one choice per op; `maxBytes` limits memory. */
 export function nullBackend(
   options: {
-    choices?: (op: KernelOp, args: readonly ArgSpec[]) => readonly Choice[];
+    choices?(op: AnyOp, args: readonly ArgSpec[]): readonly Choice[];
     maxBytes?: number;
     poolBuffers?: boolean;
   } = {},
@@ -26,9 +25,8 @@ export function nullBackend(
   let allocated = 0;
   const live = new Set<Buffer>();
   const caps: Caps = {
-    dtypes: new Set(dtypeNames),
     convFormat: 'contiguous',
-    weights: 'asStored',
+    rewrites: [],
     suballocate: true,
     poolBuffers: options.poolBuffers ?? true,
     pinned: false,
@@ -63,7 +61,7 @@ export function nullBackend(
       throw new DeviceError('null: holds no data to read');
     },
     choices: options.choices ?? (() => [{ id: 'null' }]),
-    prepare: (op, _, choice): Kernel => ({ key: opKey(op), label: `${op.kind}/${choice.id}` }),
+    prepare: (op, _, choice): Kernel => ({ key: JSON.stringify(op), label: `${op.kind}/${choice.id}` }),
     run: (kernel: Kernel, _args: readonly Slice[], _scalars: readonly number[], _queue?: Queue) => {
       runs.push(kernel.label);
     },

@@ -5,7 +5,9 @@ import type { Device } from '../device.ts';
 import { resolveAbstract } from '../dispatch.ts';
 import { withRecorder } from '../recorder.ts';
 import { Scope } from '../scope.ts';
-import { definitionOf } from '../ops/table.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
+import type { AnyOp } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
 
 /**
  * Prepares the kernels that `body` would run on `device`, given abstract tensors where it has no real ones yet
@@ -17,7 +19,9 @@ export async function compileAhead(device: Device, body: () => void): Promise<vo
   memory.run(() =>
     withRecorder(
       {
-        op: (op, inputs) => void resolveAbstract(definitionOf(op), op, inputs, device),
+        op(op: AnyOp, inputs: readonly Tensor[]) {
+          resolveAbstract(anyDefinitionOf(op), op, inputs, device);
+        },
         view: () => {},
       },
       body,

@@ -2,7 +2,7 @@
 // tensors that were captured by accident.
 
 import type { DType } from '../dtype.ts';
-import type { Op } from '../op.ts';
+import type { Op } from '../ops/table.ts';
 
 export type ValueId = number;
 
@@ -17,6 +17,7 @@ export interface NamedValue extends ValueInfo {
   readonly name: string;
 }
 
+/** An op and its output; further outputs are nodes of kind 'result', which read this one. */
 export interface GraphNode extends ValueInfo {
   readonly op: Op;
   readonly inputs: readonly ValueId[];

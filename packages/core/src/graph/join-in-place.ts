@@ -5,11 +5,11 @@
 import type { Choice } from '../backend.ts';
 import type { Layout } from '../layout.ts';
 import { elementCount } from '../layout.ts';
-import type { CopyOp, KernelOp } from '../op.ts';
-import type { PlanArg, PlanStep } from './plan.ts';
-
-/** Kinds that eager code may give a slice to write to, and whose elements come out the same wherever that is. */
-const anywhere: ReadonlySet<KernelOp['kind']> = new Set<KernelOp['kind']>(['attention', 'copy', 'map']);
+import type { AnyOp } from '../op.ts';
+import type { CopyOp } from '../ops/copy-rules.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
+import { inputsOf, outputsOf } from './plan-data.ts';
+import type { PlanArg, PlanStep } from './plan-data.ts';
 
 /**
  * Steps without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself; `choose`:
@@ -18,21 +18,23 @@ const anywhere: ReadonlySet<KernelOp['kind']> = new Set<KernelOp['kind']>(['atte
 export function joinInPlace(
   steps: readonly PlanStep[],
   isValue: (base: number) => boolean,
-  choose: (op: KernelOp, args: readonly PlanArg[]) => Choice | undefined,
+  choose: (op: AnyOp, args: readonly PlanArg[]) => Choice | undefined,
 ): PlanStep[] {
   const now = [...steps];
   const joined = new Set<number>();
   const uses = usesOf(steps);
-  for (const [at, { op, args }] of steps.entries()) {
-    if (op.kind !== 'copy' || op.fill !== undefined || args.length < 3 || overlap(op, args)) continue;
+  for (const [at, { op: any, args }] of steps.entries()) {
+    if (any.kind !== 'copy') continue;
+    const op = any as CopyOp;
+    if (op.fill !== undefined || args.length < 3 || overlap(op, args)) continue;
     const out = args.at(-1)!;
     const moved = args.slice(0, -1).map((part, i) => {
       const { writers, readers } = uses.get(part.base)!;
       const alone = writers.length === 1 && readers.length === 1 && isValue(part.base);
       const written = alone ? placed(now[writers[0]!]!, part, out, op.starts[i]!) : undefined;
       const choice = written && choose(written.op, written.args);
-      return choice && !choice.needs?.some(Boolean) ? { at: writers[0]!, step: { ...written, choice } } : undefined;
-    }); // prettier-ignore
+      return choice && { at: writers[0]!, step: { ...written, choice } };
+    });
     if (uses.get(out.base)!.writers.length > 1 || !moved.every((m) => m !== undefined)) continue;
     for (const { at: writer, step } of moved) now[writer] = step;
     joined.add(at);
@@ -49,12 +51,13 @@ interface Uses {
 
 function usesOf(steps: readonly PlanStep[]): Map<number, Uses> {
   const uses = new Map<number, Uses>();
-  for (const [at, { args }] of steps.entries()) {
-    for (const [i, { base }] of args.entries()) {
-      if (!uses.has(base)) uses.set(base, { writers: [], readers: [] });
-      const { writers, readers } = uses.get(base)!;
-      (i === args.length - 1 ? writers : readers).push(at);
-    }
+  const usesOfBase = (base: number): Uses => {
+    if (!uses.has(base)) uses.set(base, { writers: [], readers: [] });
+    return uses.get(base)!;
+  };
+  for (const [at, step] of steps.entries()) {
+    for (const { base } of inputsOf(step)) usesOfBase(base).readers.push(at);
+    for (const { base } of outputsOf(step)) usesOfBase(base).writers.push(at);
   }
   return uses;
 }
@@ -71,9 +74,9 @@ function overlap(op: CopyOp, args: readonly PlanArg[]): boolean {
 
 /** `step`, which writes what the copy reads as `part`, writing to the part's place in `out`. */
 function placed(step: PlanStep, part: PlanArg, out: PlanArg, start: readonly number[]): PlanStep | undefined {
+  if (!anyDefinitionOf(step.op).writesAnywhere || outputsOf(step).length > 1) return undefined;
   const own = step.args.at(-1)!;
-  if (!anywhere.has(step.op.kind) || own.dtype !== out.dtype || own.layout.offset !== part.layout.offset)
-    return undefined;
+  if (own.dtype !== out.dtype || own.layout.offset !== part.layout.offset) return undefined;
   const strides = stridesIn(own.layout, part.layout, out.layout.strides);
   if (!strides) return undefined;
   const offset = start.reduce((sum, s, d) => sum + s * out.layout.strides[d]!, out.layout.offset);

@@ -2,34 +2,17 @@
 // when the graph was recorded. Ops decide as in dispatch; a reshape that is no view any more gets the copy that reshape()
 // makes, so that graphs show it.
 
-import { expandLayout, layoutOf, permuteLayout, reshapeLayout, sliceLayout } from '../layout.ts';
-import type { Layout } from '../layout.ts';
-import type { CopyOp, Op, Spec, ViewOp } from '../op.ts';
-import { definitionOf } from '../ops/table.ts';
+import { layoutOf } from '../layout.ts';
+import type { Spec } from '../op.ts';
+import { wholeCopy } from '../ops/copy-rules.ts';
+import { inferAll } from '../ops/table.ts';
+import type { Op } from '../ops/table.ts';
+import { isView, viewRules } from '../ops/views.ts';
 import type { Graph, GraphNode, NamedValue, ValueId } from './graph.ts';
-import { freeId, isView } from './passes/rewrite.ts';
+import { freeId } from './passes/rewrite.ts';
 
 /** Strides by name, as weights have them. */
 export type Strides = ReadonlyMap<string, { readonly strides: readonly number[] }>;
-
-/** What a view makes of a layout; undefined for a reshape that needs a copy. */
-export function viewLayout(op: ViewOp, of: Layout): Layout | undefined {
-  switch (op.kind) {
-    case 'reshape':
-      return reshapeLayout(of, op.shape);
-    case 'permute':
-      return permuteLayout(of, op.axes);
-    case 'expand':
-      return expandLayout('expand', of, op.shape);
-    case 'slice':
-      return sliceLayout(of, op.axis, op.start, op.stop, op.step);
-  }
-}
-
-/** The copy of a whole tensor of this spec in row-major order, as reshape() makes it. */
-function denseCopy({ dtype, layout: { shape } }: Spec): CopyOp {
-  return { kind: 'copy', shape, dtype, format: 'contiguous', starts: [shape.map(() => 0)] };
-}
 
 /**
  * `graph` with the strides that its values get by the rules of its ops, weights lying as `weights` says (default: as
@@ -42,6 +25,8 @@ export function inferLayouts(
   adapt: (node: GraphNode, inputs: readonly Spec[]) => Op = ({ op }) => op,
 ): Graph {
   const specs = new Map<ValueId, Spec>();
+  /** All outputs of ops that have several. */
+  const outputs = new Map<ValueId, readonly Spec[]>();
   const define = <V extends NamedValue | GraphNode>(value: V, strides: readonly number[]): V => {
     const { id, dtype, shape } = value;
     specs.set(id, { dtype, layout: { shape, strides, offset: 0 } });
@@ -60,17 +45,24 @@ export function inferLayouts(
     const inputs = recorded.inputs.map((id) => specs.get(id)!);
     const op = adapt(recorded, inputs);
     const node = { ...recorded, op };
-    if (!isView(op)) {
-      nodes.push(define(node, definitionOf(op).infer(op, inputs).layout.strides));
+    if (op.kind === 'result') {
+      nodes.push(define(node, outputs.get(node.inputs[0]!)![op.index]!.layout.strides));
       continue;
     }
-    const seen = viewLayout(op, inputs[0]!.layout);
+    if (!isView(op)) {
+      const made = inferAll(op, inputs);
+      outputs.set(node.id, made);
+      nodes.push(define(node, made[0]!.layout.strides));
+      continue;
+    }
+    const seen = viewRules(op).layout(op, inputs[0]!.layout);
     if (seen) {
       nodes.push(define(node, seen.strides));
       continue;
     }
-    const dense = denseCopy(inputs[0]!);
-    const { dtype, shape } = dense;
+    const { dtype } = inputs[0]!;
+    const { shape } = inputs[0]!.layout;
+    const dense = wholeCopy(shape, dtype);
     const { module } = node;
     const copied = { id: next++, dtype, shape, strides: [], op: dense, inputs: node.inputs, module };
     nodes.push(define(copied, layoutOf(shape).strides));

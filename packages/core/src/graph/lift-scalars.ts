@@ -3,7 +3,8 @@
 
 import type { Expr } from '../expr.ts';
 import { mapLeaves } from '../expr.ts';
-import type { MapOp, ViewOp } from '../op.ts';
+import type { ViewOp } from '../op.ts';
+import type { MapOp } from '../ops/map.ts';
 import { definitionOf } from '../ops/table.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 import { specOf, valuesOf } from './passes/rewrite.ts';

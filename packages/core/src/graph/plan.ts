@@ -1,68 +1,26 @@
-// Plan: a graph for one device, as data. Views are gone, every step has its kernel's choice, every value its place.
-// Lowering runs the graph under a recorder that asks the device what dispatch would do, so a plan runs eager's kernels.
+// Makes the plan of a graph (plan-data.ts). Lowering runs the graph under a recorder that asks the device what dispatch would do, so a plan runs eager's kernels.
 
 import type { Choice } from '../backend.ts';
 import type { Device } from '../device.ts';
-import { choiceFor, resolveAbstract } from '../dispatch.ts';
-import type { DType } from '../dtype.ts';
+import { assign, choiceFor, resolveAbstract } from '../dispatch.ts';
 import { dtypes } from '../dtype.ts';
 import { invariant } from '../errors.ts';
 import { span } from '../layout.ts';
 import type { Layout } from '../layout.ts';
-import type { KernelOp } from '../op.ts';
-import { assign, copy } from '../ops/copy.ts';
-import { definitionOf } from '../ops/table.ts';
+import type { AnyOp } from '../op.ts';
+import { copy } from '../ops/copy.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
 import type { Recorder } from '../recorder.ts';
 import { withRecorder } from '../recorder.ts';
 import { Scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue } from './graph.ts';
 import { joinInPlace } from './join-in-place.ts';
+import type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanStep } from './plan-data.ts';
 import { planMemory } from './plan-memory.ts';
 import type { Lifetime } from './plan-memory.ts';
 import { runGraph } from './run.ts';
 import { segmentSteps } from './segments.ts';
-import type { PlanSegment } from './segments.ts';
-
-/** Part of a base: the layout's offset counts elements from the start of the base. */
-export interface PlanArg {
-  readonly base: number;
-  readonly dtype: DType;
-  readonly layout: Layout;
-}
-
-export interface PlanStep {
-  readonly op: KernelOp;
-  readonly choice: Choice;
-  /** Inputs, then the output. */
-  readonly args: readonly PlanArg[];
-}
-
-/** A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory. */
-export type PlanBase =
-  | { readonly kind: 'input' | 'param' | 'constant'; readonly name: string; readonly bytes: number }
-  | { readonly kind: 'output'; readonly bytes: number }
-  | { readonly kind: 'arena'; readonly bytes: number; readonly buffer: number; readonly offset: number };
-
-export interface PlanPort extends PlanArg {
-  readonly name: string;
-}
-
-export interface Plan {
-  readonly bases: readonly PlanBase[];
-  /** Bytes of the plan's own buffers: one arena, or several where a backend cannot divide buffers. */
-  readonly buffers: readonly number[];
-  readonly steps: readonly PlanStep[];
-  /** All steps, in order; the last segment runs at every call, others when an input they read changed. */
-  readonly segments: readonly PlanSegment[];
-  readonly inputs: readonly PlanPort[];
-  readonly outputs: readonly PlanPort[];
-  /** Bytes its values would take without sharing. */
-  readonly unsharedBytes: number;
-}
-
-/** Tensors by name. */
-export type Named = ReadonlyMap<string, Tensor>;
 
 class Lowering implements Recorder {
   readonly steps: PlanStep[] = [];
@@ -85,18 +43,23 @@ class Lowering implements Recorder {
     this.#baseOf.set(output, base);
   }
 
-  op(op: KernelOp, inputs: readonly Tensor[], output: Tensor): void {
-    const known = this.#baseOf.has(output);
-    const found = resolveAbstract(definitionOf(op), op, inputs, this.#device, known ? output : undefined);
-    if (found instanceof Tensor) {
-      if (found !== output) this.#become(output, found);
+  op(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+    const known = this.#baseOf.has(outputs[0]!);
+    const given = known ? outputs[0] : undefined;
+    const found = resolveAbstract(anyDefinitionOf(op), op, inputs, this.#device, given);
+    if (Array.isArray(found)) {
+      for (const [i, t] of (found as readonly Tensor[]).entries())
+        if (t !== outputs[i]) this.#become(outputs[i]!, t);
       return;
     }
-    if (!known) {
+    for (const output of outputs) {
+      if (this.#baseOf.has(output)) continue;
       const bytes = span(output.layout) * dtypes[output.dtype].bytes;
       this.#baseOf.set(output, this.bases.push({ kind: 'value', bytes }) - 1);
     }
-    this.steps.push({ op, choice: found, args: [...inputs, output].map((t) => this.argOf(t)) });
+    const args = [...inputs, ...outputs].map((t) => this.argOf(t));
+    const several = outputs.length > 1 && { outputs: outputs.length };
+    this.steps.push({ op, choice: found as Choice, args, ...several });
   }
 
   /** `output` is what simpler ops gave in `found`; in the layout that the op promised. */
@@ -152,7 +115,7 @@ export function planGraph(
     const joined = joinInPlace(
       lowering.steps,
       (base) => lowering.bases[base]!.kind === 'value' && !outputs.some((o) => o.base === base),
-      (op, args) => choiceFor(op, args, device),
+      (op, args) => choiceFor(anyDefinitionOf(op), op, args, device),
     );
     const { steps, segments } = segmentSteps(joined, byBase, hoist);
     return { ...place(lowering, steps, segments, outputs, suballocate), segments, inputs: ports };

@@ -1,10 +1,12 @@
 // Plans as text: a line a step, and what a plan saves in steps and memory.
 
 import type { Graph } from './graph.ts';
-import type { Plan, PlanArg } from './plan.ts';
+import { inputsOf, outputsOf } from './plan-data.ts';
+import type { Plan, PlanArg } from './plan-data.ts';
 import { formatShape } from '../errors.ts';
 import { dtypes } from '../dtype.ts';
-import { definitionOf } from '../ops/table.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
+import { isView } from '../ops/views.ts';
 import type { Rates } from '../tune/rates.ts';
 
 /** `arena@0` is offset 0 of the plan's buffer 0, or `b3` its buffer 3; weights and slots go by their names. */
@@ -17,9 +19,9 @@ export function printPlan(plan: Plan): string {
     return `${type} ${base.kind === 'output' ? 'output' : `${base.kind[0]}:${base.name}`}`;
   };
   return plan.steps
-    .map(({ op, choice, args }) => {
-      const out = args.at(-1)!;
-      return `${place(out)} = ${op.kind}/${choice.id}(${args.slice(0, -1).map(place).join(', ')})`;
+    .map((step) => {
+      const outputs = outputsOf(step).map(place).join(', ');
+      return `${outputs} = ${step.op.kind}/${step.choice.id}(${inputsOf(step).map(place).join(', ')})`;
     })
     .join('\n');
 }
@@ -43,9 +45,8 @@ export interface PlanSummary {
 
 /** `rates`: of measureRates; `packedBytes`: of the plan's Replay. */
 export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packedBytes = 0): PlanSummary {
-  const views = new Set(['reshape', 'permute', 'expand', 'slice']);
   return {
-    opsBefore: recorded.nodes.filter((n) => !views.has(n.op.kind)).length,
+    opsBefore: recorded.nodes.filter(({ op }) => !isView(op) && op.kind !== 'result').length,
     steps: plan.steps.length,
     stepsAtEveryCall: plan.steps.length - plan.segments.at(-1)!.from,
     unsharedBytes: plan.unsharedBytes,
@@ -59,8 +60,9 @@ export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packed
 /** Of the steps of every call: each at the rate of its arithmetic or of memory, whichever takes longer. */
 function roofline(plan: Plan, { flops: rates, bandwidth }: Rates): number {
   let ms = 0;
-  for (const { op, args } of plan.steps.slice(plan.segments.at(-1)!.from)) {
-    const { flops, bytes } = definitionOf(op).cost(op, args.slice(0, -1));
+  for (const step of plan.steps.slice(plan.segments.at(-1)!.from)) {
+    const { op, args } = step;
+    const { flops, bytes } = anyDefinitionOf(op).cost(op, inputsOf(step));
     const rate = rates[args[0]!.dtype] ?? rates.float32 ?? Infinity;
     ms += 1000 * Math.max(bytes / bandwidth, flops / rate);
   }

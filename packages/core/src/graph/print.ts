@@ -3,14 +3,8 @@
 import { dtypes } from '../dtype.ts';
 import { formatShape } from '../errors.ts';
 import { memoryFormatOf } from '../layout.ts';
+import { findDefinition } from '../ops/table.ts';
 import type { Graph, GraphNode, ValueInfo } from './graph.ts';
-
-const defaults: Readonly<Record<string, string>> = {
-  dilation: '[1,1]',
-  groups: '1',
-  mask: '"none"',
-  stride: '[1,1]',
-};
 
 function type(v: ValueInfo): string {
   const format = memoryFormatOf({ shape: v.shape, strides: v.strides, offset: 0 });
@@ -20,10 +14,11 @@ function type(v: ValueInfo): string {
 
 function attributes(node: GraphNode): string {
   const parts: string[] = [];
+  const defaults: Readonly<Record<string, unknown>> = { ...findDefinition(node.op.kind)?.defaults };
   for (const [name, value] of Object.entries(node.op)) {
     if (name === 'kind' || value === undefined) continue;
     const text = JSON.stringify(value);
-    if (defaults[name] !== text) parts.push(`${name}=${text}`);
+    if (JSON.stringify(defaults[name]) !== text) parts.push(`${name}=${text}`);
   }
   return parts.length === 0 ? '' : ` ${parts.join(' ')}`;
 }

@@ -3,8 +3,10 @@
 
 import { log } from '../debug.ts';
 import { ShapeError } from '../errors.ts';
-import type { CopyOp, KernelOp, Op, ViewOp } from '../op.ts';
 import { opSchemaVersion } from '../op.ts';
+import type { AnyOp, ViewOp } from '../op.ts';
+import type { CopyOp } from '../ops/copy-rules.ts';
+import type { Op } from '../ops/table.ts';
 import { withRecorder } from '../recorder.ts';
 import type { Recorder } from '../recorder.ts';
 import { keep, Scope } from '../scope.ts';
@@ -36,12 +38,15 @@ class GraphRecorder implements Recorder {
     return { name, ...this.#define(t) };
   }
 
-  op(op: KernelOp, inputs: readonly Tensor[], output: Tensor, module: string): void {
+  op(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], module: string): void {
     const ids = inputs.map((x) => this.idOf(x));
+    const [output, ...more] = outputs as [Tensor, ...Tensor[]];
     const isOut = this.#ids.has(output) || this.#views.has(output);
-    const id = this.#emit(op, ids, output, module);
+    const id = this.#emit(op as Op, ids, output, module);
     if (isOut) this.#write(output, id, module);
     else this.#ids.set(output, id);
+    for (const [i, t] of more.entries())
+      this.#ids.set(t, this.#emit({ kind: 'result', index: i + 1 }, [id], t, module));
   }
 
   view(op: ViewOp, input: Tensor, output: Tensor): void {

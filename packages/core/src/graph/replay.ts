@@ -3,18 +3,18 @@
 
 import type { Buffer, CompiledSteps, PreparedStep, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
-import { kernelFor } from '../dispatch.ts';
+import { assign, kernelFor } from '../dispatch.ts';
 import { dtypes, encode } from '../dtype.ts';
 import { ArgumentError, invariant } from '../errors.ts';
 import { elementCount, span } from '../layout.ts';
 import type { Layout } from '../layout.ts';
-import { opKey, opScalars } from '../op.ts';
-import { assign } from '../ops/copy.ts';
+import { anyDefinitionOf, opKey, opScalars } from '../ops/table.ts';
 import { keep } from '../scope.ts';
 import { Storage } from '../storage.ts';
 import { SegmentMemo } from './segment-memo.ts';
 import { Tensor } from '../tensor.ts';
-import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan.ts';
+import { inputsOf, outputsOf } from './plan-data.ts';
+import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan-data.ts';
 import { fixedBases } from './segments.ts';
 
 export class Replay {
@@ -104,7 +104,12 @@ export class Replay {
   /** For the results of steps from … to - 1, where copies of them are fewer than the steps. */
   #memoOf(from: number, to: number): SegmentMemo | undefined {
     const { steps, bases } = this.plan;
-    const written = new Set(steps.slice(from, to).map(({ args }) => args.at(-1)!.base));
+    const written = new Set(
+      steps
+        .slice(from, to)
+        .flatMap(outputsOf)
+        .map(({ base }) => base),
+    );
     const elsewhere = steps.filter((_, i) => i < from || i >= to).flatMap(({ args }) => args);
     const read = new Set(elsewhere.map(({ base }) => base));
     const results = [...written].filter((i) => read.has(i) || bases[i]!.kind === 'output');
@@ -239,10 +244,11 @@ const wholeOf = (s: Storage): Slice => ({ buffer: s.buffer, offset: 0, bytes: s.
 function kernelsOf(plan: Plan, device: Device): PreparedStep['kernel'][] {
   const made = new Map<string, PreparedStep['kernel']>();
   const specKey = ({ dtype, layout }: PlanArg): string => `${dtype} ${layout.shape}|${layout.strides}`;
-  return plan.steps.map(({ op, choice, args }: PlanStep) => {
+  return plan.steps.map((step: PlanStep) => {
+    const { op, choice, args } = step;
     const key = `${opKey(op)};${JSON.stringify(choice)};${args.map(specKey).join(';')}`;
     let kernel = made.get(key);
-    if (!kernel) made.set(key, (kernel = kernelFor(op, args, choice, device)));
+    if (!kernel) made.set(key, (kernel = kernelFor(anyDefinitionOf(op), op, inputsOf(step), outputsOf(step), choice, device))); // prettier-ignore
     return kernel;
   });
 }

@@ -1,14 +1,13 @@
 // Runs a graph op by op through dispatch: the definition of what a compiled plan must compute.
 
 import type { Device } from '../device.ts';
-import { dispatch } from '../dispatch.ts';
+import { dispatchAll } from '../dispatch.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
-import type { KernelOp, Op } from '../op.ts';
-import { reshape } from '../ops/copy.ts';
-import { definitionOf } from '../ops/table.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
+import { isView, viewRules } from '../ops/views.ts';
 import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
-import type { Graph, NamedValue, ValueId } from './graph.ts';
+import type { Graph, GraphNode, NamedValue, ValueId } from './graph.ts';
 
 function bind(
   what: string,
@@ -28,24 +27,6 @@ function bind(
   }
 }
 
-function apply(op: Op, inputs: readonly Tensor[], device: Device): Tensor {
-  const x = inputs[0]!;
-  switch (op.kind) {
-    case 'reshape':
-      return reshape(x, op.shape);
-    case 'permute':
-      return x.permute(...op.axes);
-    case 'expand':
-      return x.expand(op.shape);
-    case 'slice':
-      return x.slice(op.axis, op.start, op.stop, op.step);
-    default: {
-      const kernelOp: KernelOp = op;
-      return dispatch(definitionOf(kernelOp), kernelOp, inputs, { device });
-    }
-  }
-}
-
 /** Values by name in, outputs by name out; intermediates are freed at their last use. */
 export function runGraph(
   graph: Graph,
@@ -60,9 +41,18 @@ export function runGraph(
     const lastUse = new Map<ValueId, number>();
     for (const [at, node] of graph.nodes.entries()) for (const id of node.inputs) lastUse.set(id, at);
     const kept = new Set([...values.keys(), ...graph.outputs.map((o) => o.id)]);
+    /** Outputs beyond the first, until the result nodes that name them take them. */
+    const more = new Map<ValueId, readonly Tensor[]>();
+    const run = ({ id, op, inputs: ids }: GraphNode): Tensor => {
+      const args = ids.map((input) => values.get(input)!);
+      if (isView(op)) return viewRules(op).apply(op, args[0]!);
+      if (op.kind === 'result') return more.get(ids[0]!)![op.index]!;
+      const outputs = dispatchAll(anyDefinitionOf(op), op, args, { device: bindings.device });
+      if (outputs.length > 1) more.set(id, outputs);
+      return outputs[0]!;
+    };
     for (const [at, node] of graph.nodes.entries()) {
-      const args = node.inputs.map((id) => values.get(id)!);
-      values.set(node.id, apply(node.op, args, bindings.device));
+      values.set(node.id, run(node));
       for (const id of new Set(node.inputs))
         if (lastUse.get(id) === at && !kept.has(id)) values.get(id)!.dispose();
     }

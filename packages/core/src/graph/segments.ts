@@ -2,23 +2,20 @@
 // sometimes the timestep) often are what they were. Steps that do not depend on the first input move to the front, in
 // segments by the inputs they read; a replay runs a segment only when one of those changed.
 
-/** Steps from … to - 1 of a plan, which depend on these inputs and on weights. */
-export interface PlanSegment {
-  readonly reads: readonly string[];
-  readonly from: number;
-  readonly to: number;
-}
+import { inputsOf, outputsOf } from './plan-data.ts';
+import type { PlanSegment } from './plan-data.ts';
 
-interface Step {
-  /** Bases; the last one is written. */
+/** What is read of a step: the bases of its inputs, then of its outputs. */
+interface Writes {
   readonly args: readonly { readonly base: number }[];
+  readonly outputs?: number;
 }
 
 /**
  * Orders steps into segments, the one of the first input last. `inputs` are names by base; every other base that no step
  * writes is a weight.
  */
-export function segmentSteps<S extends Step>(
+export function segmentSteps<S extends Writes>(
   steps: readonly S[],
   inputs: ReadonlyMap<number, string>,
   hoist: boolean,
@@ -50,12 +47,12 @@ export function segmentSteps<S extends Step>(
  * `isWeight`: whether a base is bound from outside and no input.
  */
 export function fixedBases(
-  steps: readonly Step[],
+  steps: readonly Writes[],
   segments: readonly PlanSegment[],
   isWeight: (base: number) => boolean,
 ): ReadonlySet<number> {
   const writtenBy = ({ from, to }: PlanSegment): number[] =>
-    steps.slice(from, to).map(({ args }) => args.at(-1)!.base);
+    steps.slice(from, to).flatMap((step) => outputsOf(step).map(({ base }) => base));
   const once = segments.slice(0, -1).filter(({ reads }) => reads.length === 0);
   const again = new Set(segments.filter((s) => !once.includes(s)).flatMap(writtenBy));
   const weights = steps.flatMap(({ args }) => args.map((arg) => arg.base)).filter(isWeight);
@@ -66,28 +63,27 @@ export function fixedBases(
  * The inputs that a step depends on. Steps that write one base (its parts) depend on the same inputs, so that they stay in
  * one segment. What is written again after it was read counts as depending on all: its readers stay there too, in order.
  */
-function dependenciesOf<S extends Step>(
+function dependenciesOf<S extends Writes>(
   steps: readonly S[],
   inputs: ReadonlyMap<number, string>,
 ): (step: S) => ReadonlySet<string> {
   const byBase = new Map<number, Set<string>>([...inputs].map(([base, name]) => [base, new Set([name])]));
   const read = new Set<number>();
-  for (const { args } of steps) {
-    const { base } = args.at(-1)!;
-    for (const input of args.slice(0, -1)) read.add(input.base);
-    if (read.has(base)) byBase.set(base, new Set(inputs.values()));
+  for (const step of steps) {
+    for (const input of inputsOf(step)) read.add(input.base);
+    for (const { base } of outputsOf(step)) if (read.has(base)) byBase.set(base, new Set(inputs.values()));
   }
   const of = (step: S): Set<string> =>
     new Set(step.args.flatMap(({ base }) => [...(byBase.get(base) ?? [])]));
   for (let changed = true; changed;) {
     changed = false;
     for (const step of steps) {
-      const { base } = step.args.at(-1)!;
-      const known = byBase.get(base) ?? new Set<string>();
       const now = of(step);
-      if (now.size === known.size) continue;
-      byBase.set(base, now);
-      changed = true;
+      for (const { base } of outputsOf(step)) {
+        if (now.size === (byBase.get(base)?.size ?? 0)) continue;
+        byBase.set(base, now);
+        changed = true;
+      }
     }
   }
   return of;

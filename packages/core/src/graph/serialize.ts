@@ -4,13 +4,15 @@
 import { isDType } from '../dtype.ts';
 import { DarkroomError, FormatError, formatShape } from '../errors.ts';
 import { elementCount, isDense } from '../layout.ts';
-import type { KernelOp, Op, Spec } from '../op.ts';
+import type { ResultOp, Spec, ViewOp } from '../op.ts';
 import { opSchemaVersion } from '../op.ts';
-import { definitionOf } from '../ops/table.ts';
+import { inferAll } from '../ops/table.ts';
+import type { Op } from '../ops/table.ts';
+import { isView, viewRules } from '../ops/views.ts';
 import { Tensor } from '../tensor.ts';
-import { maxRank, validateOp } from './attributes.ts';
+import { checkOp, maxRank } from './check-op.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
-import { isView, sameSpec, specOf } from './passes/rewrite.ts';
+import { sameSpec, specOf } from './passes/rewrite.ts';
 
 /** Above these a file is refused: no real model comes near. */
 const limits = { nodes: 200_000, rank: maxRank, elements: 2 ** 40, textBytes: 256 * 2 ** 20 };
@@ -82,6 +84,8 @@ export function checkGraph(json: unknown, source: string): Graph {
       return value;
     });
   const [inputs, params, constants] = [named('inputs'), named('params'), named('constants')];
+  /** What the ops so far give: several outputs are read by result nodes. */
+  const outputs = new Map<ValueId, readonly Spec[]>();
   const nodes = list('nodes').map((v, i): GraphNode => {
     const what = `node ${i}`;
     const ids = v['inputs'];
@@ -90,12 +94,15 @@ export function checkGraph(json: unknown, source: string): Graph {
     if (!isRecord(v['op'])) return fail(`${what} has no op`);
     const args = (ids as number[]).map((id) => values.get(id)!);
     const info = define(v, what);
-    const op = validateOp(v['op'], ids.length, info.shape.length, `${source}: ${what}`);
-    const inferred = inferNode(op, args, `${source}: ${what}`);
-    if (!sameSpec(inferred, specOf(info))) {
+    const op = checkOp(v['op'], ids.length, info.shape.length, `${source}: ${what}`);
+    const inferred = inferNode(op, args, outputs, `${source}: ${what}`);
+    if (!isView(op) && op.kind !== 'result') outputs.set(info.id, inferred);
+    const own = inferred[op.kind === 'result' ? op.index : 0];
+    if (!own) return fail(`${what} (result) reads output ${(op as ResultOp).index} of ${inferred.length}`);
+    if (!sameSpec(own, specOf(info))) {
       const type = ({ dtype, layout }: Spec): string =>
         `${dtype}${formatShape(layout.shape)} with strides ${formatShape(layout.strides)}`;
-      fail(`${what} (${op.kind}) says ${type(specOf(info))} but its inputs give ${type(inferred)}`);
+      fail(`${what} (${op.kind}) says ${type(specOf(info))} but its inputs give ${type(own)}`);
     }
     return {
       ...info,
@@ -104,22 +111,29 @@ export function checkGraph(json: unknown, source: string): Graph {
       module: typeof v['module'] === 'string' ? v['module'] : '',
     };
   });
-  const outputs = list('outputs').map((o, i) => {
+  const ends = list('outputs').map((o, i) => {
     if (typeof o['name'] !== 'string' || !values.has(o['id'] as number)) fail(`outputs[${i}] names no value`);
     return { name: o['name'] as string, id: o['id'] as number };
   });
-  return { schema: opSchemaVersion, inputs, params, constants, nodes, outputs };
+  return { schema: opSchemaVersion, inputs, params, constants, nodes, outputs: ends };
 }
 
-/** What an op gives on abstract inputs; any failure is the file's. */
-function inferNode(op: Op, args: readonly ValueInfo[], where: string): Spec {
+/** What an op gives on abstract inputs: all its outputs. Any failure is the file's. */
+function inferNode(
+  op: Op,
+  args: readonly ValueInfo[],
+  outputs: ReadonlyMap<ValueId, readonly Spec[]>,
+  where: string,
+): readonly Spec[] {
   try {
-    if (isView(op)) {
-      if (args.length !== 1) throw new FormatError(`${op.kind} takes one input, not ${args.length}`);
-      const { dtype, layout } = specOf(args[0]!);
-      return applyView(op, new Tensor(dtype, layout, undefined)).spec;
+    if (op.kind === 'result') {
+      const all = outputs.get(args[0]!.id);
+      if (!all) throw new FormatError('result reads a value that no op with several outputs gave');
+      return all;
     }
-    return definitionOf(op as KernelOp).infer(op as KernelOp, args.map(specOf));
+    if (!isView(op)) return inferAll(op, args.map(specOf));
+    const { dtype, layout } = specOf(args[0]!);
+    return [viewOf(op, new Tensor(dtype, layout, undefined)).spec];
   } catch (error) {
     const reason =
       error instanceof DarkroomError ? error.message : `malformed attributes (${(error as Error).message})`;
@@ -127,10 +141,7 @@ function inferNode(op: Op, args: readonly ValueInfo[], where: string): Spec {
   }
 }
 
-function applyView(op: Op, x: Tensor): Tensor {
-  if (op.kind === 'reshape') return x.view(op.shape);
-  if (op.kind === 'permute') return x.permute(...op.axes);
-  if (op.kind === 'expand') return x.expand(op.shape);
-  if (op.kind === 'slice') return x.slice(op.axis, op.start, op.stop, op.step);
-  throw new FormatError(`unknown op kind '${op.kind}'`);
+/** A reshape that only a copy could do is an error: recordings have that copy. */
+function viewOf(op: ViewOp, x: Tensor): Tensor {
+  return op.kind === 'reshape' ? x.view(op.shape) : viewRules(op).apply(op, x);
 }

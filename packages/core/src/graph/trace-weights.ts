@@ -2,7 +2,7 @@
 
 import { FormatError } from '../errors.ts';
 import type { NamedValue } from './graph.ts';
-import type { Named } from './plan.ts';
+import type { Named } from './plan-data.ts';
 import type { SavedModule } from './trace-file.ts';
 import { typeOf } from './traced-call.ts';
 

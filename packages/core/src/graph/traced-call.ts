@@ -16,7 +16,7 @@ import { inferLayouts } from './layouts.ts';
 import { optimize, passesFor } from './passes/index.ts';
 import type { Pass } from './passes/index.ts';
 import { planGraph } from './plan.ts';
-import type { Named, Plan } from './plan.ts';
+import type { Named, Plan } from './plan-data.ts';
 import { summarizePlan } from './print-plan.ts';
 import type { PlanSummary } from './print-plan.ts';
 import { Replay } from './replay.ts';

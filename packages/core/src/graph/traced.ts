@@ -15,7 +15,7 @@ import { isRecording } from '../recorder.ts';
 import { keep } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Rates } from '../tune/rates.ts';
-import type { Named, Plan } from './plan.ts';
+import type { Named, Plan } from './plan-data.ts';
 import { printSummary } from './print-plan.ts';
 import type { PlanSummary } from './print-plan.ts';
 import { recordGraph } from './record.ts';

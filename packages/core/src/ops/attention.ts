@@ -1,19 +1,36 @@
 // Scaled dot-product attention as one op, so that a backend may never hold the score matrix (flash attention).
 // Its definition is softmax(q·kᵀ·scale + mask)·v; slicing over heads is a strategy of the caller (diffusers).
 
+import { number, oneOf } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, requireFloat } from '../dtype.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { denseLike, elementCount, expandLayout } from '../layout.ts';
-import type { AttentionOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { attentionTolerance } from '../testing/tolerance.ts';
 import { map } from './map.ts';
 import { matmul } from './matmul.ts';
 import { add } from './pointwise.ts';
+import { SharedOps } from './shared-ops.ts';
 import { softmax } from './softmax.ts';
 
+/** q [b, h, l, d], k [b, h, s, d], v [b, h, s, d] (, mask broadcast to [b, h, l, s], added to the scores). */
+export interface AttentionOp {
+  readonly kind: 'attention';
+  readonly scale: number;
+  readonly mask: 'none' | 'causal' | 'additive';
+}
+
+/** See OpRules. */
 export const attentionDefinition: OpDefinition<AttentionOp> = {
+  kind: 'attention',
+  inputs: [3, 4],
+  attributes: { scale: number, mask: oneOf('none', 'causal', 'additive') },
+  defaults: { mask: 'none' },
+  writesAnywhere: true,
+  tolerance: (_, inputs, output) =>
+    attentionTolerance(inputs[0]!.layout.shape[3]!, inputs[1]!.layout.shape[2]!, inputs, output),
   infer(op, [q, k, v, mask]) {
     const shapes = [q!, k!, v!].map((t) => t.layout.shape);
     for (const [i, t] of [q!, k!, v!].entries()) requireFloat('attention', 'qkv'[i]!, t.dtype);
@@ -52,6 +69,7 @@ export const attentionDefinition: OpDefinition<AttentionOp> = {
   },
 };
 
+/** Options of attention. */
 export interface AttentionOptions {
   /** Default 1/√d. */
   readonly scale?: number | undefined;
@@ -61,14 +79,14 @@ export interface AttentionOptions {
   readonly out?: Tensor | undefined;
 }
 
+const attentions = new SharedOps<AttentionOp>();
+
 /** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d] nested in memory as q. Softmax in float32. */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   if (options.causal && options.mask) throw new ShapeError('attention: give causal or a mask, not both');
-  const op: AttentionOp = {
-    kind: 'attention',
-    scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1),
-    mask: options.mask ? 'additive' : options.causal ? 'causal' : 'none',
-  };
+  const scale = options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1);
+  const mask = options.mask ? 'additive' : options.causal ? 'causal' : 'none';
+  const op = attentions.of([scale, mask], () => ({ kind: 'attention', scale, mask }));
   return dispatch(attentionDefinition, op, options.mask ? [q, k, v, options.mask] : [q, k, v], {
     out: options.out,
   });

@@ -1,18 +1,59 @@
 // 2-D convolution with an optional fused epilogue; any stride, asymmetric padding, dilation, groups. float32 accumulation.
 
+import { expression, integer, list, optional, precision, size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, promote, requireFloat } from '../dtype.ts';
 import { DTypeError, formatShape, ShapeError } from '../errors.ts';
+import { exprKey } from '../expr.ts';
 import type { Expr } from '../expr.ts';
-import { elementCount, expandLayout, layoutOf, memoryFormatOf } from '../layout.ts';
-import type { Conv2dOp } from '../op.ts';
+import { elementCount, expandLayout, isChannelsLast, layoutOf, memoryFormatOf } from '../layout.ts';
+import type { Precision } from '../op.ts';
+import { epilogueTolerance, productTolerance } from '../testing/tolerance.ts';
 import type { Tensor } from '../tensor.ts';
 import { map } from './map.ts';
 import { epilogueOf, precisionAttribute } from './matmul.ts';
 import type { Epilogue } from './matmul.ts';
+import { SharedOps } from './shared-ops.ts';
 
+/** x [n, c, h, w] * weight [o, c/groups, kh, kw]; padding is [top, bottom, left, right]. Epilogue as in matmul. */
+export interface Conv2dOp {
+  readonly kind: 'conv2d';
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number, number, number];
+  readonly dilation: readonly [number, number];
+  readonly groups: number;
+  readonly precision?: Precision;
+  readonly epilogue?: Expr;
+}
+
+/** See OpRules. */
 export const conv2dDefinition: OpDefinition<Conv2dOp> = {
+  kind: 'conv2d',
+  inputs: [2, 64],
+  attributes: {
+    stride: list(integer(1), 2),
+    padding: list(size, 4),
+    dilation: list(integer(1), 2),
+    groups: integer(1),
+    precision,
+    epilogue: optional(expression),
+  },
+  expressions: { epilogue: (_, inputs) => ({ inputs: inputs - 1, scalars: 0, axes: 0 }) },
+  defaults: { stride: [1, 1], dilation: [1, 1], groups: 1 },
+  key: (op) =>
+    `conv2d ${op.stride} ${op.padding} ${op.dilation} ${op.groups} ${op.precision ?? ''} ` +
+    (op.epilogue === undefined ? '' : exprKey(op.epilogue)),
+  epilogueAfter: 2,
+  weight: {
+    input: 1,
+    setsFormat: true,
+    adjacent: (result) => (isChannelsLast(result) ? [2, 3, 1, 0] : undefined),
+  },
+  tolerance(op, inputs, output) {
+    const k = elementCount(inputs[1]!.layout.shape.slice(1));
+    return epilogueTolerance(productTolerance(op, inputs, k, output), op.epilogue);
+  },
   infer(op, [x, weight, ...extra]) {
     requireFloat('conv2d', 'input', x!.dtype);
     requireFloat('conv2d', 'weight', weight!.dtype);
@@ -56,6 +97,7 @@ export const conv2dDefinition: OpDefinition<Conv2dOp> = {
   },
 };
 
+/** Options of conv2d. */
 export interface Conv2dOptions extends Epilogue {
   readonly stride?: number | readonly [number, number];
   /** One number for all sides, [vertical, horizontal], or [top, bottom, left, right]. */
@@ -84,14 +126,19 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   }
 }
 
+const convolutions = new SharedOps<Conv2dOp>();
+
 function conv2dOp(x: Tensor, options: Conv2dOptions, expr: Expr | undefined): Conv2dOp {
-  return {
+  const [stride, padding, dilation] = [pair(options.stride ?? 1), sides(options.padding ?? 0), pair(options.dilation ?? 1)]; // prettier-ignore
+  const groups = options.groups ?? 1;
+  const rounding = x.deviceOrNone?.precision.conv2d;
+  return convolutions.of([expr, rounding, groups, ...stride, ...padding, ...dilation], () => ({
     kind: 'conv2d',
-    stride: pair(options.stride ?? 1),
-    padding: sides(options.padding ?? 0),
-    dilation: pair(options.dilation ?? 1),
-    groups: options.groups ?? 1,
-    ...precisionAttribute(x.deviceOrNone?.precision.conv2d),
+    stride,
+    padding,
+    dilation,
+    groups,
+    ...precisionAttribute(rounding),
     ...(expr !== undefined && { epilogue: expr }),
-  };
+  }));
 }

@@ -1,74 +1,21 @@
 // Moving data between layouts, dtypes and places: contiguous, cast, concat, pad, slice assignment: one op kind.
 // Every copy the framework makes is this op, so that traces show it.
 
-import type { OpDefinition } from '../dispatch.ts';
-import { dispatch, provideCopy } from '../dispatch.ts';
+import { dispatch } from '../dispatch.ts';
 import type { DType } from '../dtype.ts';
-import { dtypes, promote } from '../dtype.ts';
+import { promote } from '../dtype.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import type { MemoryFormat } from '../layout.ts';
-import {
-  elementCount,
-  layoutOf,
-  memoryFormatOf,
-  normalizeAxis,
-  reshapeLayout,
-  resolveShape,
-} from '../layout.ts';
-import type { CopyOp } from '../op.ts';
+import { layoutOf, memoryFormatOf, normalizeAxis, reshapeLayout, resolveShape } from '../layout.ts';
 import type { Tensor } from '../tensor.ts';
-
-export const copyDefinition: OpDefinition<CopyOp> = {
-  infer(op, inputs) {
-    if (op.starts.length !== inputs.length) {
-      throw new ArgumentError(`copy: ${inputs.length} inputs but ${op.starts.length} starts`);
-    }
-    for (const [i, x] of inputs.entries()) {
-      const start = op.starts[i]!;
-      const fits =
-        x.layout.shape.length === op.shape.length &&
-        start.length === op.shape.length &&
-        x.layout.shape.every((d, a) => start[a]! >= 0 && start[a]! + d <= op.shape[a]!);
-      if (!fits) {
-        throw new ShapeError(
-          `copy: input ${i} ${formatShape(x.layout.shape)} at ${formatShape(start)} does not fit in ${formatShape(op.shape)}`,
-        );
-      }
-    }
-    return { dtype: op.dtype, layout: layoutOf(op.shape, op.format) };
-  },
-  cost(op, inputs) {
-    const read = inputs.reduce((s, x) => s + elementCount(x.layout.shape) * dtypes[x.dtype].bytes, 0);
-    return { flops: 0, bytes: read + elementCount(op.shape) * dtypes[op.dtype].bytes };
-  },
-};
-
-function assemble(
-  inputs: readonly Tensor[],
-  shape: readonly number[],
-  starts: readonly (readonly number[])[],
-  options: { dtype?: DType; format?: MemoryFormat; fill?: number; out?: Tensor } = {},
-): Tensor {
-  const first = inputs[0]!;
-  const format =
-    options.format ?? (memoryFormatOf(first.layout) === 'channelsLast' ? 'channelsLast' : 'contiguous');
-  const dtype = options.dtype ?? inputs.map((x) => x.dtype).reduce((a, b) => promote(a, b));
-  const op: CopyOp = {
-    kind: 'copy',
-    shape,
-    dtype,
-    format,
-    starts,
-    ...(options.fill !== undefined && { fill: options.fill }),
-  };
-  return dispatch(copyDefinition, op, inputs, { out: options.out });
-}
-
-const origin = (x: Tensor): number[] => x.shape.map(() => 0);
+import { copyRules, wholeCopy } from './copy-rules.ts';
+import type { CopyOp } from './copy-rules.ts';
+import { SharedOps } from './shared-ops.ts';
 
 /** A fresh copy in `dtype` and `format` (default: as x). */
 export function copy(x: Tensor, options: { dtype?: DType; format?: MemoryFormat } = {}): Tensor {
-  return assemble([x], x.shape, [origin(x)], options);
+  const { dtype = x.dtype, format = x.memoryFormat } = options;
+  return dispatch(copyRules, wholeCopy(x.shape, dtype, format), [x]);
 }
 
 /** x itself (another handle) when it is in this format already, else a copy. */
@@ -81,6 +28,7 @@ function isFormat(x: Tensor, format: MemoryFormat): boolean {
   return formatShape(x.strides) === formatShape(layoutOf(x.shape, format).strides);
 }
 
+/** x itself (another handle) when it lies in row-major order, else a copy that does. */
 export const contiguous = (x: Tensor): Tensor => toFormat(x, 'contiguous');
 
 /** x in another dtype; another handle on the same memory when it is in it already. */
@@ -98,13 +46,13 @@ export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   return out;
 }
 
+const joins = new SharedOps<CopyOp>();
+
 /** Tensors joined along `axis`; other dimensions must agree. */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   const first = tensors[0];
   if (!first) throw new ArgumentError('concat: needs at least one tensor');
   const a = normalizeAxis('concat', axis, first.rank);
-  const starts: number[][] = [];
-  let at = 0;
   for (const t of tensors) {
     const same = t.rank === first.rank && t.shape.every((d, i) => i === a || d === first.shape[i]);
     if (!same) {
@@ -112,14 +60,19 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
         `concat: ${formatShape(t.shape)} and ${formatShape(first.shape)} differ off axis ${a}`,
       );
     }
-    starts.push(t.shape.map((_, i) => (i === a ? at : 0)));
-    at += t.shape[a]!;
   }
-  return assemble(
-    tensors,
-    first.shape.map((d, i) => (i === a ? at : d)),
-    starts,
-  );
+  const [dtype, format] = placedAs(tensors);
+  const sizes = tensors.map((t) => t.shape[a]!);
+  const op = joins.of([dtype, format, a, first.rank, ...first.shape, ...sizes], () => {
+    let at = 0;
+    const starts = sizes.map((size) => {
+      const start = first.shape.map((_, i) => (i === a ? at : 0));
+      at += size;
+      return start;
+    });
+    return { kind: 'copy', shape: first.shape.map((d, i) => (i === a ? at : d)), dtype, format, starts };
+  });
+  return dispatch(copyRules, op, tensors);
 }
 
 /** Adds [before, after] elements of `value` on each axis. */
@@ -128,12 +81,13 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
     throw new ArgumentError(`pad: needs ${x.rank} pairs of sizes >= 0, got ${JSON.stringify(widths)}`);
   }
   const shape = x.shape.map((d, i) => d + widths[i]![0] + widths[i]![1]);
-  return assemble([x], shape, [widths.map(([l]) => l)], { fill: value });
+  const [dtype, format] = placedAs([x]);
+  const op: CopyOp = { kind: 'copy', shape, dtype, format, starts: [widths.map(([l]) => l)], fill: value };
+  return dispatch(copyRules, op, [x]);
 }
 
-/** Writes x over `out` (same shape; casts). */
-export function assign(x: Tensor, out: Tensor): void {
-  assemble([x], out.shape, [origin(x)], { dtype: out.dtype, out });
+/** Dtype and format of several tensors in one: all values fit, and the first says how they lie. */
+function placedAs(tensors: readonly Tensor[]): [DType, MemoryFormat] {
+  const dtype = tensors.map((t) => t.dtype).reduce((a, b) => promote(a, b));
+  return [dtype, tensors[0]!.memoryFormat === 'channelsLast' ? 'channelsLast' : 'contiguous'];
 }
-
-provideCopy(assign, (x, format) => copy(x, { format }));

@@ -3,12 +3,28 @@
 
 import { dispatch } from '../dispatch.ts';
 import type { OpDefinition } from '../dispatch.ts';
+import type { DType } from '../dtype.ts';
 import { layoutOf } from '../layout.ts';
-import type { CustomOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { exactTolerance } from '../testing/tolerance.ts';
 
+/** A user's own kernel: `sources` by backend name; `output` is what infer would say. */
+export interface CustomOp {
+  readonly kind: 'custom';
+  readonly name: string;
+  readonly output: { readonly shape: readonly number[]; readonly dtype: DType };
+  readonly sources: Readonly<Record<string, string>>;
+}
+
+/**
+ * See OpRules. It has no attributes for files: the sources of a file would be a stranger's program, run on this machine's
+ * devices.
+ */
 export function customDefinition(decompose?: (inputs: readonly Tensor[]) => Tensor): OpDefinition<CustomOp> {
   return {
+    kind: 'custom',
+    inputs: [0, 64],
+    tolerance: exactTolerance,
     infer: (op) => ({ dtype: op.output.dtype, layout: layoutOf(op.output.shape) }),
     cost: () => ({ flops: 0, bytes: 0 }),
     ...(decompose && { decompose: (_: CustomOp, inputs: readonly Tensor[]) => decompose(inputs) }),

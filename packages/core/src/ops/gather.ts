@@ -1,14 +1,27 @@
 // Rows by index: embeddings, index select. Indices out of range are an error where they can be seen without waiting.
 
+import { size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes } from '../dtype.ts';
 import { DTypeError } from '../errors.ts';
 import { elementCount, layoutOf, normalizeAxis } from '../layout.ts';
-import type { GatherOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { exactTolerance } from '../testing/tolerance.ts';
+import { SharedOps } from './shared-ops.ts';
 
+/** table [..], ids int32 [..] → table's shape with `axis` replaced by the shape of ids. */
+export interface GatherOp {
+  readonly kind: 'gather';
+  readonly axis: number;
+}
+
+/** See OpRules. */
 export const gatherDefinition: OpDefinition<GatherOp> = {
+  kind: 'gather',
+  inputs: [2, 2],
+  attributes: { axis: size },
+  tolerance: exactTolerance,
   infer(op, [table, ids]) {
     if (ids!.dtype !== 'int32') throw new DTypeError(`gather: ids must be int32, got ${ids!.dtype}`);
     const { shape } = table!.layout;
@@ -25,12 +38,16 @@ export const gatherDefinition: OpDefinition<GatherOp> = {
   },
 };
 
+const gathers = new SharedOps<GatherOp>();
+
 /** table [.., k, ..], ids int32 [...] → table with `axis` replaced by the shape of ids. */
 export function gather(table: Tensor, ids: Tensor, axis = 0): Tensor {
-  return dispatch(gatherDefinition, { kind: 'gather', axis: normalizeAxis('gather', axis, table.rank) }, [
-    table,
-    ids,
-  ]);
+  const at = normalizeAxis('gather', axis, table.rank);
+  return dispatch(
+    gatherDefinition,
+    gathers.of([at], () => ({ kind: 'gather', axis: at })),
+    [table, ids],
+  );
 }
 
 /** table [k, d], ids [...] → [..., d]. */

@@ -1,18 +1,32 @@
 // Pointwise work: one op kind that carries an expression. add, silu, guidance, scheduler steps are all this.
 // The named functions are a table in pointwise.ts; backends render the expression.
 
+import { dtype as dtypeAttribute, expression, list, number, optional, size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Device } from '../device.ts';
 import type { DType } from '../dtype.ts';
-import { dtypes, promote } from '../dtype.ts';
+import { dtypeNames, dtypes, promote } from '../dtype.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import type { Expr } from '../expr.ts';
-import { inputCount, opCount, scalarCount } from '../expr.ts';
+import { exprKey, inputCount, opCount, scalarCount } from '../expr.ts';
 import { broadcastShapes, checkShape, elementCount, isDense, layoutOf } from '../layout.ts';
 import type { Layout } from '../layout.ts';
-import type { MapOp, Spec } from '../op.ts';
+import type { Spec } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { pointwiseTolerance } from '../testing/tolerance.ts';
+
+/**
+ * Pointwise work: inputs broadcast against each other (and `shape`, needed only without inputs).
+ * `scalars` are run-time numbers: they never specialise a kernel.
+ */
+export interface MapOp {
+  readonly kind: 'map';
+  readonly expr: Expr;
+  readonly dtype: DType;
+  readonly shape?: readonly number[];
+  readonly scalars?: readonly number[];
+}
 
 /**
  * The layout of a pointwise result: the strides of the first input of the result's shape whose elements are dense
@@ -27,7 +41,29 @@ export function likeInputs(shape: readonly number[], inputs: readonly Spec[]): L
   return layoutOf(shape);
 }
 
+/** See OpRules. */
 export const mapDefinition: OpDefinition<MapOp> = {
+  kind: 'map',
+  inputs: [0, 64],
+  attributes: {
+    expr: expression,
+    dtype: dtypeAttribute,
+    shape: optional(list(size)),
+    scalars: optional(list(number)),
+  },
+  expressions: {
+    expr: (op, inputs, rank) => ({ inputs, scalars: op.scalars?.length ?? 0, axes: rank }),
+  },
+  key: (op) => `map ${op.dtype} ${op.shape ?? ''} ${op.scalars?.length ?? 0} ${exprKey(op.expr)}`,
+  scalars: (op) => op.scalars ?? [],
+  // Maps are made anew at every call, with its numbers; their expressions are not.
+  site: {
+    stem: ({ expr, shape, scalars }) =>
+      typeof expr === 'number' || shape || (scalars && scalars.length > 64) ? undefined : expr,
+    variant: (op) => dtypeNames.indexOf(op.dtype) + 8 * (op.scalars?.length ?? 0),
+  },
+  writesAnywhere: true,
+  tolerance: (_op, _inputs, output) => pointwiseTolerance(output),
   infer(op, inputs) {
     if (inputCount(op.expr) > inputs.length) {
       throw new ArgumentError(`map: expression reads ${inputCount(op.expr)} inputs, got ${inputs.length}`);
@@ -55,6 +91,7 @@ export const mapDefinition: OpDefinition<MapOp> = {
   },
 };
 
+/** Options of map. */
 export interface MapOptions {
   /** Default: the promotion of the inputs. */
   readonly dtype?: DType;

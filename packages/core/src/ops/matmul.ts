@@ -1,18 +1,42 @@
 // Matrix products with an optional fused epilogue. Transposes are strides, never attributes. float32 accumulation.
 
+import { expression, optional, precision } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, promote, requireFloat } from '../dtype.ts';
 import { DTypeError, formatShape, ShapeError } from '../errors.ts';
+import { exprKey } from '../expr.ts';
 import type { Expr } from '../expr.ts';
 import { broadcastShapes, elementCount, expandLayout, layoutOf } from '../layout.ts';
-import type { MatmulOp, Precision } from '../op.ts';
+import type { Precision } from '../op.ts';
+import { epilogueTolerance, productTolerance } from '../testing/tolerance.ts';
 import type { Tensor } from '../tensor.ts';
 import { map } from './map.ts';
 import { activations } from './pointwise.ts';
 import type { Activation } from './pointwise.ts';
+import { SharedOps } from './shared-ops.ts';
 
+/**
+ * a [..., m, k] × b [..., k, n] → [..., m, n]. Transposes are views. Epilogue: an expression over
+ * ['in', 0] = the float32 accumulator and ['in', 1…] = the extra inputs, broadcast to the output.
+ */
+export interface MatmulOp {
+  readonly kind: 'matmul';
+  readonly precision?: Precision;
+  readonly epilogue?: Expr;
+}
+
+/** See OpRules. */
 export const matmulDefinition: OpDefinition<MatmulOp> = {
+  kind: 'matmul',
+  inputs: [2, 64],
+  attributes: { precision, epilogue: optional(expression) },
+  expressions: { epilogue: (_, inputs) => ({ inputs: inputs - 1, scalars: 0, axes: 0 }) },
+  key: (op) => `matmul ${op.precision ?? ''} ${op.epilogue === undefined ? '' : exprKey(op.epilogue)}`,
+  epilogueAfter: 2,
+  weight: { input: 1, adjacent: (_, shape) => (shape.length === 2 ? [0, 1] : undefined) },
+  tolerance: (op, inputs, output) =>
+    epilogueTolerance(productTolerance(op, inputs, inputs[0]!.layout.shape.at(-1)!, output), op.epilogue),
   infer(op, [a, b, ...extra]) {
     const [as, bs] = [a!.layout.shape, b!.layout.shape];
     requireFloat('matmul', 'a', a!.dtype);
@@ -43,6 +67,7 @@ export const matmulDefinition: OpDefinition<MatmulOp> = {
   },
 };
 
+/** What a product does to its float32 accumulator before it stores the result. */
 export interface Epilogue {
   /** Broadcast to the output; usually [n]. */
   readonly bias?: Tensor | undefined;
@@ -77,14 +102,17 @@ export function precisionAttribute(precision: Precision | undefined): { precisio
   return precision === 'tf32' ? { precision } : {};
 }
 
+const matmuls = new SharedOps<MatmulOp>();
+
 /** a [..., m, k] × b [..., k, n] → [..., m, n] contiguous; batch dimensions broadcast. */
 export function matmul(a: Tensor, b: Tensor, epilogue: Epilogue = {}): Tensor {
   const { expr, extra } = epilogueOf(epilogue);
-  const op: MatmulOp = {
+  const rounding = a.deviceOrNone?.precision.matmul;
+  const op = matmuls.of([rounding, expr], () => ({
     kind: 'matmul',
-    ...precisionAttribute(a.deviceOrNone?.precision.matmul),
+    ...precisionAttribute(rounding),
     ...(expr !== undefined && { epilogue: expr }),
-  };
+  }));
   return dispatch(matmulDefinition, op, [a, b, ...extra]);
 }
 

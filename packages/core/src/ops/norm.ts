@@ -1,16 +1,37 @@
 // groupNorm, layerNorm, rmsNorm. Statistics in float32 by two passes (mean first), on every backend.
 
+import { integer, number, oneOf, optional } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, requireFloat } from '../dtype.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import { elementCount } from '../layout.ts';
-import type { Cost, GroupNormOp, LayerNormOp, RmsNormOp, Spec } from '../op.ts';
+import type { Cost, Spec } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { normTolerance } from '../testing/tolerance.ts';
 import { reshape } from './copy.ts';
 import { likeInputs, map } from './map.ts';
 import { add, mul, silu, sub } from './pointwise.ts';
 import { mean } from './reduce.ts';
+import { SharedOps } from './shared-ops.ts';
+
+/** x [n, c, ...] (, weight [c], bias [c]). */
+export interface GroupNormOp {
+  readonly kind: 'groupNorm';
+  readonly groups: number;
+  readonly eps: number;
+  readonly activation?: 'silu';
+}
+/** Over the last axis (, weight [d], bias [d]). */
+export interface LayerNormOp {
+  readonly kind: 'layerNorm';
+  readonly eps: number;
+}
+/** Over the last axis (, weight [d]). */
+export interface RmsNormOp {
+  readonly kind: 'rmsNorm';
+  readonly eps: number;
+}
 
 function checkAffine(op: string, inputs: readonly Spec[], size: number): void {
   for (const [i, t] of inputs.slice(1).entries()) {
@@ -54,7 +75,14 @@ function affine(
   return map(['in', 0], [out], { dtype });
 }
 
+/** See OpRules. */
 export const groupNormDefinition: OpDefinition<GroupNormOp> = {
+  kind: 'groupNorm',
+  inputs: [1, 3],
+  attributes: { groups: integer(1), eps: number, activation: optional(oneOf('silu')) },
+  defaults: { groups: 1 },
+  activation: 'silu',
+  tolerance: (_op, _inputs, output) => normTolerance(output),
   infer(op, inputs) {
     const { shape } = inputs[0]!.layout;
     const c = shape[1];
@@ -77,7 +105,12 @@ export const groupNormDefinition: OpDefinition<GroupNormOp> = {
   },
 };
 
+/** See OpRules. */
 export const layerNormDefinition: OpDefinition<LayerNormOp> = {
+  kind: 'layerNorm',
+  inputs: [1, 3],
+  attributes: { eps: number },
+  tolerance: (_op, _inputs, output) => normTolerance(output),
   infer(_, inputs) {
     checkAffine('layerNorm', inputs, inputs[0]!.layout.shape.at(-1) ?? 0);
     return likeX('layerNorm', inputs);
@@ -87,7 +120,12 @@ export const layerNormDefinition: OpDefinition<LayerNormOp> = {
     affine(standardize(x!, [x!.rank - 1], op.eps), weight, bias, x!.dtype),
 };
 
+/** See OpRules. */
 export const rmsNormDefinition: OpDefinition<RmsNormOp> = {
+  kind: 'rmsNorm',
+  inputs: [1, 2],
+  attributes: { eps: number },
+  tolerance: (_op, _inputs, output) => normTolerance(output),
   infer(_, inputs) {
     checkAffine('rmsNorm', inputs, inputs[0]!.layout.shape.at(-1) ?? 0);
     return likeX('rmsNorm', inputs);
@@ -101,6 +139,7 @@ export const rmsNormDefinition: OpDefinition<RmsNormOp> = {
   },
 };
 
+/** Options of groupNorm. */
 export interface GroupNormOptions {
   readonly weight?: Tensor | undefined;
   readonly bias?: Tensor | undefined;
@@ -113,10 +152,19 @@ function affineInputs(op: string, x: Tensor, weight: Tensor | undefined, bias: T
   return [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])];
 }
 
+const groupNorms = new SharedOps<GroupNormOp>();
+const layerNorms = new SharedOps<LayerNormOp>();
+const rmsNorms = new SharedOps<RmsNormOp>();
+
 /** x [n, c, ...], weight and bias [c] → the same shape and layout; optionally followed by silu. */
 export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions = {}): Tensor {
   const { weight, bias, eps = 1e-5, activation } = options;
-  const op: GroupNormOp = { kind: 'groupNorm', groups, eps, ...(activation && { activation }) };
+  const op = groupNorms.of([groups, eps, activation], () => ({
+    kind: 'groupNorm',
+    groups,
+    eps,
+    ...(activation && { activation }),
+  }));
   return dispatch(groupNormDefinition, op, affineInputs('groupNorm', x, weight, bias));
 }
 
@@ -128,7 +176,7 @@ export function layerNorm(
   const { weight, bias, eps = 1e-5 } = options;
   return dispatch(
     layerNormDefinition,
-    { kind: 'layerNorm', eps },
+    layerNorms.of([eps], () => ({ kind: 'layerNorm', eps })),
     affineInputs('layerNorm', x, weight, bias),
   );
 }
@@ -136,5 +184,9 @@ export function layerNorm(
 /** x [..., d], weight [d] → x / √(mean x² + eps) · weight. */
 export function rmsNorm(x: Tensor, options: { weight?: Tensor | undefined; eps?: number } = {}): Tensor {
   const { weight, eps = 1e-6 } = options;
-  return dispatch(rmsNormDefinition, { kind: 'rmsNorm', eps }, affineInputs('rmsNorm', x, weight, undefined));
+  return dispatch(
+    rmsNormDefinition,
+    rmsNorms.of([eps], () => ({ kind: 'rmsNorm', eps })),
+    affineInputs('rmsNorm', x, weight, undefined),
+  );
 }

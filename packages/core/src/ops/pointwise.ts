@@ -15,15 +15,18 @@ const y: Expr = ['in', 1];
 /** A tensor, or a plain number (weakly typed: it never changes the dtype of a float tensor). */
 export type Operand = Tensor | number;
 
-function binary(fn: BinaryFn, a: Operand, b: Operand, dtype?: DType): Tensor {
+/** fn(a, b) of tensors and numbers; each form has one expression, so that what is known of its kernels is found again. */
+function binary(fn: BinaryFn, dtype?: DType): (a: Operand, b: Operand) => Tensor {
   const options = dtype ? { dtype } : {};
-  if (typeof a === 'number') {
-    if (typeof b === 'number') throw new ShapeError(`${fn}: needs at least one tensor`);
-    return map([fn, ['scalar', 0], x], [b], { ...weak(b, a), scalars: [a], ...options });
-  }
-  if (typeof b === 'number')
-    return map([fn, x, ['scalar', 0]], [a], { ...weak(a, b), scalars: [b], ...options });
-  return map([fn, x, y], [a, b], options);
+  const [both, right, left]: readonly Expr[] = [[fn, x, y], [fn, ['scalar', 0], x], [fn, x, ['scalar', 0]]]; // prettier-ignore
+  return (a, b) => {
+    if (typeof a === 'number') {
+      if (typeof b === 'number') throw new ShapeError(`${fn}: needs at least one tensor`);
+      return map(right!, [b], { ...weak(b, a), scalars: [a], ...options });
+    }
+    if (typeof b === 'number') return map(left!, [a], { ...weak(a, b), scalars: [b], ...options });
+    return map(both!, [a, b], options);
+  };
 }
 
 /** An integer tensor with a fractional number computes in float32. */
@@ -32,22 +35,28 @@ function weak(t: Tensor, n: number): { dtype?: DType } {
 }
 
 function unary(fn: UnaryFn): (a: Tensor) => Tensor {
-  return (a) => map([fn, x], [a], isFloat(a.dtype) ? {} : { dtype: 'float32' });
+  const expr: Expr = [fn, x];
+  return (a) => map(expr, [a], isFloat(a.dtype) ? {} : { dtype: 'float32' });
 }
 
-export const add = (a: Operand, b: Operand): Tensor => binary('add', a, b);
-export const sub = (a: Operand, b: Operand): Tensor => binary('sub', a, b);
-export const mul = (a: Operand, b: Operand): Tensor => binary('mul', a, b);
-export const div = (a: Operand, b: Operand): Tensor => binary('div', a, b);
-export const minimum = (a: Operand, b: Operand): Tensor => binary('min', a, b);
-export const maximum = (a: Operand, b: Operand): Tensor => binary('max', a, b);
-export const pow = (a: Operand, b: Operand): Tensor => binary('pow', a, b);
-/** Comparisons give bool. */
-export const less = (a: Operand, b: Operand): Tensor => binary('lt', a, b, 'bool');
-export const equal = (a: Operand, b: Operand): Tensor => binary('eq', a, b, 'bool');
+/** One expression for all calls. */
+function map1(expr: Expr): (a: Tensor) => Tensor {
+  return (a) => map(expr, [a]);
+}
 
-export const neg: (a: Tensor) => Tensor = (a) => map(['neg', x], [a]);
-export const abs: (a: Tensor) => Tensor = (a) => map(['abs', x], [a]);
+export const add: (a: Operand, b: Operand) => Tensor = binary('add');
+export const sub: (a: Operand, b: Operand) => Tensor = binary('sub');
+export const mul: (a: Operand, b: Operand) => Tensor = binary('mul');
+export const div: (a: Operand, b: Operand) => Tensor = binary('div');
+export const minimum: (a: Operand, b: Operand) => Tensor = binary('min');
+export const maximum: (a: Operand, b: Operand) => Tensor = binary('max');
+export const pow: (a: Operand, b: Operand) => Tensor = binary('pow');
+/** Comparisons give bool. */
+export const less: (a: Operand, b: Operand) => Tensor = binary('lt', 'bool');
+export const equal: (a: Operand, b: Operand) => Tensor = binary('eq', 'bool');
+
+export const neg: (a: Tensor) => Tensor = map1(['neg', x]);
+export const abs: (a: Tensor) => Tensor = map1(['abs', x]);
 export const exp: (a: Tensor) => Tensor = unary('exp');
 export const log: (a: Tensor) => Tensor = unary('log');
 export const sqrt: (a: Tensor) => Tensor = unary('sqrt');
@@ -75,23 +84,27 @@ export const activations = {
 } as const;
 export type Activation = keyof typeof activations;
 
-export const silu = (a: Tensor): Tensor => map(activations.silu(x), [a]);
+export const silu: (a: Tensor) => Tensor = map1(activations.silu(x));
 /** The exact gelu, by erf. */
-export const gelu = (a: Tensor): Tensor => map(activations.gelu(x), [a]);
-export const geluTanh = (a: Tensor): Tensor => map(activations.geluTanh(x), [a]);
-export const quickGelu = (a: Tensor): Tensor => map(activations.quickGelu(x), [a]);
+export const gelu: (a: Tensor) => Tensor = map1(activations.gelu(x));
+export const geluTanh: (a: Tensor) => Tensor = map1(activations.geluTanh(x));
+export const quickGelu: (a: Tensor) => Tensor = map1(activations.quickGelu(x));
 
+const gated: Expr = ['mul', x, activations.gelu(y)];
 /** a [..., 2d] → first half × gelu(second half), [..., d]. */
 export function geglu(a: Tensor): Tensor {
-  return scope(() => map(['mul', x, activations.gelu(y)], a.chunk(2, -1)));
+  return scope(() => map(gated, a.chunk(2, -1)));
 }
 
+const clamped: Expr = ['min', ['max', x, ['scalar', 0]], ['scalar', 1]];
+/** Values brought into [min, max]. */
 export const clamp = (a: Tensor, min: number, max: number): Tensor =>
-  map(['min', ['max', x, ['scalar', 0]], ['scalar', 1]], [a], { scalars: [min, max] });
+  map(clamped, [a], { scalars: [min, max] });
 
+const chosen: Expr = ['where', ['in', 0], ['in', 1], ['in', 2]];
 /** condition ≠ 0 ? a : b. */
 export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor =>
-  map(['where', ['in', 0], ['in', 1], ['in', 2]], [condition, a, b], { dtype: a.dtype });
+  map(chosen, [condition, a, b], { dtype: a.dtype });
 
 /** Σ coefficients[i] · tensors[i] in one pass, accumulated in float32, in the dtype of the first tensor. */
 export function linearCombination(tensors: readonly Tensor[], coefficients: readonly number[]): Tensor {
@@ -100,18 +113,26 @@ export function linearCombination(tensors: readonly Tensor[], coefficients: read
       `linearCombination: ${tensors.length} tensors but ${coefficients.length} coefficients`,
     );
   }
-  const terms = tensors.map((_, i): Expr => ['mul', ['scalar', i], ['in', i]]);
-  const sum = terms.reduce((a, b): Expr => ['add', a, b]);
-  return map(sum, tensors, { scalars: coefficients, dtype: tensors[0]!.dtype });
+  return map(weightedSum(tensors.length), tensors, { scalars: coefficients, dtype: tensors[0]!.dtype });
 }
 
+/** By number of terms; schedulers add a few. */
+const weightedSums: Expr[] = [];
+
+function weightedSum(count: number): Expr {
+  const known = weightedSums[count];
+  if (known !== undefined) return known;
+  const terms = Array.from({ length: count }, (_, i): Expr => ['mul', ['scalar', i], ['in', i]]);
+  return (weightedSums[count] = terms.reduce((a, b): Expr => ['add', a, b]));
+}
+
+const counted: Expr = ['add', ['scalar', 0], ['mul', ['scalar', 1], ['index', 0]]];
 /** start, start + step, … : `count` values. */
 export function arange(
   count: number,
   options: { device: Device; start?: number; step?: number; dtype?: DType },
 ): Tensor {
-  const expr: Expr = ['add', ['scalar', 0], ['mul', ['scalar', 1], ['index', 0]]];
-  return map(expr, [], {
+  return map(counted, [], {
     shape: [count],
     scalars: [options.start ?? 0, options.step ?? 1],
     dtype: options.dtype ?? 'float32',

@@ -4,16 +4,41 @@
 // r = √(-2 ln((w₀ + 1) · 2^-32)), θ = 2π · w₁ · 2^-32, giving r·cos θ then r·sin θ. Not torch's stream: latents
 // that must match diffusers are drawn on the host (diffusers/random).
 
+import { dtype, integer, list, oneOf, size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Device } from '../device.ts';
 import type { DType } from '../dtype.ts';
 import { dtypes, requireFloat } from '../dtype.ts';
 import { checkShape, elementCount, layoutOf } from '../layout.ts';
-import type { RandomOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { pointwiseTolerance } from '../testing/tolerance.ts';
 
+/** Philox4x32-10 keyed by seed; element i takes word i mod 4 of block offset + floor(i/4). */
+export interface RandomOp {
+  readonly kind: 'random';
+  readonly distribution: 'normal' | 'uniform';
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** [low, high] 32-bit words. Run-time data: they never specialise a kernel. */
+  readonly seed: readonly [number, number];
+  readonly offset: number;
+}
+
+/** See OpRules. */
 export const randomDefinition: OpDefinition<RandomOp> = {
+  kind: 'random',
+  inputs: [0, 0],
+  attributes: {
+    distribution: oneOf('normal', 'uniform'),
+    shape: list(size),
+    dtype,
+    seed: list(integer(0, 2 ** 32 - 1), 2),
+    offset: size,
+  },
+  key: (op) => `random ${op.distribution} ${op.dtype} ${op.shape}`,
+  scalars: (op) => [op.seed[0], op.seed[1], op.offset],
+  tolerance: (_op, _inputs, output) => pointwiseTolerance(output),
   infer(op) {
     checkShape('random', op.shape);
     requireFloat('random', 'dtype', op.dtype);
@@ -25,6 +50,7 @@ export const randomDefinition: OpDefinition<RandomOp> = {
   }),
 };
 
+/** Options of randomNormal and randomUniform. */
 export interface RandomOptions {
   readonly device: Device;
   readonly dtype?: DType;
@@ -51,8 +77,10 @@ function random(
   return dispatch(randomDefinition, op, [], { device: options.device });
 }
 
+/** Standard normal values of `shape`; contiguous. */
 export const randomNormal = (shape: readonly number[], options: RandomOptions): Tensor =>
   random('normal', shape, options);
+/** Values of `shape` uniform in [0, 1); contiguous. */
 export const randomUniform = (shape: readonly number[], options: RandomOptions): Tensor =>
   random('uniform', shape, options);
 

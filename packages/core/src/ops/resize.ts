@@ -1,14 +1,27 @@
 // Resampling of images: nearest (as torch's 'nearest') and bilinear (half-pixel centres, edges clamped, no antialias).
 
+import { integer, list, oneOf } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dispatch } from '../dispatch.ts';
 import { dtypes, requireFloat } from '../dtype.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import { elementCount, layoutOf, memoryFormatOf } from '../layout.ts';
-import type { ResizeOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { pointwiseTolerance } from '../testing/tolerance.ts';
 
+/** x [n, c, h, w] → [n, c, size]. nearest: source = floor(i·in/out) in float32; bilinear: half-pixel centres. */
+export interface ResizeOp {
+  readonly kind: 'resize';
+  readonly mode: 'nearest' | 'bilinear';
+  readonly size: readonly [number, number];
+}
+
+/** See OpRules. */
 export const resizeDefinition: OpDefinition<ResizeOp> = {
+  kind: 'resize',
+  inputs: [1, 1],
+  attributes: { mode: oneOf('nearest', 'bilinear'), size: list(integer(1), 2) },
+  tolerance: (_op, _inputs, output) => pointwiseTolerance(output),
   infer(op, [x]) {
     const { shape } = x!.layout;
     requireFloat('resize', 'x', x!.dtype);

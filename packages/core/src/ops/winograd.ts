@@ -3,11 +3,13 @@
 //
 // Tiles of 4x4 inputs, two apart, give 2x2 outputs each: out = A^T [ Σ_c U_c ⊙ (B^T d_c B) ] A, where U = G g G^T.
 
+import { expression, list, optional, size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
 import { dtypes, promote, requireFloat } from '../dtype.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { elementCount, expandLayout, layoutOf, memoryFormatOf } from '../layout.ts';
-import type { WinogradOp } from '../op.ts';
+import type { Expr } from '../expr.ts';
+import { epilogueTolerance, winogradTolerance } from '../testing/tolerance.ts';
 
 /** B^T: rows are the positions of a transformed tile, columns those of the input's. */
 export const winogradInput: readonly (readonly number[])[] = [
@@ -27,7 +29,24 @@ export function winogradTiles([n, , h, w]: readonly number[]): readonly [number,
   return [n!, Math.ceil(h! / 2), Math.ceil(w! / 2)];
 }
 
+/**
+ * A 3x3 convolution of stride 1 from transformed weights: x [n, c, h, w], weight [16, c, o]; padding and epilogue as in
+ * conv2d.
+ */
+export interface WinogradOp {
+  readonly kind: 'winograd';
+  readonly padding: readonly [number, number, number, number];
+  readonly epilogue?: Expr;
+}
+
+/** See OpRules. */
 export const winogradDefinition: OpDefinition<WinogradOp> = {
+  kind: 'winograd',
+  inputs: [2, 64],
+  attributes: { padding: list(size, 4), epilogue: optional(expression) },
+  expressions: { epilogue: (_, inputs) => ({ inputs: inputs - 1, scalars: 0, axes: 0 }) },
+  tolerance: (op, [, weight], output) =>
+    epilogueTolerance(winogradTolerance(weight!.layout.shape[1]!, output), op.epilogue),
   infer(op, [x, weight, ...extra]) {
     requireFloat('winograd', 'input', x!.dtype);
     requireFloat('winograd', 'weight', weight!.dtype);

@@ -1,6 +1,6 @@
 // The op case table: shapes that Stable Diffusion runs, and edge cases. Tests and benchmarks both read it.
 
-import type { KernelOp } from '../op.ts';
+import type { KernelOp } from '../ops/table.ts';
 import { activations } from '../ops/pointwise.ts';
 import type { InputSpec } from './inputs.ts';
 import type { KernelCase } from './kernel-case.ts';

@@ -2,18 +2,18 @@
 
 import type { ArgSpec, Backend, Choice } from '../backend.ts';
 import { Device } from '../device.ts';
-import type { KernelOp } from '../op.ts';
+import type { AnyOp } from '../op.ts';
 
 /** `device` with `pick` between the backend's choices for an op and the device that takes the first. */
 export function choosing(
   { backend }: Device,
-  pick: (choices: readonly Choice[], op: KernelOp) => readonly Choice[],
+  pick: (choices: readonly Choice[], op: AnyOp) => readonly Choice[],
 ): Device {
   // Methods of a class with private fields run on the backend itself.
   const choosy = new Proxy(backend, {
     get(target, name) {
       if (name === 'choices')
-        return (op: KernelOp, args: readonly ArgSpec[]) => pick(target.choices(op, args), op);
+        return (op: AnyOp, args: readonly ArgSpec[]) => pick(target.choices(op, args), op);
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? (value.bind(target) as unknown) : value;
     },

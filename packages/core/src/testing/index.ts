@@ -2,7 +2,7 @@
 
 export { attentionArbitrary, buildAttention, runPlanned } from './attention-graphs.ts';
 export type { AttentionProgram } from './attention-graphs.ts';
-export { checkKernelCase } from './kernel-case.ts';
+export { checkKernelCase, kernelTolerance } from './kernel-case.ts';
 export type { KernelCase } from './kernel-case.ts';
 export { benchCases, testCases } from './cases.ts';
 export { choosing } from './choosing.ts';

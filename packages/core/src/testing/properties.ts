@@ -4,7 +4,7 @@
 import type * as FastCheck from 'fast-check';
 import type { DType } from '../dtype.ts';
 import type { Expr } from '../expr.ts';
-import type { KernelOp } from '../op.ts';
+import type { KernelOp } from '../ops/table.ts';
 import { activations } from '../ops/pointwise.ts';
 import type { InputLayout, InputSpec } from './inputs.ts';
 import type { KernelCase } from './kernel-case.ts';

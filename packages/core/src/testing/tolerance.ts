@@ -1,9 +1,9 @@
-// Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error.
+// Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error. An op's descriptor says
+// which of them applies to its kernels.
 
 import type { DType } from '../dtype.ts';
 import type { Expr } from '../expr.ts';
-import { elementCount } from '../layout.ts';
-import type { KernelOp, Precision, Spec } from '../op.ts';
+import type { Precision, Spec } from '../op.ts';
 
 /** A value passes iff |got - want| <= atol + rtol·|want|; NaN passes only where NaN is wanted. */
 export interface Tolerance {
@@ -113,44 +113,16 @@ export function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): num
   return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
 }
 
-/** What a fast kernel of `op` may differ from the oracle by. Inputs are O(1); see each function for its reason. */
-export function kernelTolerance(op: KernelOp, inputs: readonly Spec[], output: DType): Tolerance {
-  const shape = (i: number): readonly number[] => inputs[i]!.layout.shape;
-  switch (op.kind) {
-    case 'matmul':
-      return withEpilogue(productTolerance(op, inputs, shape(0).at(-1)!, output), op.epilogue);
-    case 'conv2d':
-      return withEpilogue(productTolerance(op, inputs, elementCount(shape(1).slice(1)), output), op.epilogue);
-    case 'winograd': // 16 products a channel, of sums of four inputs
-      return withEpilogue(sumTolerance(64 * shape(1)[1]!, output, 2), op.epilogue);
-    case 'attention': {
-      // Scores are sums of d products, then exponentiated: their absolute error becomes a relative one.
-      const exact = sumTolerance(4 * (shape(0)[3]! + shape(1)[2]!), output, 2);
-      // Tensor cores take weights in the inputs' format: a mean of values up to 4 by weights off by one rounding.
-      const narrow = inputs.slice(0, 3).every((x) => x.dtype === inputs[0]!.dtype)
-        ? inputs[0]!.dtype
-        : 'float32';
-      return narrow === 'float32' ? exact : { ...exact, atol: exact.atol + 4 * epsilon[narrow] };
-    }
-    case 'reduce':
-      return op.fn === 'sum' ? sumTolerance(elementCount(shape(0)), output, 4) : pointwiseTolerance(output);
-    case 'groupNorm':
-    case 'layerNorm':
-    case 'rmsNorm':
-      return normTolerance(output);
-    case 'softmax':
-    case 'resize':
-    case 'map':
-    case 'random':
-      return pointwiseTolerance(output);
-    default:
-      return { atol: 0, rtol: 0 }; // moves: exact, but for one rounding that oracle and kernel share
-  }
+/** Ops that move elements: exact, but for one rounding that the reference kernel shares. */
+export function exactTolerance(): Tolerance {
+  return { atol: 0, rtol: 0 };
 }
 
-/** Smooth epilogues scale the accumulator's error by at most about 2. */
-/** Sums of k products. tf32 rounds each float32 operand to 10 bits: k independent errors of up to 2^-10 of a product. */
-function productTolerance(
+/**
+ * Sums of k products of two operands about 1. tf32 rounds each float32 operand to 10 bits: k independent errors of up to
+ * 2^-10 of a product.
+ */
+export function productTolerance(
   op: { readonly precision?: Precision },
   inputs: readonly Spec[],
   k: number,
@@ -161,8 +133,36 @@ function productTolerance(
   return rounded ? { ...exact, atol: exact.atol + 4 * Math.sqrt(k) * 2 ** -10 } : exact;
 }
 
-function withEpilogue(t: Tolerance, epilogue: Expr | undefined): Tolerance {
+/** Winograd's method: 16 products a channel, of sums of four inputs. */
+export function winogradTolerance(channels: number, output: DType): Tolerance {
+  return sumTolerance(64 * channels, output, 2);
+}
+
+/** Smooth epilogues scale the accumulator's error by at most about 2. */
+export function epilogueTolerance(t: Tolerance, epilogue: Expr | undefined): Tolerance {
   return epilogue === undefined ? t : { atol: 2 * t.atol, rtol: 2 * t.rtol };
+}
+
+/**
+ * Attention over `keys` keys of `size` elements. Scores are sums of products, then exponentiated: their absolute error
+ * becomes a relative one. Tensor cores take weights in the inputs' format: a mean of values up to 4 by weights off by one
+ * rounding.
+ */
+export function attentionTolerance(
+  size: number,
+  keys: number,
+  inputs: readonly Spec[],
+  output: DType,
+): Tolerance {
+  const exact = sumTolerance(4 * (size + keys), output, 2);
+  const first = inputs[0]!.dtype;
+  const narrow = inputs.slice(0, 3).every((x) => x.dtype === first) ? first : 'float32';
+  return narrow === 'float32' ? exact : { ...exact, atol: exact.atol + 4 * epsilon[narrow] };
+}
+
+/** Reductions: sums of values up to about 4; the others pick a value. */
+export function reductionTolerance(fn: string, elements: number, output: DType): Tolerance {
+  return fn === 'sum' ? sumTolerance(elements, output, 4) : pointwiseTolerance(output);
 }
 
 /**

@@ -7,8 +7,9 @@ import { decode, dtypes, encode } from '../dtype.ts';
 import type { DType } from '../dtype.ts';
 import { DeviceError } from '../errors.ts';
 import { span } from '../layout.ts';
-import type { KernelOp } from '../op.ts';
-import { opKey, opScalars } from '../op.ts';
+import type { AnyOp } from '../op.ts';
+import { keyOf, scalarsOf } from '../op-rules.ts';
+import type { AnyRules } from '../op-rules.ts';
 import { tuneTolerance } from '../testing/tolerance.ts';
 
 export type TuneMode = 'off' | 'cached' | 'full';
@@ -28,7 +29,8 @@ export interface TuneDecision {
 }
 
 interface Pending {
-  readonly op: KernelOp;
+  readonly rules: AnyRules;
+  readonly op: AnyOp;
   readonly args: readonly ArgSpec[];
   readonly choices: readonly Choice[];
 }
@@ -63,14 +65,20 @@ export class Tuner {
   }
 
   /** The choice to use now. A kept winner counts only if the backend still offers it. */
-  pick(op: KernelOp, args: readonly ArgSpec[], choices: readonly Choice[]): Choice {
+  pick<O extends AnyOp>(
+    rules: AnyRules<O>,
+    op: O,
+    args: readonly ArgSpec[],
+    choices: readonly Choice[],
+  ): Choice {
     const first = choices[0]!;
     if (this.mode === 'off' || choices.length === 1) return first;
-    const key = tuneKey(op, args);
+    const key = tuneKey(rules, op, args);
     const winner = this.#winners.get(key);
     const known = winner && choices.find((c) => c.id === winner.id);
     if (known) return known;
-    if (this.mode === 'full') this.#pending.set(key, { op, args, choices });
+    if (this.mode === 'full')
+      this.#pending.set(key, { rules: rules as unknown as AnyRules, op, args, choices });
     return first;
   }
 
@@ -91,7 +99,7 @@ export class Tuner {
     return work.length;
   }
 
-  async #measure(key: string, { op, args, choices }: Pending): Promise<TuneDecision> {
+  async #measure(key: string, { rules, op, args, choices }: Pending): Promise<TuneDecision> {
     const backend = this.#backend;
     const slices: Slice[] = [];
     try {
@@ -101,13 +109,12 @@ export class Tuner {
         slices.push(slice);
         if (i < args.length - 1) fill(backend, slice, arg.dtype, i);
       }
-      const scalars = opScalars(op);
+      const scalars = scalarsOf(rules, op);
       const out = { slice: slices.at(-1)!, dtype: args.at(-1)!.dtype };
       let reference: ArrayLike<number> | undefined;
       const rejected: string[] = [];
       const kernels = new Map<string, ReturnType<Backend['prepare']>>();
       for (const choice of choices) {
-        if (choice.needs?.some((need) => need !== undefined)) continue; // a layout change is not a like-for-like race
         try {
           const kernel = backend.prepare(op, args, choice);
           backend.run(kernel, slices, scalars); // warm up, and the result to validate
@@ -144,9 +151,9 @@ export class Tuner {
 }
 
 /** Op, shapes, strides and dtypes; the fingerprint is the store's key. */
-export function tuneKey(op: KernelOp, args: readonly ArgSpec[]): string {
+export function tuneKey<O extends AnyOp>(rules: AnyRules<O>, op: O, args: readonly ArgSpec[]): string {
   const specs = args.map((a) => `${dtypes[a.dtype].short}[${a.layout.shape}|${a.layout.strides}]`);
-  return `${opKey(op)} ${specs.join(' ')}`;
+  return `${keyOf(rules, op)} ${specs.join(' ')}`;
 }
 
 function agrees(got: ArrayLike<number>, reference: ArrayLike<number>): boolean {

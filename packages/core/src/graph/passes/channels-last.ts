@@ -7,7 +7,10 @@
 
 import { layoutOf, memoryFormatOf } from '../../layout.ts';
 import type { MemoryFormat } from '../../layout.ts';
-import type { CopyOp, Op, Spec } from '../../op.ts';
+import type { Spec } from '../../op.ts';
+import { wholeCopy } from '../../ops/copy-rules.ts';
+import { findDefinition } from '../../ops/table.ts';
+import type { Op } from '../../ops/table.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from '../graph.ts';
 import { inferLayouts } from '../layouts.ts';
 import { freeId, specOf, valuesOf } from './rewrite.ts';
@@ -17,7 +20,7 @@ export const channelsLast: Pass = {
   name: 'channelsLast',
   effect: 'order',
   run(graph) {
-    if (!graph.nodes.some(({ op }) => op.kind === 'conv2d')) return graph;
+    if (formatWeights(graph).size === 0) return graph;
     const values = valuesOf(graph);
     const adapted = inferLayouts(brought(graph), new Map(), (node, inputs) =>
       keptFormat(node, inputs, values),
@@ -26,11 +29,19 @@ export const channelsLast: Pass = {
   },
 };
 
+/** Weights whose format images follow: those of convolutions. */
+function formatWeights({ nodes }: Graph): ReadonlySet<ValueId> {
+  const weights = new Set<ValueId>();
+  for (const { op, inputs } of nodes) {
+    const weight = findDefinition(op.kind)?.weight;
+    if (weight?.setsFormat) weights.add(inputs[weight.input]!);
+  }
+  return weights;
+}
+
 /** The graph with its 4-D inputs and convolution weights copied into the format first. */
 function brought(graph: Graph): Graph {
-  const weights = new Set(
-    graph.nodes.filter(({ op }) => op.kind === 'conv2d').map((node) => node.inputs[1]!),
-  );
+  const weights = formatWeights(graph);
   const all: readonly NamedValue[] = [
     ...graph.inputs,
     ...[...graph.params, ...graph.constants].filter(({ id }) => weights.has(id)),
@@ -53,7 +64,7 @@ const isSpread = ({ shape }: ValueInfo): boolean => {
 
 function formatted(id: ValueId, of: ValueInfo, format: MemoryFormat, module = ''): GraphNode {
   const { dtype, shape } = of;
-  const op: CopyOp = { kind: 'copy', shape, dtype, format, starts: [shape.map(() => 0)] };
+  const op = wholeCopy(shape, dtype, format);
   return { id, dtype, shape, strides: layoutOf(shape, format).strides, op, inputs: [of.id], module };
 }
 

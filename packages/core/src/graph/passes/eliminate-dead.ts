@@ -3,7 +3,8 @@
 
 import { elementCount } from '../../layout.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
-import { asMap, isView, sameSpec, specOf, valuesOf } from './rewrite.ts';
+import { isView } from '../../ops/views.ts';
+import { asMap, sameSpec, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
 /** True iff `node` gives its only input as it is. */

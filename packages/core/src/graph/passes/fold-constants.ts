@@ -5,7 +5,8 @@
 import type { BinaryFn, Expr, UnaryFn } from '../../expr.ts';
 import { children, compose, evaluate, mapLeaves } from '../../expr.ts';
 import { roundTo } from '../../dtype.ts';
-import type { FillOp, MapOp } from '../../op.ts';
+import type { FillOp } from '../../ops/fill.ts';
+import type { MapOp } from '../../ops/map.ts';
 import type { GraphNode } from '../graph.ts';
 import { eliminateDead } from './eliminate-dead.ts';
 import { replaced, rewriteNodes, valuesOf } from './rewrite.ts';

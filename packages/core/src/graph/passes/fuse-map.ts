@@ -6,7 +6,7 @@ import { isFloat } from '../../dtype.ts';
 import type { Expr } from '../../expr.ts';
 import { compose, mapLeaves } from '../../expr.ts';
 import { formatShape } from '../../errors.ts';
-import type { MapOp } from '../../op.ts';
+import type { MapOp } from '../../ops/map.ts';
 import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { asMap, isRare, replaced, rewriteNodes, treeSize, usesOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';

@@ -3,12 +3,13 @@
 // dtypes one rounding fewer.
 
 import { exprKey } from '../../expr.ts';
-import type { GroupNormOp } from '../../op.ts';
 import { activations } from '../../ops/pointwise.ts';
+import { findDefinition } from '../../ops/table.ts';
+import type { KernelOp } from '../../ops/table.ts';
 import { asMap, replaced, rewriteNodes, usesOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-const silu = exprKey(activations.silu(['in', 0]));
+const expressions = { silu: exprKey(activations.silu(['in', 0])) };
 
 export const fuseNormActivation: Pass = {
   name: 'fuseNormActivation',
@@ -20,10 +21,11 @@ export const fuseNormActivation: Pass = {
       const [id] = node.inputs;
       const norm = id === undefined ? undefined : now.get(id);
       const outer = asMap(node);
-      if (norm?.op.kind !== 'groupNorm' || norm.op.activation || uses.get(norm.id) !== 1 || !outer)
+      if (!norm || !outer || uses.get(norm.id) !== 1) return { node };
+      const { activation } = findDefinition(norm.op.kind) ?? {};
+      if (!activation || 'activation' in norm.op || exprKey(outer.expr) !== expressions[activation])
         return { node };
-      if (exprKey(outer.expr) !== silu) return { node };
-      const op: GroupNormOp = { ...norm.op, activation: 'silu' };
+      const op = { ...norm.op, activation } as KernelOp;
       const inputs = norm.inputs.map((i) => values.get(i)!);
       const fused = replaced(node, op, inputs, norm.module);
       return fused ? { node: fused, drop: [norm.id] } : { node };

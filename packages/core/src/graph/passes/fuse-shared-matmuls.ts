@@ -7,11 +7,13 @@
 // memory for next to nothing and are left alone.
 
 import { elementCount, layoutOf } from '../../layout.ts';
-import type { CopyOp, MatmulOp } from '../../op.ts';
+import type { CopyOp } from '../../ops/copy-rules.ts';
+import type { MatmulOp } from '../../ops/matmul.ts';
+import { isView } from '../../ops/views.ts';
 import { exprKey } from '../../expr.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from '../graph.ts';
 import { inferLayouts } from '../layouts.ts';
-import { freeId, isView, sameSpec, specOf, valuesOf } from './rewrite.ts';
+import { freeId, sameSpec, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
 export const fuseSharedMatmuls: Pass = {

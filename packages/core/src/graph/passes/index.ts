@@ -1,6 +1,6 @@
 // The passes in the order they run. Each is in its own file, which states what it does to the numbers.
 
-import type { Caps } from '../../backend.ts';
+import type { Caps, Rewrite } from '../../backend.ts';
 import { elementCount } from '../../layout.ts';
 import { dtypes } from '../../dtype.ts';
 import type { Graph } from '../graph.ts';
@@ -12,7 +12,8 @@ import { fuseMap } from './fuse-map.ts';
 import { fuseNormActivation } from './fuse-norm-activation.ts';
 import { fuseSharedMatmuls } from './fuse-shared-matmuls.ts';
 import { outputsAdjacent } from './outputs-adjacent.ts';
-import { isView, steadyValues } from './rewrite.ts';
+import { isView } from '../../ops/views.ts';
+import { steadyValues } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 import { winograd } from './winograd.ts';
 
@@ -26,30 +27,47 @@ export type { Pass } from './rewrite.ts';
 export { winograd } from './winograd.ts';
 export type { WinogradOptions } from './winograd.ts';
 
-export const passes: readonly Pass[] = [
-  eliminateDead, // first: views that change nothing hide chains
-  foldConstants,
-  fuseNormActivation,
-  fuseEpilogue, // before maps join each other: a chain ends in its product if it can
-  fuseSharedMatmuls, // after epilogues: a slice could take none, and a product that has one stays apart
-  fuseMap,
-  eliminateDead,
-];
+/** Passes of every device, in order. */
+function commonPasses(maxBindings?: number): readonly Pass[] {
+  return [
+    eliminateDead, // first: views that change nothing hide chains
+    foldConstants,
+    fuseNormActivation,
+    fuseEpilogue(maxBindings), // before maps join each other: a chain ends in its product if it can
+    fuseSharedMatmuls, // after epilogues: a slice could take none, and a product that has one stays apart
+    fuseMap,
+    eliminateDead,
+  ];
+}
+
+/** Passes that every device profits from, in the order they run. */
+export const passes: readonly Pass[] = commonPasses();
+
+/** Where the passes that devices ask for stand. */
+const before: readonly Rewrite['pass'][] = ['channelsLast'];
+
+function passOf(rewrite: Rewrite): Pass {
+  if (rewrite.pass === 'winograd') return winograd(rewrite.options);
+  return rewrite.pass === 'channelsLast' ? channelsLast : outputsAdjacent;
+}
 
 /**
- * What a trace on a device of these caps runs: the passes above and, where the device reads weights faster in another
- * layout, those that bring images and weights into it, and Winograd's method from the sizes on that it names. Elsewhere
- * formats stay as the module has them: on tensor cores they decide whether tf32 is used. `keepsWeights`: copies of weights
- * may be kept from call to call.
+ * What a trace on a device of these caps runs: the passes above and, where the device asks for more (Caps.rewrites), those
+ * that bring images and weights into its layouts, and Winograd's method. Elsewhere formats stay as the module has them: on
+ * tensor cores they decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
  */
 export function passesFor(
-  caps: Pick<Caps, 'weights' | 'winograd'> | undefined,
+  caps: Pick<Caps, 'rewrites' | 'maxBindings'> | undefined,
   keepsWeights: boolean,
 ): readonly Pass[] {
-  if (!keepsWeights) return passes.filter((pass) => pass !== fuseSharedMatmuls);
-  if (caps?.weights !== 'outputsAdjacent') return passes;
-  const transformed = caps.winograd ? [ifSmall(winograd(caps.winograd))] : [];
-  return [ifSmall(channelsLast), ...passes, ...transformed, ifSmall(outputsAdjacent), eliminateDead];
+  const common = caps ? commonPasses(caps.maxBindings) : passes;
+  if (!keepsWeights) return common.filter((pass) => pass !== fuseSharedMatmuls);
+  const asked = (first: boolean): Pass[] =>
+    (caps?.rewrites ?? [])
+      .filter(({ pass }) => before.includes(pass) === first)
+      .map((rewrite) => ifSmall(passOf(rewrite)));
+  const after = asked(false);
+  return [...asked(true), ...common, ...after, ...(after.length > 0 ? [eliminateDead] : [])];
 }
 
 /** Bytes of weights made anew that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */

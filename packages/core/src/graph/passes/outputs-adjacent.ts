@@ -2,12 +2,15 @@
 // [kh, kw, c, o] for conv2d of channels-last images. Kernels that read both operands in vectors can then read weights so,
 // too, where the layouts of checkpoints ([n, k], [o, c, kh, kw]) make them gather. The same terms are summed.
 //
-// For devices that ask for it (Caps.weights). Each weight is copied, once, and the copy is kept from call to call.
+// For devices that ask for it (Caps.rewrites). Each weight is copied, once, and the copy is kept from call to call.
 
-import { isChannelsLast, layoutOf, permuteLayout } from '../../layout.ts';
-import type { CopyOp, KernelOp, Op } from '../../op.ts';
+import { layoutOf, permuteLayout } from '../../layout.ts';
+import { wholeCopy } from '../../ops/copy-rules.ts';
+import { findDefinition } from '../../ops/table.ts';
+import type { KernelOp, Op } from '../../ops/table.ts';
+import type { WeightRule } from '../../op-rules.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
-import { isView, freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
+import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
 export const outputsAdjacent: Pass = {
@@ -22,9 +25,9 @@ export const outputsAdjacent: Pass = {
     const nodes: GraphNode[] = [];
     for (const node of graph.nodes) {
       const inputs = node.inputs.map((id) => values.get(id)!);
-      const weight = inputs[1];
-      const order =
-        weight && steady.has(weight.id) && !isView(node.op) ? orderFor(node.op, node, weight) : undefined;
+      const rule = findDefinition(node.op.kind)?.weight;
+      const weight = rule && inputs[rule.input];
+      const order = weight && steady.has(weight.id) ? orderFor(rule, node, weight) : undefined;
       if (!order) {
         nodes.push(node);
         continue;
@@ -32,7 +35,7 @@ export const outputsAdjacent: Pass = {
       const known = copies.get(key(weight!));
       const made = known ? [] : laid(weight!, order, node.module, () => next++);
       const copy = known ?? made.at(-1)!;
-      const reading = replaced(node, node.op as KernelOp, [inputs[0]!, copy, ...inputs.slice(2)]);
+      const reading = replaced(node, node.op as KernelOp, inputs.with(rule!.input, copy));
       if (reading) {
         copies.set(key(weight!), copy);
         nodes.push(...made);
@@ -44,8 +47,12 @@ export const outputsAdjacent: Pass = {
 };
 
 /** The dimensions of a product's weight from the outermost in memory to the outputs; undefined where it stays as it is. */
-function orderFor(op: Op, result: ValueInfo, { shape, strides }: ValueInfo): readonly number[] | undefined {
-  const order = op.kind === 'matmul' && shape.length === 2 ? [0, 1] : op.kind === 'conv2d' && isChannelsLast(specOf(result).layout) ? [2, 3, 1, 0] : undefined; // prettier-ignore
+function orderFor(
+  rule: WeightRule,
+  result: ValueInfo,
+  { shape, strides }: ValueInfo,
+): readonly number[] | undefined {
+  const order = rule.adjacent?.(specOf(result).layout, shape);
   const outputs = order?.at(-1);
   return outputs === undefined || strides[outputs] === 1 || shape[outputs]! < 2 ? undefined : order;
 }
@@ -56,13 +63,7 @@ function laid(of: ValueInfo, order: readonly number[], module: string, newId: ()
   const turned = permuteLayout(specOf(of).layout, order);
   const dense = layoutOf(turned.shape);
   const { shape } = dense;
-  const op: CopyOp = {
-    kind: 'copy',
-    shape,
-    dtype: of.dtype,
-    format: 'contiguous',
-    starts: [shape.map(() => 0)],
-  };
+  const op = wholeCopy(shape, of.dtype);
   const node = (made: Op, layout: { shape: readonly number[]; strides: readonly number[] }, input: ValueId): GraphNode =>
     ({ id: newId(), dtype: of.dtype, shape: layout.shape, strides: layout.strides, op: made, inputs: [input], module }); // prettier-ignore
   const first = node({ kind: 'permute', axes: order }, turned, of.id);

@@ -114,7 +114,7 @@ describe('fuseMap', () => {
 describe('fuseEpilogue', () => {
   test('takes scale, residual and activation into a product', () => {
     const lines = after(
-      fuseEpilogue,
+      fuseEpilogue(),
       ({ x, r, w, b }) => silu(add(r!, mul(linear(x!, w!, { bias: b! }), 0.5))),
       { x: rows(), r: rows(), w: Tensor.abstract('float32', [8, 8]), b: Tensor.abstract('float32', [8]) },
     );
@@ -133,7 +133,7 @@ describe('fuseEpilogue', () => {
   ]; // prettier-ignore
   test.each(apart)('leaves %s alone', (_, body) => {
     const { graph } = recordGraph(body, { x: image(), big: image() });
-    expect(fuseEpilogue.run(graph).nodes).toEqual(graph.nodes);
+    expect(fuseEpilogue().run(graph).nodes).toEqual(graph.nodes);
   });
 
   test('stops at as many inputs as kernels bind', () => {
@@ -141,7 +141,7 @@ describe('fuseEpilogue', () => {
       'abcdefg'.split('').map((name) => [name, Tensor.abstract('float32', [8, 8])]),
     );
     const lines = after(
-      fuseEpilogue,
+      fuseEpilogue(),
       ({ a, b, ...rest }) => Object.values(rest).reduce((sum, t) => add(sum, t), matmul(a!, b!)),
       inputs,
     );
@@ -239,7 +239,10 @@ describe('outputsAdjacent', () => {
   });
 
   test('runs where the device asks for it and its copies are small', () => {
-    const caps = { weights: 'outputsAdjacent' } as const;
+    const caps = {
+      rewrites: [{ pass: 'channelsLast' }, { pass: 'outputsAdjacent' }],
+      maxBindings: 8,
+    } as const;
     const copies = (size: number): number => {
       const w = Tensor.abstract('float32', [size, size]);
       const x = Tensor.abstract('float32', [4, size]);
@@ -247,13 +250,13 @@ describe('outputsAdjacent', () => {
       return optimize(graph, passesFor(caps, true)).nodes.filter(({ op }) => op.kind === 'copy').length;
     };
     expect([copies(64), copies(1 << 14)]).toEqual([1, 0]);
-    expect(passesFor({ weights: 'asStored' }, true)).toEqual(passes);
-    const names = (winogradSizes?: Caps['winograd']): string[] =>
-      passesFor({ ...caps, ...(winogradSizes && { winograd: winogradSizes }) }, true).map(
-        (pass) => pass.name,
-      );
-    expect(names()).not.toContain('winograd');
-    expect(names({ leastChannels: 16, leastTiles: 32 })).toContain('winograd');
+    const names = (rewrites: Caps['rewrites']): string[] =>
+      passesFor({ rewrites, maxBindings: 8 }, true).map((pass) => pass.name);
+    const common = passes.map((pass) => pass.name);
+    expect(names([])).toEqual(common);
+    expect(names(caps.rewrites)).toEqual(['channelsLast', ...common, 'outputsAdjacent', 'eliminateDead']);
+    const options = { leastChannels: 16, leastTiles: 32 };
+    expect(names([{ pass: 'winograd', options }])).toEqual([...common, 'winograd', 'eliminateDead']);
     expect(passesFor(caps, false).map((pass) => pass.name)).not.toContain('fuseSharedMatmuls');
   });
 });
@@ -275,9 +278,10 @@ describe('winograd', () => {
       { x },
       new Map([['w', w]]),
     );
-    const nodes = optimize(graph, [fuseEpilogue, winograd({ leastChannels: 16, leastTiles: 32 })]).nodes.map(
-      ({ op }) => op,
-    );
+    const nodes = optimize(graph, [
+      fuseEpilogue(),
+      winograd({ leastChannels: 16, leastTiles: 32 }),
+    ]).nodes.map(({ op }) => op);
     return nodes.filter(({ kind }) => /conv2d|winograd|map/.test(kind)).map(({ kind }) => kind);
   };
 

@@ -5,8 +5,10 @@
 import type { Expr } from '../../expr.ts';
 import { children } from '../../expr.ts';
 import { elementCount } from '../../layout.ts';
-import type { KernelOp, MapOp, Op, Spec, ViewOp } from '../../op.ts';
-import { definitionOf } from '../../ops/table.ts';
+import type { Spec } from '../../op.ts';
+import type { MapOp } from '../../ops/map.ts';
+import { inferAll } from '../../ops/table.ts';
+import type { KernelOp } from '../../ops/table.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 
 /** A step of optimisation. `effect` says what it may change in the numbers. */
@@ -21,9 +23,7 @@ export interface Pass {
   run(graph: Graph): Graph;
 }
 
-export const isView = (op: Op): op is ViewOp =>
-  op.kind === 'reshape' || op.kind === 'permute' || op.kind === 'expand' || op.kind === 'slice';
-
+/** The spec of a value that starts where its memory does. */
 export function specOf(v: ValueInfo): Spec {
   return { dtype: v.dtype, layout: { shape: v.shape, strides: v.strides, offset: 0 } };
 }
@@ -71,7 +71,7 @@ export function replaced(
   inputs: readonly ValueInfo[],
   module: string = node.module,
 ): GraphNode | undefined {
-  if (!sameSpec(definitionOf(op).infer(op, inputs.map(specOf)), specOf(node))) return undefined;
+  if (!sameSpec(inferAll(op, inputs.map(specOf))[0]!, specOf(node))) return undefined;
   return { ...node, op, inputs: inputs.map((v) => v.id), module };
 }
 

@@ -3,8 +3,11 @@
 // backends, or strategies, that hold the score matrix; not in the list of passes, since kernels that hold none lose by it.
 
 import { ArgumentError } from '../../errors.ts';
-import type { AttentionOp, CopyOp, KernelOp, ViewOp } from '../../op.ts';
+import type { ViewOp } from '../../op.ts';
+import type { AttentionOp } from '../../ops/attention.ts';
+import type { CopyOp } from '../../ops/copy-rules.ts';
 import { definitionOf } from '../../ops/table.ts';
+import type { KernelOp } from '../../ops/table.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';

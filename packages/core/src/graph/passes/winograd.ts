@@ -3,22 +3,25 @@
 // tiles, relative L2). For float32 images, and with transformed weights in float32: in float16 they would lose digits that
 // the weights have.
 //
-// For devices that ask for it (Caps.winograd): each weight is transformed once, and kept from call to call at 16/9 of its
+// For devices that ask for it (Caps.rewrites): each weight is transformed once, and kept from call to call at 16/9 of its
 // elements. Small convolutions stay as they are: there the transforms cost what the products save. By hand only where a backend has
 // a kernel for the op: the CPU, whose conv2d goes by the method itself, runs its reference.
 
-import type { Caps } from '../../backend.ts';
+import type { Rewrite } from '../../backend.ts';
 import type { Expr } from '../../expr.ts';
 import { elementCount, isChannelsLast, layoutOf, permuteLayout } from '../../layout.ts';
-import type { CopyOp, KernelOp, MapOp, Op, Spec } from '../../op.ts';
+import type { Spec } from '../../op.ts';
+import { wholeCopy } from '../../ops/copy-rules.ts';
+import type { MapOp } from '../../ops/map.ts';
 import { definitionOf } from '../../ops/table.ts';
+import type { KernelOp, Op } from '../../ops/table.ts';
 import { winogradTiles } from '../../ops/winograd.ts';
 import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
 /** Input and output channels, and tiles of 2x2 outputs, from which on it pays. */
-export type WinogradOptions = NonNullable<Caps['winograd']>;
+export type WinogradOptions = Extract<Rewrite, { pass: 'winograd' }>['options'];
 
 /** Bytes of transformed tiles beyond which a convolution stays as it is: they are written and read once more. */
 const mostScratch = 64 << 20;
@@ -97,7 +100,7 @@ function transform(weight: ValueInfo, module: string, newId: () => ValueId): Gra
   const turned = permuteLayout(specOf(weight).layout, axes);
   const { shape } = turned;
   const [, , c, o] = shape as [number, number, number, number];
-  const copy: CopyOp = { kind: 'copy', shape, dtype: 'float32', format: 'contiguous', starts: [[0, 0, 0, 0]] }; // prettier-ignore
+  const copy = wholeCopy(shape, 'float32');
   let made = run(copy, [view({ kind: 'permute', axes }, weight, shape, turned.strides)]);
   for (const axis of [0, 1]) {
     const thin = made.shape.map((d, i) => (i === axis ? 1 : d));
