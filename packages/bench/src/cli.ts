@@ -1,10 +1,11 @@
-// The bench command: peers | webgpu-peers | memory | trace | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import type { Device } from '@darkroom/core';
 import { openDevice } from '@darkroom/cli/device';
+import { benchDispatch } from './dispatch.ts';
 import { memoryOfEmoji, memoryOfParts, memoryOfSd15Calls } from './memory.ts';
 import type { MemoryRow } from './memory.ts';
 import { benchOps } from './ops.ts';
@@ -188,6 +189,19 @@ program
     });
     process.stdout.write(`${table(rows.map(traceCells))}\n`);
     finish(options, fingerprint, 'trace', rows);
+  });
+
+program
+  .command('dispatch')
+  .description('host time of one op, on a backend that does nothing')
+  .option('--json <file>', 'write everything as JSON')
+  .option('--seconds <s>', 'time of each op', '1')
+  .action((options: Options) => {
+    const rows = benchDispatch({ seconds: Number(options.seconds) });
+    process.stdout.write(
+      `${table(rows.map((r) => ({ op: r.name, 'host ns': Math.round(r.fastestNs), 'median ns': Math.round(r.medianNs) })))}\n`,
+    );
+    finish(options, 'null', 'dispatch', rows);
   });
 
 common(program.command('op').argument('[filter]').description("Stable Diffusion's op shapes"))

@@ -28,6 +28,9 @@ export function releaseCollected(): void {
   while (collected.length > 0) collected.pop()!.release();
 }
 
+/** Transposes of layouts: weights are transposed at every call of a linear layer. */
+const transposes = new WeakMap<Layout, { readonly op: ViewOp; readonly layout: Layout }>();
+
 export class Tensor<D extends DType = DType> implements Owned {
   readonly dtype: D;
   readonly layout: Layout;
@@ -155,36 +158,36 @@ export class Tensor<D extends DType = DType> implements Owned {
           `${formatShape(to)} without a copy; use reshape()`,
       );
     }
-    return this.#view(layout, { kind: 'reshape', shape: to });
+    return this.viewAs({ kind: 'reshape', shape: to }, layout);
   }
 
   /** Dimensions reordered: result dimension i is dimension axes[i]. */
   permute(...axes: readonly number[]): Tensor<D> {
-    return this.#view(permuteLayout(this.layout, axes), { kind: 'permute', axes });
+    return this.viewAs({ kind: 'permute', axes }, permuteLayout(this.layout, axes));
   }
 
   /** The last two dimensions swapped. */
   transpose(): Tensor<D> {
-    const r = this.rank;
-    const axes = Array.from({ length: r }, (_, i) => (i === r - 1 ? r - 2 : i === r - 2 ? r - 1 : i));
-    return this.permute(...axes);
+    let swapped = transposes.get(this.layout);
+    if (!swapped) {
+      const r = this.rank;
+      const axes = Array.from({ length: r }, (_, i) => (i === r - 1 ? r - 2 : i === r - 2 ? r - 1 : i));
+      swapped = { op: { kind: 'permute', axes }, layout: permuteLayout(this.layout, axes) };
+      transposes.set(this.layout, swapped);
+    }
+    return this.viewAs(swapped.op, swapped.layout);
   }
 
   /** Broadcast to `shape` with stride 0. */
   expand(shape: readonly number[]): Tensor<D> {
-    return this.#view(expandLayout('expand', this.layout, shape), { kind: 'expand', shape });
+    return this.viewAs({ kind: 'expand', shape }, expandLayout('expand', this.layout, shape));
   }
 
   /** Elements start … stop-1 along an axis (negative bounds count from the end). */
   slice(axis: number, start: number, stop: number = Infinity, step = 1): Tensor<D> {
     const end = stop === Infinity ? this.shape.at(axis)! : stop;
-    return this.#view(sliceLayout(this.layout, axis, start, end, step), {
-      kind: 'slice',
-      axis,
-      start,
-      stop: end,
-      step,
-    });
+    const layout = sliceLayout(this.layout, axis, start, end, step);
+    return this.viewAs({ kind: 'slice', axis, start, stop: end, step }, layout);
   }
 
   /** Equal consecutive parts along an axis. */
@@ -198,10 +201,11 @@ export class Tensor<D extends DType = DType> implements Owned {
 
   /** Another handle on the same memory, with its own lifetime. */
   alias(): Tensor<D> {
-    return this.#view(this.layout, { kind: 'reshape', shape: this.shape });
+    return this.viewAs({ kind: 'reshape', shape: this.shape }, this.layout);
   }
 
-  #view(layout: Layout, op: ViewOp): Tensor<D> {
+  /** For the framework: the view that `op` is, whose layout the caller has worked out. */
+  viewAs(op: ViewOp, layout: Layout): Tensor<D> {
     if (this.#disposed) this.storage(op.kind);
     const out = new Tensor(this.dtype, layout, this.#storage?.retain(), this.#device);
     activeRecorder()?.view(op, this, out);

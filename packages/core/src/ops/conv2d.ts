@@ -7,7 +7,15 @@ import { dtypes, promote, requireFloat } from '../dtype.ts';
 import { DTypeError, formatShape, ShapeError } from '../errors.ts';
 import { exprKey } from '../expr.ts';
 import type { Expr } from '../expr.ts';
-import { elementCount, expandLayout, isChannelsLast, layoutOf, memoryFormatOf } from '../layout.ts';
+import {
+  elementCount,
+  expandLayout,
+  isChannelsLast,
+  layoutOf,
+  memoryFormatOf,
+  reshapeLayout,
+} from '../layout.ts';
+import type { Layout } from '../layout.ts';
 import type { Precision } from '../op.ts';
 import { epilogueTolerance, productTolerance } from '../testing/tolerance.ts';
 import type { Tensor } from '../tensor.ts';
@@ -117,13 +125,26 @@ function sides(p: NonNullable<Conv2dOptions['padding']>): readonly [number, numb
 /** x [n, c, h, w], weight [o, c/groups, kh, kw], bias [o] → [n, o, h', w'], channels-last if one of x and weight is. */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   const { bias } = options;
-  const seen = bias?.rank === 1 ? bias.view([-1, 1, 1]) : bias;
+  const seen = bias?.rank === 1 ? overChannels(bias) : bias;
   try {
     const { expr, extra } = epilogueOf({ ...options, bias: seen });
     return dispatch(conv2dDefinition, conv2dOp(x, options, expr), [x, weight, ...extra]);
   } finally {
     if (seen !== bias) seen?.dispose();
   }
+}
+
+/** By layout of a bias [c]: those of parameters stay. */
+const channelLayouts = new WeakMap<Layout, Layout>();
+
+/** A bias [c] as [c, 1, 1]. */
+function overChannels(bias: Tensor): Tensor {
+  let layout = channelLayouts.get(bias.layout);
+  if (!layout) {
+    layout = reshapeLayout(bias.layout, [bias.elements, 1, 1])!;
+    channelLayouts.set(bias.layout, layout);
+  }
+  return bias.viewAs({ kind: 'reshape', shape: layout.shape }, layout);
 }
 
 const convolutions = new SharedOps<Conv2dOp>();

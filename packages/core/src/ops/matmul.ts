@@ -81,13 +81,15 @@ export interface Epilogue {
 /** The expression and extra inputs of scale·acc + bias + residual, then the activation; undefined when there is nothing. */
 export function epilogueOf(e: Epilogue): { expr: Expr | undefined; extra: Tensor[] } {
   const extra = [e.bias, e.residual].filter((t) => t !== undefined);
-  const key = `${e.scale ?? 1} ${extra.length} ${e.activation ?? ''}`;
-  if (!epilogues.has(key)) epilogues.set(key, epilogueExpr(e, extra.length));
-  return { expr: epilogues.get(key), extra };
+  const { scale = 1, activation } = e;
+  const { expr } = epilogues.of([scale, extra.length, activation], () => ({
+    expr: epilogueExpr(e, extra.length),
+  }));
+  return { expr, extra };
 }
 
-/** The few epilogues that models use, one object each, so that their keys are worked out once. */
-const epilogues = new Map<string, Expr | undefined>();
+/** The epilogues that models use, one object each. */
+const epilogues = new SharedOps<{ readonly expr: Expr | undefined }>();
 
 function epilogueExpr(e: Epilogue, extras: number): Expr | undefined {
   let expr: Expr = ['in', 0];
