@@ -3,6 +3,7 @@
 
 import { Device, DeviceError, opKey } from '@darkroom/core';
 import type {
+  AnyOp,
   ArgSpec,
   Backend,
   Buffer,
@@ -11,16 +12,14 @@ import type {
   CompiledSteps,
   DeviceOptions,
   Kernel,
-  KernelOp,
   PreparedStep,
   Queue,
   Slice,
 } from '@darkroom/core';
-import { factoryOf } from './kernels/index.ts';
+import { kernelsOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
 import { PackedMemory, PackedSteps } from './packed-steps.ts';
 import { viewOf } from './reference/shared/access.ts';
-import { reference } from './reference/index.ts';
 import { Engine } from './simd/engine.ts';
 import type { EngineOptions } from './simd/engine.ts';
 import type { Packable } from './simd/packing.ts';
@@ -90,22 +89,24 @@ class CpuBackend implements Backend {
     return this.readSync(src);
   }
 
-  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
-    const fast = this.#referenceOnly ? [] : factoryOf(op).choices(op, args);
-    if (fast.length > 0) return fast.map((id) => ({ id }));
-    return op.kind === 'custom' ? [] : [{ id: 'reference' }];
+  choices(op: AnyOp, args: readonly ArgSpec[]): readonly Choice[] {
+    const kernels = kernelsOf(op);
+    if (!kernels) return [];
+    const fast = this.#referenceOnly ? [] : (kernels.fast?.choices(op, args) ?? []);
+    return fast.length > 0 ? fast.map((id) => ({ id })) : [{ id: 'reference' }];
   }
 
-  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): CpuKernel {
+  prepare(op: AnyOp, args: readonly ArgSpec[], choice: Choice): CpuKernel {
+    const { fast, reference } = kernelsOf(op)!;
     const label = `${op.kind}/${choice.id}`;
     if (choice.id !== 'reference') {
-      const made = factoryOf(op).prepare(this.#engine, op, args, choice.id);
+      const made = fast!.prepare(this.#engine, op, args, choice.id);
       const kernel = typeof made === 'function' ? { run: made } : made;
       return { key: `${opKey(op)} ${choice.id}`, label, ...kernel };
     }
     const run: Run = (pointers, scalars) => {
       const { buffer } = this.#engine.memory;
-      reference(op)(
+      reference(
         op,
         pointers.map((p, i) => viewOf(args[i]!, buffer, p)),
         scalars,

@@ -28,10 +28,10 @@ function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] 
     layout: { ...layout, offset: 0 },
   }));
   const traits = traitsOfArchitecture(architecture);
-  return factoryOf(op)
+  return factoryOf(op)!
     .choices(op, args, traits)
     .flatMap((id) =>
-      [true, false].flatMap((wide) => factoryOf(op).prepare(op, args, id, traits, wide).dispatches),
+      [true, false].flatMap((wide) => factoryOf(op)!.prepare(op, args, id, traits, wide).dispatches),
     )
     .map((pass) => pass.text);
 }

@@ -2,7 +2,7 @@
 // when the kernel was prepared.
 
 import { DeviceError } from '@darkroom/core';
-import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
+import type { AnyOp, ArgSpec, Choice } from '@darkroom/core';
 import { fillParams, gridOf, startsAtUnits } from '@darkroom/gpu-kernels';
 import type { KernelDispatch } from '@darkroom/gpu-kernels';
 import type { CompiledKernel, Compiler } from './compiler.ts';
@@ -33,18 +33,17 @@ export class OwnKernels {
     this.#source = source;
   }
 
-  choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
-    if (op.kind === 'custom') return [];
-    return factoryOf(op)
-      .choices(op, args, this.#source.traits)
-      .map((id) => ({ id }));
+  choices(op: AnyOp, args: readonly ArgSpec[]): readonly Choice[] {
+    const ids = factoryOf(op)?.choices(op, args, this.#source.traits) ?? [];
+    return ids.map((id) => ({ id }));
   }
 
   /** `wide`: for arguments whose slices start at whole quads; else for any. */
-  prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice, wide: boolean): Prepared {
-    if (op.kind === 'custom') throw new DeviceError(`cuda: custom '${op.name}' has no kernel here`);
+  prepare(op: AnyOp, args: readonly ArgSpec[], choice: Choice, wide: boolean): Prepared {
+    const factory = factoryOf(op);
+    if (!factory) throw new DeviceError(`cuda: ${op.kind} has no kernel here`);
     const { driver, compiler, traits } = this.#source;
-    const { dispatches, scratch = [] } = factoryOf(op).prepare(op, args, choice.id, traits, wide);
+    const { dispatches, scratch = [] } = factory.prepare(op, args, choice.id, traits, wide);
     const launches = dispatches.map((dispatch): Launch => {
       const pointers = dispatch.bindings.length * 8;
       const block = new ArrayBuffer(Math.ceil((pointers + dispatch.params.byteLength) / 8) * 8);

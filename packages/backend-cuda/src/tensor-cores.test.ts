@@ -89,7 +89,7 @@ describe.skipIf(missing)('machine code', () => {
       for (const problem of problems) {
         const { name, op, inputs } = problem;
         const args: ArgSpec[] = [...inputs, definitionOf(op).infer(op as never, inputs)];
-        const factory = factoryOf(op);
+        const factory = factoryOf(op)!;
         const ids = factory.choices(op, args, traits);
         const tensor = ids.filter((id) => /^(mma[0-9x]*|direct)$/.test(id)); // sums in parts: the same kernels
         expect(tensor.length > 0, `${name} has kernels for tensor cores`).toBe(!lacks(problem, architecture));

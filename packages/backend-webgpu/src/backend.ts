@@ -184,15 +184,14 @@ export class WebGpuBackend implements Backend {
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
     if (op.kind === 'custom') return customSource(op, args) ? [{ id: op.name }] : [];
-    return factoryOf(op)
-      .choices(op, args, this.#traits)
-      .map((id) => ({ id }));
+    const ids = factoryOf(op)?.choices(op, args, this.#traits) ?? [];
+    return ids.map((id) => ({ id }));
   }
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {
     const build = (wide: boolean): Prepared => {
       if (op.kind === 'custom') return this.#custom(op, args);
-      const spec = factoryOf(op).prepare(op, args, choice.id, this.#traits, wide);
+      const spec = factoryOf(op)!.prepare(op, args, choice.id, this.#traits, wide);
       const f16 = this.#traits.natives.has('float16');
       const dispatches = spec.dispatches.map((dispatch) => ({
         dispatch,

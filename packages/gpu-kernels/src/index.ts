@@ -4,7 +4,7 @@
 
 export { attention } from './kernels/attention.ts';
 export { conv2d, conv2dSize, tiledConv2d } from './kernels/conv2d.ts';
-export { factoryOf } from './kernels/index.ts';
+export { factoryOf, registerGpuKernels } from './kernels/index.ts';
 export type { SharedOp } from './kernels/index.ts';
 export { flatThreads, groupsFor } from './kernels/kernel.ts';
 export type { KernelFactory, KernelSpec } from './kernels/kernel.ts';
@@ -14,6 +14,7 @@ export type { AttentionProblem } from './kernels/shared/attention-problem.ts';
 export { convResult, pixelRows } from './kernels/shared/conv2d-result.ts';
 export { broadcastStrides, collapse } from './kernels/shared/dimensions.ts';
 export type { Dimensions } from './kernels/shared/dimensions.ts';
+export { flatBody } from './kernels/shared/flat.ts';
 export { resultStore } from './kernels/shared/epilogue.ts';
 export type { ResultPlace } from './kernels/shared/epilogue.ts';
 export { cellsOfA, cellsOfB, loader } from './kernels/shared/product-loader.ts';

@@ -1,7 +1,8 @@
 // What a kernel factory of this backend gets and gives. Pointers are byte addresses in the engine's memory.
 
 import { layoutOf } from '@darkroom/core';
-import type { ArgSpec, KernelOp } from '@darkroom/core';
+import type { AnyOp, ArgSpec } from '@darkroom/core';
+import type { View } from '../reference/shared/access.ts';
 import { prepareMap } from '../simd/map.ts';
 import type { MapOperand, PreparedMap } from '../simd/map.ts';
 import type { Engine } from '../simd/engine.ts';
@@ -13,10 +14,23 @@ export type Run = (pointers: readonly number[], scalars: readonly number[]) => v
 /** The argument that a kernel may take packed (packing.ts): products have their weights there. */
 export const weightArgument = 1;
 
-/** Fast ways to run an op: ids of choices, and the kernel for one. */
-export interface Factory<O extends KernelOp = KernelOp> {
+/** Fast kernels for an op: ids of choices, and the kernel for one. */
+export interface Factory<O extends AnyOp = AnyOp> {
   choices(op: O, args: readonly ArgSpec[]): readonly string[];
   prepare(engine: Engine, op: O, args: readonly ArgSpec[], choice: string): Run | Packable<Run>;
+}
+
+/** An op as plain loops in double precision, rounded once on store. Arguments are the inputs, then the outputs. */
+export type Reference<O extends AnyOp = AnyOp> = (
+  op: O,
+  args: readonly View[],
+  scalars: readonly number[],
+) => void;
+
+/** The kernels of one op kind: the reference, which is the oracle of all backends, and fast ones where they pay. */
+export interface CpuKernels<O extends AnyOp = AnyOp> {
+  readonly reference: Reference<O>;
+  readonly fast?: Factory<O>;
 }
 
 export function operand(spec: ArgSpec): MapOperand {

@@ -1,5 +1,6 @@
 // The kernel factory of every op kind on CUDA: the shared ones, and this backend's own for what runs on tensor cores.
 
+import type { AnyOp } from '@darkroom/core';
 import { factoryOf as sharedFactoryOf } from '@darkroom/gpu-kernels';
 import type { KernelFactory, SharedOp } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
@@ -14,7 +15,8 @@ const own: { readonly [K in SharedOp['kind']]?: KernelFactory<Extract<SharedOp, 
     attention,
   };
 
-/** The kernels of an op. */
-export function factoryOf(op: SharedOp): KernelFactory<SharedOp, CudaTraits> {
-  return (own[op.kind] as KernelFactory<SharedOp, CudaTraits> | undefined) ?? sharedFactoryOf(op);
+/** The kernels of an op; undefined where core must decompose it. */
+export function factoryOf(op: AnyOp): KernelFactory<AnyOp, CudaTraits> | undefined {
+  const mine = Object.hasOwn(own, op.kind) ? own[op.kind as keyof typeof own] : undefined;
+  return (mine as unknown as KernelFactory<AnyOp, CudaTraits> | undefined) ?? sharedFactoryOf(op);
 }

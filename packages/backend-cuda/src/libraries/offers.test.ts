@@ -99,7 +99,7 @@ const table: readonly [name: string, offered: string, problem: [KernelOp, ArgSpe
 
 const traits = traitsOfArchitecture(90);
 const ours = (op: KernelOp, args: readonly ArgSpec[]): readonly string[] =>
-  op.kind === 'custom' ? [] : factoryOf(op as SharedOp).choices(op as SharedOp, args, traits);
+  op.kind === 'custom' ? [] : factoryOf(op as SharedOp)!.choices(op as SharedOp, args, traits);
 
 describe.skipIf(missing)('on sm_90 with both libraries', () => {
   const libraries = missing

@@ -1,6 +1,7 @@
 // The kernel factory of every op kind but custom, whose sources are a backend's own. A forgotten kind does not compile.
 
-import type { KernelOp } from '@darkroom/core';
+import { OpTable } from '@darkroom/core';
+import type { AnyOp, KernelOp } from '@darkroom/core';
 import { attention } from './attention.ts';
 import { conv2d } from './conv2d.ts';
 import { copy } from './copy.ts';
@@ -21,7 +22,7 @@ import { winograd } from './winograd.ts';
 /** The ops that every GPU backend runs with these kernels. */
 export type SharedOp = Exclude<KernelOp, { kind: 'custom' }>;
 
-const factories: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<KernelOp, { kind: K }>> } = {
+const builtIn: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<KernelOp, { kind: K }>> } = {
   map,
   reduce,
   matmul,
@@ -39,7 +40,15 @@ const factories: { readonly [K in SharedOp['kind']]: KernelFactory<Extract<Kerne
   random,
 };
 
-/** The shared kernels of an op. */
-export function factoryOf(op: SharedOp): KernelFactory<SharedOp> {
-  return factories[op.kind] as unknown as KernelFactory<SharedOp>;
+const factories = new OpTable<KernelFactory<AnyOp>>(
+  'gpu-kernels',
+  builtIn as unknown as Record<string, KernelFactory<AnyOp>>,
+);
+
+/** The kernels of an op; undefined where core must decompose it. */
+export const factoryOf = (op: AnyOp): KernelFactory<AnyOp> | undefined => factories.get(op.kind);
+
+/** Gives every GPU backend the kernels of a registered op kind. @throws ArgumentError when the kind has others. */
+export function registerGpuKernels<O extends AnyOp>(kind: O['kind'], own: KernelFactory<O>): void {
+  factories.register(kind, own as unknown as KernelFactory<AnyOp>);
 }

@@ -1,6 +1,6 @@
 // What a kernel is before a backend compiles it, and what a file of kernels/ gives for its kind of op.
 
-import type { ArgSpec, KernelOp } from '@darkroom/core';
+import type { AnyOp, ArgSpec } from '@darkroom/core';
 import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 
 /** A kernel as data: dispatches that run one after the other, and the scratch memory between them. */
@@ -11,7 +11,7 @@ export interface KernelSpec {
 }
 
 /** Kernels for one kind of op. `T`: what the backend tells of its device. */
-export interface KernelFactory<O extends KernelOp, T extends Traits = Traits> {
+export interface KernelFactory<O extends AnyOp, T extends Traits = Traits> {
   /** Ids of the kernels that run `op`, best guess first; empty: core decomposes. */
   choices(op: O, args: readonly ArgSpec[], traits: T): readonly string[];
   /**
