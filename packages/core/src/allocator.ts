@@ -28,6 +28,7 @@ interface Held {
   used: number;
 }
 
+/** Memory of one backend for core: pooled where allocating is costly, counted exactly. */
 export class Allocator {
   readonly #backend: Backend;
   /**

@@ -31,6 +31,7 @@ export interface ArgSpec {
   readonly layout: Layout;
 }
 
+/** A JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** One kernel for an op: an engine, an algorithm, a tile shape. Plain data, so that it can be kept on disk. */
@@ -95,6 +96,7 @@ export interface Caps {
   readonly fingerprint: string;
 }
 
+/** A device driver. Methods throw DeviceError, with library, call and code, when the device fails. */
 export interface Backend {
   /** 'cpu', 'cuda', 'webgpu', 'null'. */
   readonly name: string;

@@ -44,6 +44,7 @@ export function tensorFromBytes(
   return out;
 }
 
+/** Where to and in what form a tensor goes; what is left out stays as it is. */
 export interface ToOptions {
   readonly device?: Device;
   readonly dtype?: DType;

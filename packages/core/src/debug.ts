@@ -1,5 +1,6 @@
 // Development switches. All off by default; nothing here changes results.
 
+/** Switches for finding mistakes; all off by default. */
 export interface DebugOptions {
   /** Record where each tensor was made, warn about tensors that were collected without dispose. */
   leaks: boolean;
@@ -9,6 +10,7 @@ export interface DebugOptions {
   checkFinite: boolean;
 }
 
+/** The switches of this process. */
 export const debug: DebugOptions = { leaks: false, strictDispose: false, checkFinite: false };
 
 /** Where warnings go; replaceable so that a program can log them its own way. */

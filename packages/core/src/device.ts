@@ -11,12 +11,14 @@ import { Profile } from './profile.ts';
 import { Tuner } from './tune/tuner.ts';
 import type { TuneMode, TuneStore } from './tune/tuner.ts';
 
+/** Options of a device. */
 export interface DeviceOptions {
   /** 'off': first choice; 'cached' (default): what earlier tuning found; 'full': also note what device.tune() shall measure. */
   readonly autotune?: TuneMode;
   readonly tuneStore?: TuneStore;
 }
 
+/** A backend with its allocator, kernel cache, tuner and profile. Tensors belong to one. */
 export class Device {
   readonly backend: Backend;
   /** Whether float32 matmul and conv2d may use tf32; PyTorch's defaults. */

@@ -4,7 +4,9 @@
 import { DTypeError } from './errors.ts';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 
+/** Element types. */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'uint8' | 'bool';
+/** Element types that products and norms take. */
 export type FloatDType = 'float32' | 'float16' | 'bfloat16';
 
 /** Host arrays that carry element values (half types are widened to float32). */
@@ -16,6 +18,7 @@ interface DTypeInfo {
   readonly short: string;
 }
 
+/** Bytes of an element and the short name of each dtype. */
 export const dtypes: Readonly<Record<DType, DTypeInfo>> = {
   float32: { bytes: 4, category: 'float', short: 'f32' },
   float16: { bytes: 2, category: 'float', short: 'f16' },
@@ -25,12 +28,15 @@ export const dtypes: Readonly<Record<DType, DTypeInfo>> = {
   bool: { bytes: 1, category: 'bool', short: 'bool' },
 };
 
+/** All dtypes. */
 export const dtypeNames: readonly DType[] = Object.keys(dtypes) as DType[];
 
+/** Whether a value names a dtype. */
 export function isDType(name: unknown): name is DType {
   return typeof name === 'string' && Object.hasOwn(dtypes, name);
 }
 
+/** Whether a dtype has fractions. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtypes[dtype].category === 'float';
 }

@@ -1,6 +1,7 @@
 // The error classes of Darkroom, one per reaction a caller may have, and the helpers that word them.
 // A message names the op or file, the rule, and both values. `internal:` marks a bug of ours.
 
+/** The base of all errors that this library throws on purpose. */
 export class DarkroomError extends Error {
   override name = 'DarkroomError';
 }

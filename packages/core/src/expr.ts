@@ -6,16 +6,22 @@ import type { DType } from './dtype.ts';
 import { roundTo } from './dtype.ts';
 import { FormatError } from './errors.ts';
 
+/** Constants that JSON numbers cannot say. */
 export const nullaryFns = ['inf', 'nan'] as const;
+/** Functions of one expression. */
 export const unaryFns = [
   'neg', 'abs', 'exp', 'log', 'sqrt', 'rsqrt', 'sin', 'cos', 'tanh', 'erf', 'sigmoid', 'floor', 'round', 'not',
 ] as const; // prettier-ignore
+/** Functions of two expressions. */
 export const binaryFns = [
   'add', 'sub', 'mul', 'div', 'min', 'max', 'pow', 'lt', 'le', 'gt', 'ge', 'eq', 'ne', 'and', 'or',
 ] as const; // prettier-ignore
 
+/** The name of such a constant. */
 export type NullaryFn = (typeof nullaryFns)[number];
+/** The name of a function of one expression. */
 export type UnaryFn = (typeof unaryFns)[number];
+/** The name of a function of two expressions. */
 export type BinaryFn = (typeof binaryFns)[number];
 
 /**

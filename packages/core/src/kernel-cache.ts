@@ -48,6 +48,7 @@ const dtypeIndex = Object.fromEntries(dtypeNames.map((name, i) => [name, i])) as
 /** Stands between inputs and a given output: no argument has this number. */
 const outputFollows = -1;
 
+/** The kernels of one device by op and arguments. */
 export class KernelCache {
   #entries = new Chain<KernelEntry>();
   readonly #layouts = new WeakMap<Layout, LayoutFacts>();

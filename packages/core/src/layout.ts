@@ -3,6 +3,7 @@
 
 import { ArgumentError, formatShape, ShapeError } from './errors.ts';
 
+/** Shape, strides and offset in elements. */
 export interface Layout {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -12,6 +13,7 @@ export interface Layout {
 /** 'strided' is what is neither; only the first two can be asked for. */
 export type MemoryFormat = 'contiguous' | 'channelsLast';
 
+/** The product of the dimensions; 1 without any. */
 export function elementCount(shape: readonly number[]): number {
   let n = 1;
   for (const d of shape) n *= d;
@@ -36,6 +38,7 @@ export function channelsLastStrides(shape: readonly number[]): number[] {
   return [h * w * c, 1, w * c, c];
 }
 
+/** The dense layout of a shape. @throws ShapeError for channelsLast of other than 4 dimensions. */
 export function layoutOf(shape: readonly number[], format: MemoryFormat = 'contiguous'): Layout {
   const strides = format === 'channelsLast' ? channelsLastStrides(shape) : contiguousStrides(shape);
   return { shape, strides, offset: 0 };
@@ -106,6 +109,7 @@ export function span(l: Layout): number {
   return 1 + l.shape.reduce((n, d, i) => n + (d - 1) * l.strides[i]!, 0);
 }
 
+/** The axis counted from 0; negative ones count from the end. @throws ArgumentError outside the rank. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   const a = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || a < 0 || a >= rank) {
@@ -145,6 +149,7 @@ export function expandLayout(op: string, l: Layout, shape: readonly number[]): L
   return { shape, strides, offset: l.offset };
 }
 
+/** Dimensions reordered. @throws ShapeError unless `axes` names each once. */
 export function permuteLayout(l: Layout, axes: readonly number[]): Layout {
   const rank = l.shape.length;
   const normal = axes.map((a) => normalizeAxis('permute', a, rank));

@@ -4,6 +4,7 @@ import { DarkroomError } from './errors.ts';
 
 const stack: string[] = [];
 
+/** The dotted path of the module that runs; empty outside of any. */
 export function currentModule(): string {
   return stack.join('.');
 }

@@ -3,6 +3,7 @@
 
 import { ArgumentError } from './errors.ts';
 
+/** Entries by op kind. */
 export class OpTable<Entry> {
   readonly #name: string;
   readonly #entries: Map<string, Entry>;

@@ -1,11 +1,13 @@
 // Counters and spans: how often each kernel ran, and (when on) host time in and outside kernels.
 // On a synchronous backend (CPU) host time inside `run` is kernel time; elsewhere it is enqueue time.
 
+/** Calls and time of one kernel label. */
 export interface KernelTotals {
   calls: number;
   ms: number;
 }
 
+/** Time by kernel; off unless enabled. */
 export class Profile {
   /** Off by default: two clock reads an op. */
   enabled = false;

@@ -15,6 +15,7 @@ export function currentScope(): Scope | undefined {
   return current;
 }
 
+/** Owns tensors and disposes them together. */
 export class Scope {
   /** What was adopted; an item counts only while its `owner` is this scope (forgetting leaves it in the list). */
   readonly #adopted: Owned[] = [];

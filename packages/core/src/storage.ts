@@ -3,6 +3,7 @@
 import type { Buffer, Slice } from './backend.ts';
 import type { Device } from './device.ts';
 
+/** Device memory with a count of the tensors that share it. */
 export class Storage {
   readonly device: Device;
   readonly bytes: number;

@@ -31,6 +31,7 @@ export function releaseCollected(): void {
 /** Transposes of layouts: weights are transposed at every call of a linear layer. */
 const transposes = new WeakMap<Layout, { readonly op: ViewOp; readonly layout: Layout }>();
 
+/** Elements of one dtype, seen through a layout on shared memory; abstract without memory. */
 export class Tensor<D extends DType = DType> implements Owned {
   readonly dtype: D;
   readonly layout: Layout;

@@ -3,6 +3,7 @@
 /** Characters a call of String.fromCharCode takes as arguments. */
 const chunk = 8192;
 
+/** Bytes as base64 text. */
 export function toBase64(bytes: Uint8Array): string {
   let text = '';
   for (let at = 0; at < bytes.length; at += chunk)

@@ -4,8 +4,10 @@
 import type { DType } from '../dtype.ts';
 import type { Op } from '../ops/table.ts';
 
+/** The number of a value in its graph. */
 export type ValueId = number;
 
+/** Dtype, shape and strides (in elements) of a value. */
 export interface ValueInfo {
   readonly id: ValueId;
   readonly dtype: DType;
@@ -13,6 +15,7 @@ export interface ValueInfo {
   readonly strides: readonly number[];
 }
 
+/** A value that comes from outside, by its name. */
 export interface NamedValue extends ValueInfo {
   readonly name: string;
 }
@@ -25,6 +28,7 @@ export interface GraphNode extends ValueInfo {
   readonly module: string;
 }
 
+/** A recorded function: nodes in an order in which they can run. */
 export interface Graph {
   readonly schema: number;
   readonly inputs: readonly NamedValue[];

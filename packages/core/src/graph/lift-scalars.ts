@@ -12,12 +12,14 @@ import { specOf, valuesOf } from './passes/rewrite.ts';
 /** What a kernel reads at most: tensors and numbers. Sums of more are made in several maps; other nodes keep their numbers. */
 const maxInputs = 6;
 
+/** A graph without run-time numbers of its own. */
 export interface Lifted {
   readonly graph: Graph;
   /** The values of the new input `numbers` [n] in float32; without any there is no such input. */
   readonly numbers: readonly number[];
 }
 
+/** `graph` with the run-time numbers of its maps as elements of one more input. */
 export function liftScalars(graph: Graph): Lifted {
   const values = valuesOf(graph);
   let next = 1 + Math.max(-1, ...values.keys());

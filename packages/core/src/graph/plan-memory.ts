@@ -8,12 +8,14 @@ export interface Lifetime {
   readonly last: number;
 }
 
+/** Where a value lies. */
 export interface Place {
   readonly buffer: number;
   /** Bytes into the buffer. */
   readonly offset: number;
 }
 
+/** Buffers, and the place of each value in them. */
 export interface MemoryPlan {
   /** Bytes of each buffer. */
   readonly buffers: readonly number[];
@@ -32,6 +34,7 @@ function bySize(values: readonly Lifetime[]): number[] {
   return values.map((_, i) => i).sort((a, b) => values[b]!.bytes - values[a]!.bytes || a - b);
 }
 
+/** Places for values of these lifetimes. `suballocate`: one arena with offsets, else whole buffers. */
 export function planMemory(values: readonly Lifetime[], options: { suballocate: boolean }): MemoryPlan {
   return options.suballocate ? planArena(values) : planBuffers(values);
 }

@@ -23,6 +23,7 @@ function attributes(node: GraphNode): string {
   return parts.length === 0 ? '' : ` ${parts.join(' ')}`;
 }
 
+/** A graph as text, one line a node; attributes with their default values are left out. */
 export function printGraph(graph: Graph): string {
   const names = new Map<number, string>();
   for (const v of graph.params) names.set(v.id, `p:${v.name}`);

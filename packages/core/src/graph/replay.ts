@@ -17,6 +17,7 @@ import { inputsOf, outputsOf } from './plan-data.ts';
 import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan-data.ts';
 import { fixedBases } from './segments.ts';
 
+/** A plan that is run again and again. */
 export class Replay {
   readonly plan: Plan;
   readonly #device: Device;

@@ -10,6 +10,7 @@ import { Storage } from '../storage.ts';
 /** Bytes that the results of one segment may take; the oldest go first. SD 1.5's take 80 KB a timestep in float32. */
 const mostBytes = 16 << 20;
 
+/** The results of one segment by the numbers that it read. */
 export class SegmentMemo {
   readonly #device: Device;
   readonly #results: readonly Slice[];

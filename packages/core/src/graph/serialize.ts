@@ -17,12 +17,14 @@ import { sameSpec, specOf } from './passes/rewrite.ts';
 /** Above these a file is refused: no real model comes near. */
 const limits = { nodes: 200_000, rank: maxRank, elements: 2 ** 40, textBytes: 256 * 2 ** 20 };
 
+/** A graph as JSON text. */
 export function serializeGraph(graph: Graph): string {
   return JSON.stringify(graph);
 }
 
 type Record_ = Readonly<Record<string, unknown>>;
 
+/** Whether a value is a JSON object. */
 export const isRecord = (v: unknown): v is Record_ =>
   typeof v === 'object' && v !== null && !Array.isArray(v);
 

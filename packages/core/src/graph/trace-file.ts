@@ -15,12 +15,14 @@ const format = 'darkroom.trace';
 /** Bump when the meaning of the file changes; ops have a version of their own, in each graph. */
 const version = 1;
 
+/** A tensor that a trace captured, as bytes. */
 export interface SavedConstant {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
 }
 
+/** One traced call of a module. */
 export interface SavedTrace {
   readonly args: Template;
   readonly result: Template;
@@ -29,6 +31,7 @@ export interface SavedTrace {
   readonly constants: ReadonlyMap<string, SavedConstant>;
 }
 
+/** What a trace file holds. */
 export interface SavedModule {
   readonly name: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -36,6 +39,7 @@ export interface SavedModule {
   readonly traces: readonly SavedTrace[];
 }
 
+/** The text of a trace file. */
 export function serializeTraces(saved: SavedModule): string {
   const traces = saved.traces.map(({ constants, ...rest }) => ({
     ...rest,

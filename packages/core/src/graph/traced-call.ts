@@ -24,6 +24,7 @@ import { runGraph } from './run.ts';
 import { describeCall, putBack } from './signature.ts';
 import type { Taken, Template } from './signature.ts';
 
+/** Options of trace() and loadTraced(). */
 export interface TraceOptions {
   /**
    * Default: passesFor() the device; those whose copies of weights are kept from call to call only with `hoist`. []
@@ -34,6 +35,7 @@ export interface TraceOptions {
   readonly hoist?: boolean;
 }
 
+/** The names of those options. */
 export const traceOptionNames: OptionNames<TraceOptions> = { passes: true, hoist: true };
 
 /** How often weights were written in place; undefined when one is gone. */
@@ -46,6 +48,7 @@ function versionOf(weights: readonly Tensor[]): number | undefined {
   return version;
 }
 
+/** One traced call. */
 export class TracedCall {
   readonly args: Template;
   readonly result: Template;
@@ -192,5 +195,6 @@ export class TracedCall {
   }
 }
 
+/** `float32[2,4]`, or the number itself. */
 export const typeOf = (v: { readonly dtype: string; readonly shape: readonly number[] } | number): string =>
   typeof v === 'number' ? String(v) : `${v.dtype}${formatShape(v.shape)}`;

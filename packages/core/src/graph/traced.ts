@@ -295,6 +295,7 @@ async function savedConstants(constants: Named): Promise<Map<string, SavedConsta
   return saved;
 }
 
+/** Options of loadTraced(). */
 export interface LoadTracedOptions extends TraceOptions {
   readonly device: Device;
   /** Weights by name, on `device` or in host memory for it; the traced module takes them over. */

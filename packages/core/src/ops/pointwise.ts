@@ -44,26 +44,44 @@ function map1(expr: Expr): (a: Tensor) => Tensor {
   return (a) => map(expr, [a]);
 }
 
+/** a + b; shapes broadcast, dtypes promote (so for all functions of two operands). */
 export const add: (a: Operand, b: Operand) => Tensor = binary('add');
+/** a - b. */
 export const sub: (a: Operand, b: Operand) => Tensor = binary('sub');
+/** a · b. */
 export const mul: (a: Operand, b: Operand) => Tensor = binary('mul');
+/** a / b. */
 export const div: (a: Operand, b: Operand) => Tensor = binary('div');
+/** The smaller of a and b. */
 export const minimum: (a: Operand, b: Operand) => Tensor = binary('min');
+/** The larger of a and b. */
 export const maximum: (a: Operand, b: Operand) => Tensor = binary('max');
+/** a to the power of b. */
 export const pow: (a: Operand, b: Operand) => Tensor = binary('pow');
 /** Comparisons give bool. */
 export const less: (a: Operand, b: Operand) => Tensor = binary('lt', 'bool');
+/** a = b as bool. */
 export const equal: (a: Operand, b: Operand) => Tensor = binary('eq', 'bool');
 
+/** -a. */
 export const neg: (a: Tensor) => Tensor = map1(['neg', x]);
+/** The absolute value. */
 export const abs: (a: Tensor) => Tensor = map1(['abs', x]);
+/** e to the power of a; float32 for integers (so for the functions below). */
 export const exp: (a: Tensor) => Tensor = unary('exp');
+/** The natural logarithm. */
 export const log: (a: Tensor) => Tensor = unary('log');
+/** The square root. */
 export const sqrt: (a: Tensor) => Tensor = unary('sqrt');
+/** 1 / √a. */
 export const rsqrt: (a: Tensor) => Tensor = unary('rsqrt');
+/** The sine of radians. */
 export const sin: (a: Tensor) => Tensor = unary('sin');
+/** The cosine of radians. */
 export const cos: (a: Tensor) => Tensor = unary('cos');
+/** The hyperbolic tangent. */
 export const tanh: (a: Tensor) => Tensor = unary('tanh');
+/** 1 / (1 + e^-a). */
 export const sigmoid: (a: Tensor) => Tensor = unary('sigmoid');
 
 /** Expressions of activations, for maps and for epilogues. `of` is the pre-activation. */
@@ -82,12 +100,16 @@ export const activations = {
   quickGelu: (of: Expr): Expr => ['mul', of, ['sigmoid', ['mul', 1.702, of]]],
   relu: (of: Expr): Expr => ['max', of, 0],
 } as const;
+/** The name of an activation. */
 export type Activation = keyof typeof activations;
 
+/** a · sigmoid(a). */
 export const silu: (a: Tensor) => Tensor = map1(activations.silu(x));
 /** The exact gelu, by erf. */
 export const gelu: (a: Tensor) => Tensor = map1(activations.gelu(x));
+/** The gelu by its tanh approximation. */
 export const geluTanh: (a: Tensor) => Tensor = map1(activations.geluTanh(x));
+/** a · sigmoid(1.702 a). */
 export const quickGelu: (a: Tensor) => Tensor = map1(activations.quickGelu(x));
 
 const gated: Expr = ['mul', x, activations.gelu(y)];

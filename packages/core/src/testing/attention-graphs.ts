@@ -21,6 +21,7 @@ import { buildInput } from './inputs.ts';
 
 type Fc = typeof FastCheck.default;
 
+/** Sizes and choices of a random block. */
 export interface AttentionProgram {
   readonly dtype: DType;
   readonly b: number;
@@ -38,6 +39,7 @@ export interface AttentionProgram {
   readonly maxScoreBytes: number;
 }
 
+/** Random blocks, drawn by the given fast-check. */
 export function attentionArbitrary(
   fc: Fc,
   dtypes: readonly DType[] = ['float32', 'float16'],

@@ -95,6 +95,7 @@ function broadcasts(a: Tensor, b: Tensor): boolean {
   return lead >= 0 && b.shape.every((d, i) => d === 1 || d === a.shape[lead + i]);
 }
 
+/** A recording with tensors for its inputs and weights. */
 export interface RandomGraph extends Recording {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly params: ReadonlyMap<string, Tensor>;

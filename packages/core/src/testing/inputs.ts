@@ -15,6 +15,7 @@ import type { Tensor } from '../tensor.ts';
 export type InputLayout =
   'contiguous' | 'channelsLast' | 'permuted' | 'transposed' | 'sliced' | 'offset' | 'broadcast';
 
+/** What an input of a case is. */
 export interface InputSpec {
   readonly shape: readonly number[];
   readonly dtype?: DType;

@@ -8,6 +8,7 @@ import { full } from '../ops/fill.ts';
 import { matmul } from '../ops/matmul.ts';
 import { scope } from '../scope.ts';
 
+/** What a device reaches. */
 export interface Rates {
   /** Floating-point operations a second, by the dtype of the operands. */
   readonly flops: Readonly<Partial<Record<DType, number>>>;

@@ -12,6 +12,7 @@ import { keyOf, scalarsOf } from '../op-rules.ts';
 import type { AnyRules } from '../op-rules.ts';
 import { tuneTolerance } from '../testing/tolerance.ts';
 
+/** 'off': first choices; 'cached': winners found before; 'full': also notes what tunePending() shall measure. */
 export type TuneMode = 'off' | 'cached' | 'full';
 
 /** Where winners are kept between runs: JSON by fingerprint and key. */
@@ -40,6 +41,7 @@ const runs = 5;
 const leastMs = 0.5;
 const mostTimes = 20;
 
+/** Picks one of the choices that a backend offers for a kernel. */
 export class Tuner {
   mode: TuneMode;
   onDecision: (decision: TuneDecision) => void = () => {};

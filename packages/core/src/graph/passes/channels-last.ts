@@ -16,6 +16,7 @@ import { inferLayouts } from '../layouts.ts';
 import { freeId, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
+/** See above: images run with their channels adjacent. */
 export const channelsLast: Pass = {
   name: 'channelsLast',
   effect: 'order',

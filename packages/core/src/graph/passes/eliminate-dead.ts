@@ -16,6 +16,7 @@ function isIdentity(node: GraphNode, input: ValueInfo): boolean {
   return Array.isArray(expr) && expr[0] === 'in' && node.inputs.length === 1;
 }
 
+/** Drops what no output depends on, and views and copies that change nothing. */
 export const eliminateDead: Pass = {
   name: 'eliminateDead',
   effect: 'exact',

@@ -48,6 +48,7 @@ function compact(expr: Expr, count: number): { expr: Expr; kept: number[] } {
   return { expr: compose(expr, places), kept };
 }
 
+/** Computes what depends on neither inputs nor weights, where float32 holds it exactly. */
 export const foldConstants: Pass = {
   name: 'foldConstants',
   effect: 'exact',

@@ -18,6 +18,7 @@ export const fusionLimits: { readonly inputs: number; readonly scalars: number; 
   nodes: 192,
 };
 
+/** Joins pointwise nodes with the pointwise nodes that alone read them. */
 export const fuseMap: Pass = {
   name: 'fuseMap',
   effect: 'exact',

@@ -11,6 +11,7 @@ import type { Pass } from './rewrite.ts';
 
 const expressions = { silu: exprKey(activations.silu(['in', 0])) };
 
+/** Lets norms apply the activation that alone reads their result. */
 export const fuseNormActivation: Pass = {
   name: 'fuseNormActivation',
   effect: 'rounding',

@@ -16,6 +16,7 @@ import { inferLayouts } from '../layouts.ts';
 import { freeId, sameSpec, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
+/** Joins products of one value with several weights into one product. */
 export const fuseSharedMatmuls: Pass = {
   name: 'fuseSharedMatmuls',
   effect: 'order',

@@ -13,6 +13,7 @@ import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
+/** Copies weights once, so that the outputs of a product are neighbours in memory. */
 export const outputsAdjacent: Pass = {
   name: 'outputsAdjacent',
   effect: 'order',

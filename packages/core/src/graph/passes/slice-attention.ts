@@ -15,6 +15,7 @@ import type { Pass } from './rewrite.ts';
 /** Scores are float32 on every backend. */
 const scoreBytes = 4;
 
+/** Options of sliceAttention. */
 export interface SliceAttentionOptions {
   /** Bytes that the scores of one attention may take: [b, heads, l, s] in float32. */
   readonly maxScoreBytes: number;

@@ -26,6 +26,7 @@ export type WinogradOptions = Extract<Rewrite, { pass: 'winograd' }>['options'];
 /** Bytes of transformed tiles beyond which a convolution stays as it is: they are written and read once more. */
 const mostScratch = 64 << 20;
 
+/** The pass for convolutions from these sizes on. */
 export function winograd({ leastChannels, leastTiles }: WinogradOptions): Pass {
   return {
     name: 'winograd',

@@ -47,7 +47,7 @@ export const mapExpressions: readonly { readonly expr: Expr; readonly positive?:
   { expr: ['max', x, ['neg', ['inf']]] },
 ];
 
-function map({ fc, size, float, shape, input }: Draw): Arb<KernelCase> {
+function map({ fc, float, shape, input }: Draw): Arb<KernelCase> {
   return fc
     .tuple(shape(4, 9), fc.integer({ min: 0, max: mapExpressions.length - 1 }))
     .chain(([dims, which]) => {
