@@ -45,7 +45,7 @@ export type { Lifted } from './graph/lift-scalars.ts';
 export { planGraph } from './graph/plan.ts';
 export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanStep } from './graph/plan-data.ts';
 export { maxLiveBytes, planMemory } from './graph/plan-memory.ts';
-export type { Lifetime, MemoryPlan, Place } from './graph/plan-memory.ts';
+export type { Lifetime, Placement, Place } from './graph/plan-memory.ts';
 export { printPlan, printSummary, summarizePlan } from './graph/print-plan.ts';
 export type { PlanSummary } from './graph/print-plan.ts';
 export { Replay } from './graph/replay.ts';

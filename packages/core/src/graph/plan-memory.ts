@@ -16,7 +16,7 @@ export interface Place {
 }
 
 /** Buffers, and the place of each value in them. */
-export interface MemoryPlan {
+export interface Placement {
   /** Bytes of each buffer. */
   readonly buffers: readonly number[];
   /** By value, as they were given. */
@@ -35,12 +35,12 @@ function bySize(values: readonly Lifetime[]): number[] {
 }
 
 /** Places for values of these lifetimes. `suballocate`: one arena with offsets, else whole buffers. */
-export function planMemory(values: readonly Lifetime[], options: { suballocate: boolean }): MemoryPlan {
+export function planMemory(values: readonly Lifetime[], options: { suballocate: boolean }): Placement {
   return options.suballocate ? planArena(values) : planBuffers(values);
 }
 
 /** Each value at the lowest offset where nothing that lives at the same time lies. */
-function planArena(values: readonly Lifetime[]): MemoryPlan {
+function planArena(values: readonly Lifetime[]): Placement {
   const offsets = new Array<number>(values.length).fill(0);
   const placed: number[] = [];
   let arena = 0;
@@ -60,7 +60,7 @@ function planArena(values: readonly Lifetime[]): MemoryPlan {
 }
 
 /** Each value in the first buffer whose values all live at other times; a buffer is as large as its first value. */
-function planBuffers(values: readonly Lifetime[]): MemoryPlan {
+function planBuffers(values: readonly Lifetime[]): Placement {
   const buffers: { bytes: number; members: Lifetime[] }[] = [];
   const places = new Array<Place>(values.length);
   for (const i of bySize(values)) {

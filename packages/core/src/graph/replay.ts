@@ -28,7 +28,7 @@ export class Replay {
   readonly #kernels: readonly PreparedStep['kernel'][];
   /** Where each base of the plan lies. */
   #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
-  #segments: readonly Segment[] = [];
+  #segments: readonly BoundSegment[] = [];
   /** What each input's slot holds now; empty: nothing that may be relied on. */
   readonly #held = new Map<string, Held>();
   /** Inputs whose slot got another value since the last run. */
@@ -171,7 +171,7 @@ export class Replay {
     return held.every((value) => typeof value === 'number') ? held : undefined;
   }
 
-  #runSegment({ steps, compiled }: Segment): void {
+  #runSegment({ steps, compiled }: BoundSegment): void {
     const { backend, profile } = this.#device;
     if (profile.enabled) {
       for (const { kernel, args, scalars } of steps) {
@@ -208,7 +208,8 @@ export class Replay {
   }
 }
 
-interface Segment {
+/** A segment of the plan on the buffers that it is bound to. */
+interface BoundSegment {
   readonly reads: readonly string[];
   readonly steps: readonly PreparedStep[];
   readonly compiled: CompiledSteps | undefined;

@@ -10,7 +10,8 @@ export type Template =
 
 const mark = '$tensor';
 
-export interface Taken {
+/** A call or result without its tensors, and the tensors by name. */
+export interface SplitCall {
   readonly template: Template;
   /** By name. A number stands for a tensor of one element. */
   readonly tensors: ReadonlyMap<string, Tensor | number>;
@@ -20,7 +21,7 @@ export interface Taken {
  * Arguments: tensors are named `arg0`, `arg2.addedCond.timeIds`. A number that is an argument of its own (a timestep) is an
  * input as well, of one element. Trailing arguments that say nothing (undefined, {}) are left out.
  */
-export function takeCall(args: readonly unknown[]): Taken {
+export function splitCall(args: readonly unknown[]): SplitCall {
   const said = args.findLastIndex((a) => a !== undefined && !isEmptyRecord(a)) + 1;
   const tensors = new Map<string, Tensor | number>();
   const template = args.slice(0, said).map((arg, i): Template => {
@@ -33,7 +34,7 @@ export function takeCall(args: readonly unknown[]): Taken {
 }
 
 /** A result: one tensor is named `output`, those in records and lists by their keys. */
-export function takeResult(value: unknown): {
+export function splitResult(value: unknown): {
   readonly template: Template;
   readonly tensors: Map<string, Tensor>;
 } {

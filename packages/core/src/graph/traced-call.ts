@@ -22,7 +22,7 @@ import type { PlanSummary } from './print-plan.ts';
 import { Replay } from './replay.ts';
 import { runGraph } from './run.ts';
 import { describeCall, putBack } from './signature.ts';
-import type { Taken, Template } from './signature.ts';
+import type { SplitCall, Template } from './signature.ts';
 
 /** Options of trace() and loadTraced(). */
 export interface TraceOptions {
@@ -87,8 +87,8 @@ export class TracedCall {
   }
 
   /** Whether this is the trace of such a call: same options, same dtypes and shapes; a number is any one element. */
-  fits(taken: Taken): boolean {
-    for (const [name, value] of taken.tensors) {
+  fits(given: SplitCall): boolean {
+    for (const [name, value] of given.tensors) {
       const input = this.#inputs.get(name);
       if (!input) return false;
       if (typeof value === 'number') {
@@ -96,7 +96,7 @@ export class TracedCall {
       } else if (value.dtype !== input.dtype || formatShape(value.shape) !== formatShape(input.shape))
         return false;
     }
-    return JSON.stringify(taken.template) === this.#shape;
+    return JSON.stringify(given.template) === this.#shape;
   }
 
   describe(): string {
@@ -152,17 +152,17 @@ export class TracedCall {
   }
 
   /** The result for given tensors; a new trace records the ops, debug.checkFinite runs them one by one. */
-  run(taken: Taken, device: Device | undefined, weights: () => Named): unknown {
-    if (isRecording() || debug.checkFinite || !device) return this.#interpret(taken, device, weights());
+  run(given: SplitCall, device: Device | undefined, weights: () => Named): unknown {
+    if (isRecording() || debug.checkFinite || !device) return this.#interpret(given, device, weights());
     const replay = this.#ready(device, weights);
-    for (const [name, value] of taken.tensors) replay.set(name, value);
+    for (const [name, value] of given.tensors) replay.set(name, value);
     replay.run();
     return putBack(this.result, new Map(replay.plan.outputs.map((port) => [port.name, replay.output(port)])));
   }
 
-  #interpret(taken: Taken, device: Device | undefined, params: Named): unknown {
+  #interpret(given: SplitCall, device: Device | undefined, params: Named): unknown {
     const inputs: Record<string, Tensor> = {};
-    for (const [name, value] of taken.tensors) {
+    for (const [name, value] of given.tensors) {
       const { shape, dtype } = this.#inputs.get(name)!;
       inputs[name] = typeof value === 'number' ? full(shape, value, { device, dtype }) : value;
     }

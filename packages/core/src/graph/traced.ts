@@ -19,7 +19,7 @@ import type { Named, Plan } from './plan-data.ts';
 import { printSummary } from './print-plan.ts';
 import type { PlanSummary } from './print-plan.ts';
 import { recordGraph } from './record.ts';
-import { describeCall, putBack, takeCall, takeResult } from './signature.ts';
+import { describeCall, putBack, splitCall, splitResult } from './signature.ts';
 import type { Template } from './signature.ts';
 import { parseTraces, serializeTraces } from './trace-file.ts';
 import type { SavedConstant } from './trace-file.ts';
@@ -103,10 +103,10 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
    * alone says its types. @throws ShapeError listing what was traced.
    */
   override forward(...args: NoInfer<Args>): NoInfer<Out> {
-    const taken = takeCall(args);
-    const traced = this.#calls.find((c) => c.fits(taken));
+    const split = splitCall(args);
+    const traced = this.#calls.find((c) => c.fits(split));
     if (!traced) {
-      const given = describeCall(taken.template, (name) => typeOf(taken.tensors.get(name)!));
+      const given = describeCall(split.template, (name) => typeOf(split.tensors.get(name)!));
       throw new ShapeError(
         `call: was traced for ${this.#calls.map((c) => c.describe()).join(' and ')}, got (${given})`,
       );
@@ -115,7 +115,7 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
       this.bringWeights();
       this.#listen();
     }
-    return traced.run(taken, this.device, () => this.#weights.current()) as Out;
+    return traced.run(split, this.device, () => this.#weights.current()) as Out;
   }
 
   #listen(): void {
@@ -267,7 +267,7 @@ function record<Args extends readonly unknown[], Out>(
   sample: Args,
   options: TraceOptions,
 ): TracedCall {
-  const { template: args, tensors } = takeCall(sample);
+  const { template: args, tensors } = splitCall(sample);
   const inputs = Object.fromEntries(
     [...tensors].map(([name, t]) => [
       name,
@@ -278,9 +278,9 @@ function record<Args extends readonly unknown[], Out>(
   const { graph, constants } = recordGraph(
     (named) => {
       const out = module.call(...(putBack(args, new Map(Object.entries(named))) as Args));
-      const taken = takeResult(out);
-      result = taken.template;
-      return Object.fromEntries(taken.tensors);
+      const split = splitResult(out);
+      result = split.template;
+      return Object.fromEntries(split.tensors);
     },
     inputs,
     module.stateDict!(),

@@ -1,6 +1,6 @@
 // What the passes share: who reads a value, what a node would give after a change, and how pointwise nodes look as maps.
 // A rewrite that would change a dtype or shape is not made, nor one that would change a layout, unless the pass works out
-// the layouts of what follows again (graph/layouts.ts): what reads the value must not notice.
+// the layouts of what follows again (graph/layouts.ts). Readers of the value stay as they are.
 
 import type { Expr } from '../../expr.ts';
 import { children } from '../../expr.ts';
