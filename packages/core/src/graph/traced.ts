@@ -9,7 +9,7 @@ import type { DType } from '../dtype.ts';
 import { ArgumentError, DarkroomError, ShapeError } from '../errors.ts';
 import { hostCopyOf } from '../nn/host-weights.ts';
 import { Module } from '../nn/module.ts';
-import type { AnyModule } from '../nn/module.ts';
+import type { AnyModule, Which } from '../nn/module.ts';
 import { checkOptions } from '../options.ts';
 import { isRecording } from '../recorder.ts';
 import { keep } from '../scope.ts';
@@ -30,6 +30,8 @@ import type { TraceOptions } from './traced-call.ts';
 /** What can be traced: a Module, or an object that calls one. */
 export interface Traceable<Args extends readonly unknown[], Out> {
   call(...args: Args): Out;
+  /** All tensors that its calls read and keep, by name, adapters included; default: stateDict(). */
+  parameters?(): Named;
   /** Its weights by name. Without it every tensor it reads would be a constant, which is refused. */
   stateDict?(): Named;
   readonly name?: string;
@@ -141,9 +143,9 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
   }
 
   /** This, and the modules that it stands for, with their paths: theirs are the parameters. */
-  override *namedModules(prefix = ''): Generator<[string, AnyModule]> {
-    yield* super.namedModules(prefix);
-    for (const module of this.#weights.modules) yield* module.namedModules(prefix);
+  override *namedModules(prefix = '', which: Which = 'all'): Generator<[string, AnyModule]> {
+    yield* super.namedModules(prefix, which);
+    for (const module of this.#weights.modules) yield* module.namedModules(prefix, which);
   }
 
   override get device(): Device | undefined {
@@ -175,9 +177,13 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     await this.device.backend.ready?.();
   }
 
+  /** All that the traces refer to, by name. */
+  override parameters(): Map<string, Tensor> {
+    return new Map(this.#weights.current());
+  }
   /** The weights, by name. */
   override stateDict(): Map<string, Tensor> {
-    return new Map(this.#weights.current());
+    return new Map(this.#source?.stateDict?.() ?? this.#weights.current());
   }
 
   /** The plan of each traced call that was prepared, in the order of tracing. */
@@ -253,13 +259,18 @@ export async function trace<Args extends readonly unknown[], Out>(
   if (!module.stateDict)
     throw new ArgumentError(`trace: ${name || 'the module'} has no stateDict() that names its weights`);
   const weights = {
-    current: () => module.stateDict!(),
+    current: () => parametersOf(module),
     dispose: () => module.dispose?.(),
     modules: [module, ...(module.modules ?? [])].filter((m) => m instanceof Module) as AnyModule[],
   };
   const traced = new TracedModule<Args, Out>({ name, config, device, dtype }, weights, module, options);
   await traced.add(sample);
   return traced;
+}
+
+/** What a trace refers to by name. */
+function parametersOf(module: Pick<Traceable<never, unknown>, 'parameters' | 'stateDict'>): Named {
+  return module.parameters?.() ?? module.stateDict!();
 }
 
 function record<Args extends readonly unknown[], Out>(
@@ -283,7 +294,7 @@ function record<Args extends readonly unknown[], Out>(
       return Object.fromEntries(split.tensors);
     },
     inputs,
-    module.stateDict!(),
+    parametersOf(module),
   );
   return new TracedCall({ args, result, graph, constants }, options);
 }

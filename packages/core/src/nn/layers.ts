@@ -6,46 +6,101 @@ import { embedding } from '../ops/gather.ts';
 import { linear } from '../ops/matmul.ts';
 import type { Epilogue } from '../ops/matmul.ts';
 import { groupNorm, layerNorm } from '../ops/norm.ts';
+import { add } from '../ops/pointwise.ts';
 import type { Tensor } from '../tensor.ts';
 import { Module, parameter } from './module.ts';
+import type { AnyModule } from './module.ts';
+import { denseWeight } from './weight.ts';
+import type { Weight } from './weight.ts';
 
-/** x [..., in] → [..., out]; the fusion argument adds a residual or an activation in the same kernel. */
-export class Linear extends Module<[x: Tensor, fuse?: Omit<Epilogue, 'bias'>], Tensor> {
-  weight: Tensor;
-  bias?: Tensor;
+/** What a layer's caller may fuse into its kernel: a residual, an activation, a scale. */
+export type Fuse = Omit<Epilogue, 'bias'>;
 
-  constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } = {}) {
-    super();
-    this.weight = parameter([outFeatures, inFeatures]);
-    if (options.bias ?? true) this.bias = parameter([outFeatures]);
+/** What is added to a layer's product, from the layer's input: LoRA's two small products. */
+export type Adapter = Module<[x: Tensor], Tensor>;
+
+/** A layer that multiplies by a weight, to which adapters may add. Weight and stateDict stay as they are. */
+export abstract class AdaptableLayer extends Module<[x: Tensor, fuse?: Fuse], Tensor> {
+  /** Adapters by name, in the order in which they are added up. */
+  get adapters(): ReadonlyMap<string, Adapter> {
+    const named = [...this.attached].map(
+      ([path, adapter]) => [path.slice('adapters.'.length), adapter] as const,
+    );
+    return new Map(named);
+  }
+  /** Adds what `adapter` gives for the layer's input, broadcast to its output, before the fused activation. */
+  addAdapter(name: string, adapter: Adapter): void {
+    this.attach(`adapters.${name}`, adapter as AnyModule);
+  }
+  /** Takes an adapter off; its weights are the caller's then. Undefined when there was none of this name. */
+  removeAdapter(name: string): Adapter | undefined {
+    return this.detach(`adapters.${name}`);
   }
 
-  override forward(x: Tensor, fuse: Omit<Epilogue, 'bias'> = {}): Tensor {
-    return linear(x, this.weight, { ...fuse, bias: this.bias });
+  /** What is fused, with the sum of the adapters in the residual. */
+  protected adapted(x: Tensor, fuse: Fuse): Fuse {
+    if (this.attached.size === 0) return fuse;
+    let { residual } = fuse;
+    for (const adapter of this.attached.values()) {
+      const extra = (adapter as Adapter).call(x);
+      residual = residual ? add(residual, extra) : extra;
+    }
+    return { ...fuse, residual };
   }
 }
 
+/** Options of a Linear. */
+export interface LinearOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** A weight [out, in] in another form than a dense tensor. */
+  readonly weight?: Weight;
+}
+
+/** x [..., in] → [..., out]; the fusion argument adds a residual or an activation in the same kernel. */
+export class Linear extends AdaptableLayer {
+  weight: Weight;
+  bias?: Tensor;
+
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+    super();
+    this.weight = options.weight ?? parameter([outFeatures, inFeatures]);
+    if (options.bias ?? true) this.bias = parameter([outFeatures]);
+  }
+
+  override forward(x: Tensor, fuse: Fuse = {}): Tensor {
+    return linear(x, denseWeight(this.weight), { ...this.adapted(x, fuse), bias: this.bias });
+  }
+}
+
+/** Options of a Conv2d. */
+export interface ConvLayerOptions extends Omit<Conv2dOptions, keyof Epilogue> {
+  /** Default true. */
+  readonly hasBias?: boolean;
+  /** A weight [out, in / groups, kernel, kernel] in another form than a dense tensor. */
+  readonly weight?: Weight;
+}
+
 /** x [n, in, h, w] → [n, out, h', w'] in x's memory format. */
-export class Conv2d extends Module<[x: Tensor, fuse?: Omit<Epilogue, 'bias'>], Tensor> {
-  weight: Tensor;
+export class Conv2d extends AdaptableLayer {
+  weight: Weight;
   bias?: Tensor;
   readonly options: Omit<Conv2dOptions, keyof Epilogue>;
 
-  constructor(
-    inChannels: number,
-    outChannels: number,
-    kernel: number,
-    options: Omit<Conv2dOptions, keyof Epilogue> & { readonly hasBias?: boolean } = {},
-  ) {
+  constructor(inChannels: number, outChannels: number, kernel: number, options: ConvLayerOptions = {}) {
     super();
-    const { hasBias = true, ...geometry } = options;
+    const { hasBias = true, weight, ...geometry } = options;
     this.options = geometry;
-    this.weight = parameter([outChannels, inChannels / (geometry.groups ?? 1), kernel, kernel]);
+    this.weight = weight ?? parameter([outChannels, inChannels / (geometry.groups ?? 1), kernel, kernel]);
     if (hasBias) this.bias = parameter([outChannels]);
   }
 
-  override forward(x: Tensor, fuse: Omit<Epilogue, 'bias'> = {}): Tensor {
-    return conv2d(x, this.weight, { ...this.options, ...fuse, bias: this.bias });
+  override forward(x: Tensor, fuse: Fuse = {}): Tensor {
+    return conv2d(x, denseWeight(this.weight), {
+      ...this.options,
+      ...this.adapted(x, fuse),
+      bias: this.bias,
+    });
   }
 }
 

@@ -1,10 +1,12 @@
 // Module: named children and parameters, forward with hooks, state dicts, in-place moves.
 // Property names are the checkpoint's key segments (`down_blocks.0.resnets.1.conv1.weight`), so no key is mapped.
+// Beside its children a module may have attached ones (adapters): they run, move and are traced with it, but no checkpoint
+// of the module has their weights.
 
 import { toAsync } from '../create.ts';
 import type { ToOptions } from '../create.ts';
 import { activeRecorder } from '../recorder.ts';
-import { DarkroomError, DTypeError, FormatError, formatShape, shorten } from '../errors.ts';
+import { ArgumentError, DarkroomError, DTypeError, FormatError, formatShape, shorten } from '../errors.ts';
 import type { Device } from '../device.ts';
 import type { DType } from '../dtype.ts';
 import { isFloat } from '../dtype.ts';
@@ -20,8 +22,12 @@ export function parameter(shape: readonly number[], dtype: DType = 'float32'): T
   return keep(Tensor.abstract(dtype, shape));
 }
 
+/** Which modules a walk gives: all, or those whose weights a checkpoint of the model has. */
+export type Which = 'all' | 'checkpoint';
+
 export abstract class Module<Args extends readonly unknown[] = never, Out = unknown> {
   readonly #hooks: Hook<Args, Out>[] = [];
+  readonly #attached = new Map<string, AnyModule>();
 
   /** The computation; call `call` instead, which runs hooks and frees intermediates. */
   abstract forward(...args: Args): Out;
@@ -81,8 +87,8 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     for (const hook of [...this.#hooks]) hook.weightsLeft?.(this);
   }
 
-  /** Direct children by property name, in order of definition. */
-  *namedChildren(): Generator<[string, AnyModule]> {
+  /** Direct children by property name, in order of definition; then attached modules. */
+  *namedChildren(which: Which = 'all'): Generator<[string, AnyModule]> {
     for (const [key, value] of Object.entries(this)) {
       if (value instanceof Module) {
         value.name = key;
@@ -94,13 +100,37 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
         }
       }
     }
+    if (which === 'all') yield* this.#attached;
+  }
+
+  /** Modules that belong to this one and to no checkpoint of it, by path below it. */
+  protected get attached(): ReadonlyMap<string, AnyModule> {
+    return this.#attached;
+  }
+  /** Takes `module` in under `path`. @throws ArgumentError when the path is taken or `module` belongs to another one. */
+  protected attach(path: string, module: AnyModule): void {
+    if (this.#attached.has(path)) throw new ArgumentError(`attach: '${path}' is taken already`);
+    if (attachedModules.has(module))
+      throw new ArgumentError(
+        `attach: the module for '${path}' belongs to another module; make one for each`,
+      );
+    attachedModules.add(module);
+    module.name = path;
+    this.#attached.set(path, module);
+  }
+  /** Lets go of an attached module, whose weights then are the caller's; undefined when there was none. */
+  protected detach(path: string): AnyModule | undefined {
+    const module = this.#attached.get(path);
+    if (module) attachedModules.delete(module);
+    this.#attached.delete(path);
+    return module;
   }
 
   /** This module and all below, with dotted paths ('' for itself). */
-  *namedModules(prefix = ''): Generator<[string, AnyModule]> {
+  *namedModules(prefix = '', which: Which = 'all'): Generator<[string, AnyModule]> {
     yield [prefix, this as unknown as AnyModule];
-    for (const [key, child] of this.namedChildren())
-      yield* child.namedModules(prefix ? `${prefix}.${key}` : key);
+    for (const [key, child] of this.namedChildren(which))
+      yield* child.namedModules(prefix ? `${prefix}.${key}` : key, which);
   }
 
   /** Own parameters only, by property name. */
@@ -108,25 +138,30 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     for (const [key, value] of Object.entries(this)) if (value instanceof Tensor) yield [key, value];
   }
 
-  /** All parameters with dotted paths. */
-  *namedParameters(): Generator<[string, Tensor]> {
-    for (const [path, module] of this.namedModules()) {
+  /** Parameters with dotted paths. */
+  *namedParameters(which: Which = 'all'): Generator<[string, Tensor]> {
+    for (const [path, module] of this.namedModules('', which)) {
       for (const [key, value] of module.ownParameters()) yield [path ? `${path}.${key}` : key, value];
     }
   }
 
-  /** Parameters by path; the tensors themselves, not copies. */
-  stateDict(): Map<string, Tensor> {
+  /** All parameters by path, those of adapters included: what a call reads and a trace refers to. */
+  parameters(): Map<string, Tensor> {
     return new Map(this.namedParameters());
   }
 
+  /** The parameters that a checkpoint has, by path; the tensors themselves, not copies. */
+  stateDict(): Map<string, Tensor> {
+    return new Map(this.namedParameters('checkpoint'));
+  }
+
   /**
-   * Replaces every parameter. All keys and shapes are checked first: on an error nothing was replaced and the
+   * Replaces every parameter of the stateDict. All keys and shapes are checked first: on an error nothing was replaced and the
    * caller still owns `weights`; on success the module owns them. `source` names the file in messages.
    */
   loadStateDict(weights: ReadonlyMap<string, Tensor>, source = 'state dict'): void {
-    checkStateDict(new Map([...this.namedParameters()].map(([k, t]) => [k, t.shape])), weights, source);
-    for (const [path, module] of this.namedModules()) {
+    checkStateDict(new Map([...this.stateDict()].map(([k, t]) => [k, t.shape])), weights, source);
+    for (const [path, module] of this.namedModules('', 'checkpoint')) {
       for (const [key] of [...module.ownParameters()]) {
         module.setParameter(key, keep(weights.get(path ? `${path}.${key}` : key)!));
       }
@@ -216,6 +251,10 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   }
 }
 
+/** Modules that are attached somewhere: each has one place, so that its hooks and its path are its own. */
+const attachedModules = new WeakSet<AnyModule>();
+
+/** A module of any signature. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- children have any signature; only the base is used
 export type AnyModule = Module<any, any>;
 
