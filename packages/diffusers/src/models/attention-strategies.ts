@@ -4,6 +4,7 @@
 import { ArgumentError, assign, attention, matmul, scope, softmax, zeros } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 
+/** How the heads of a layer are computed. */
 export interface AttentionStrategy {
   readonly name: string;
   /** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d], best in q's layout. */
@@ -22,6 +23,7 @@ export const plainAttention: AttentionStrategy = {
   run: (q, k, v, { scale }) => scope(() => matmul(softmax(matmul(q, k.transpose(), { scale })), v)),
 };
 
+/** Another strategy, a few heads at a time. */
 export interface SlicedAttention extends AttentionStrategy {
   readonly headsPerSlice: number;
   readonly inner: AttentionStrategy;
@@ -57,6 +59,7 @@ export function slicedAttention(
   };
 }
 
-export function isSliced(strategy: AttentionStrategy): strategy is SlicedAttention {
+/** True for what slicedAttention() made. */
+export function isSliced(strategy: object): strategy is SlicedAttention {
   return 'inner' in strategy && 'headsPerSlice' in strategy;
 }

@@ -1,13 +1,16 @@
-// Multi-head attention with diffusers' parameter names. How heads are computed is a strategy object, set per module:
-// the seam for slicing and other memory policies (attention-strategies.ts). Heads are views; nothing is copied to split or merge them.
+// Multi-head attention with diffusers' parameter names. What a layer computes is a processor (attention-processor.ts), how
+// heads are computed a strategy (attention-strategies.ts: slicing, plain or fused); both are objects set per layer.
 
-import { add, cast, GroupNorm, Linear, Module, reshape } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { add, Module, nn, reshape } from '@darkroom/core';
+import type { AnyModule, GroupNorm, Linear, Tensor } from '@darkroom/core';
+import { plainProcessor } from './attention-processor.ts';
+import type { AttentionProcessor } from './attention-processor.ts';
 import { fusedAttention } from './attention-strategies.ts';
 import type { AttentionStrategy } from './attention-strategies.ts';
 import type { Conditioning } from './conditioning.ts';
 import { Identity } from './identity.ts';
 
+/** Sizes of an attention layer. */
 export interface AttentionOptions {
   readonly queryDim: number;
   /** Width of the text hidden states that keys and values are made of; without it the layer is self-attention. */
@@ -21,13 +24,16 @@ export interface AttentionOptions {
   readonly groupNorm?: { readonly groups: number; readonly eps: number };
 }
 
+/** Self- or cross-attention over tokens. */
 export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | undefined], Tensor> {
   group_norm?: GroupNorm;
   to_q: Linear;
   to_k: Linear;
   to_v: Linear;
   to_out: [Linear, Identity];
+  /** How heads are computed. */
   strategy: AttentionStrategy = fusedAttention;
+  #processor: AttentionProcessor = plainProcessor;
   readonly heads: number;
   readonly headDim: number;
   readonly upcast: boolean;
@@ -39,33 +45,50 @@ export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | 
     const inner = o.heads * o.headDim;
     const crossDim = o.crossDim ?? o.queryDim;
     const bias = o.bias ?? false;
-    if (o.groupNorm) this.group_norm = new GroupNorm(o.groupNorm.groups, o.queryDim, o.groupNorm.eps);
-    this.to_q = new Linear(o.queryDim, inner, { bias });
-    this.to_k = new Linear(crossDim, inner, { bias });
-    this.to_v = new Linear(crossDim, inner, { bias });
-    this.to_out = [new Linear(inner, o.queryDim), new Identity()];
+    if (o.groupNorm) this.group_norm = nn.groupNorm(o.groupNorm.groups, o.queryDim, o.groupNorm.eps);
+    this.to_q = nn.linear(o.queryDim, inner, { bias });
+    this.to_k = nn.linear(crossDim, inner, { bias });
+    this.to_v = nn.linear(crossDim, inner, { bias });
+    this.to_out = [nn.linear(inner, o.queryDim), new Identity()];
     this.heads = o.heads;
     this.headDim = o.headDim;
     this.upcast = o.upcast ?? false;
     this.isCross = o.crossDim !== undefined;
   }
 
+  /** Multiplies the scores: 1 / √headDim. */
+  get scale(): number {
+    return 1 / Math.sqrt(this.headDim);
+  }
+
+  /** What computes the layer. */
+  get processor(): AttentionProcessor {
+    return this.#processor;
+  }
+  /** One with weights (a Module) is the layer's from then on. @throws ArgumentError when it is another layer's. */
+  set processor(processor: AttentionProcessor) {
+    if (processor === this.#processor) return;
+    if (processor instanceof Module) {
+      const before = this.detach('processor');
+      try {
+        this.attach('processor', processor as AnyModule);
+      } catch (error) {
+        if (before) this.attach('processor', before);
+        throw error;
+      }
+    } else this.detach('processor');
+    this.#processor = processor;
+  }
+
   /** x [b, l, c] → [b, l, c]; cross-attention reads conditioning.encoderHiddenStates [b, s, crossDim]. */
   override forward(x: Tensor, conditioning?: Conditioning): Tensor {
-    const source = this.isCross ? conditioning!.encoderHiddenStates : x;
-    const [b, l] = x.shape as [number, number];
-    const split = (t: Tensor): Tensor => {
-      const heads = t.view([b, t.shape[1]!, this.heads, this.headDim]).permute(0, 2, 1, 3);
-      return this.upcast ? cast(heads, 'float32') : heads;
-    };
-    const [q, k, v] = [
-      split(this.to_q.call(x)),
-      split(this.to_k.call(source)),
-      split(this.to_v.call(source)),
-    ];
-    const merged = this.strategy.run(q, k, v, { scale: 1 / Math.sqrt(this.headDim) });
-    const tokens = reshape(merged.permute(0, 2, 1, 3), [b, l, this.heads * this.headDim]);
-    return this.to_out[0].call(cast(tokens, x.dtype));
+    return this.#processor.call({
+      attn: this,
+      hiddenStates: x,
+      encoderHiddenStates: this.isCross ? conditioning!.encoderHiddenStates : x,
+      conditioning,
+      strategy: this.strategy,
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 // AutoencoderKL: images to the distribution of their latents, and back. Reference: diffusers' class of the same name.
 
-import { clamp, Conv2d, GroupNorm, map, Module, scope } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { clamp, map, Module, nn, scope } from '@darkroom/core';
+import type { Conv2d, GroupNorm, Tensor } from '@darkroom/core';
 import { ImageAttention } from './attention.ts';
 import type { ConfigRecord } from './config.ts';
 import { checkParameterCount } from './limits.ts';
@@ -90,7 +90,7 @@ class Encoder extends Module<[x: Tensor], Tensor> {
     super();
     const { channels } = s;
     const last = channels.at(-1)!;
-    this.conv_in = new Conv2d(s.inChannels, channels[0]!, 3, { padding: 1 });
+    this.conv_in = nn.conv2d(s.inChannels, channels[0]!, 3, { padding: 1 });
     this.down_blocks = channels.map(
       (c, i) =>
         new VaeBlock(
@@ -102,8 +102,8 @@ class Encoder extends Module<[x: Tensor], Tensor> {
         ),
     );
     this.mid_block = new VaeMidBlock(last, s.groups, s.midAttention);
-    this.conv_norm_out = new GroupNorm(s.groups, last, eps);
-    this.conv_out = new Conv2d(last, 2 * s.latentChannels, 3, { padding: 1 });
+    this.conv_norm_out = nn.groupNorm(s.groups, last, eps);
+    this.conv_out = nn.conv2d(last, 2 * s.latentChannels, 3, { padding: 1 });
   }
 
   override forward(x: Tensor): Tensor {
@@ -122,7 +122,7 @@ class Decoder extends Module<[z: Tensor], Tensor> {
   constructor(s: VaeSettings) {
     super();
     const channels = s.channels.toReversed();
-    this.conv_in = new Conv2d(s.latentChannels, channels[0]!, 3, { padding: 1 });
+    this.conv_in = nn.conv2d(s.latentChannels, channels[0]!, 3, { padding: 1 });
     this.mid_block = new VaeMidBlock(channels[0]!, s.groups, s.midAttention);
     this.up_blocks = channels.map(
       (c, i) =>
@@ -134,8 +134,8 @@ class Decoder extends Module<[z: Tensor], Tensor> {
           i < channels.length - 1 ? 'up' : 'none',
         ),
     );
-    this.conv_norm_out = new GroupNorm(s.groups, channels.at(-1)!, eps);
-    this.conv_out = new Conv2d(channels.at(-1)!, s.outChannels, 3, { padding: 1 });
+    this.conv_norm_out = nn.groupNorm(s.groups, channels.at(-1)!, eps);
+    this.conv_out = nn.conv2d(channels.at(-1)!, s.outChannels, 3, { padding: 1 });
   }
 
   override forward(z: Tensor): Tensor {
@@ -185,8 +185,8 @@ export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
     this.#sampleSize = s.sampleSize;
     this.encoder = new Encoder(s);
     this.decoder = new Decoder(s);
-    if (s.quantConv) this.quant_conv = new Conv2d(2 * s.latentChannels, 2 * s.latentChannels, 1);
-    if (s.postQuantConv) this.post_quant_conv = new Conv2d(s.latentChannels, s.latentChannels, 1);
+    if (s.quantConv) this.quant_conv = nn.conv2d(2 * s.latentChannels, 2 * s.latentChannels, 1);
+    if (s.postQuantConv) this.post_quant_conv = nn.conv2d(s.latentChannels, s.latentChannels, 1);
   }
 
   /** Whether a batch is encoded and decoded one picture at a time. */

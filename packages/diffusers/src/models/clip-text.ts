@@ -6,15 +6,13 @@ import {
   attention,
   cast,
   concat,
-  Embedding,
-  LayerNorm,
-  Linear,
   Module,
+  nn,
   reshape,
   scope,
   tensor,
 } from '@darkroom/core';
-import type { Activation, DType, Tensor } from '@darkroom/core';
+import type { Activation, DType, Embedding, LayerNorm, Linear, Tensor } from '@darkroom/core';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
 import * as limits from './limits.ts';
@@ -76,10 +74,10 @@ class ClipAttention extends Module<[x: Tensor], Tensor> {
   constructor(size: number, heads: number) {
     super();
     this.#heads = heads;
-    this.k_proj = new Linear(size, size);
-    this.v_proj = new Linear(size, size);
-    this.q_proj = new Linear(size, size);
-    this.out_proj = new Linear(size, size);
+    this.k_proj = nn.linear(size, size);
+    this.v_proj = nn.linear(size, size);
+    this.q_proj = nn.linear(size, size);
+    this.out_proj = nn.linear(size, size);
   }
 
   /** x [b, l, size]; each token sees itself and those before it. */
@@ -104,8 +102,8 @@ class ClipMlp extends Module<[x: Tensor], Tensor> {
   constructor(s: ClipSettings) {
     super();
     this.#activation = s.activation;
-    this.fc1 = new Linear(s.size, s.inner);
-    this.fc2 = new Linear(s.inner, s.size);
+    this.fc1 = nn.linear(s.size, s.inner);
+    this.fc2 = nn.linear(s.inner, s.size);
   }
   override forward(x: Tensor): Tensor {
     return this.fc2.call(this.fc1.call(x, { activation: this.#activation }));
@@ -121,9 +119,9 @@ class ClipLayer extends Module<[x: Tensor], Tensor> {
   constructor(s: ClipSettings) {
     super();
     this.self_attn = new ClipAttention(s.size, s.heads);
-    this.layer_norm1 = new LayerNorm(s.size, s.eps);
+    this.layer_norm1 = nn.layerNorm(s.size, s.eps);
     this.mlp = new ClipMlp(s);
-    this.layer_norm2 = new LayerNorm(s.size, s.eps);
+    this.layer_norm2 = nn.layerNorm(s.size, s.eps);
   }
   override forward(x: Tensor): Tensor {
     const h = add(x, this.self_attn.call(this.layer_norm1.call(x)));
@@ -137,8 +135,8 @@ class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
 
   constructor(s: ClipSettings) {
     super();
-    this.token_embedding = new Embedding(s.vocabulary, s.size);
-    this.position_embedding = new Embedding(s.positions, s.size);
+    this.token_embedding = nn.embedding(s.vocabulary, s.size);
+    this.position_embedding = nn.embedding(s.positions, s.size);
   }
   override forward(ids: Tensor, dtype: DType): Tensor {
     const order = Array.from({ length: ids.shape[1]! }, (_, i) => i);
@@ -177,7 +175,7 @@ class ClipTextTransformer extends Module<
     super();
     this.embeddings = new ClipEmbeddings(s);
     this.encoder = new ClipEncoder(s);
-    this.final_layer_norm = new LayerNorm(s.size, s.eps);
+    this.final_layer_norm = nn.layerNorm(s.size, s.eps);
   }
   override forward(ids: Tensor, dtype: DType, skip: number): { states: Tensor[]; last: Tensor } {
     const states = this.encoder.call(this.embeddings.call(ids, dtype));
@@ -268,7 +266,7 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
 
   constructor(config: ConfigRecord, settings: ClipSettings) {
     super(config, settings);
-    this.text_projection = new Linear(settings.size, settings.projection, { bias: false });
+    this.text_projection = nn.linear(settings.size, settings.projection, { bias: false });
   }
 
   override forward(...args: Forward): TextModelOutput {

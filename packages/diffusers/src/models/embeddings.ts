@@ -1,7 +1,7 @@
 // Timestep embeddings: sinusoidal features (always in float32) and the small network on them.
 
-import { add, cast, concat, full, Linear, map, Module, scope, tensor } from '@darkroom/core';
-import type { Activation, Device, Expr, Tensor } from '@darkroom/core';
+import { add, cast, concat, full, map, Module, nn, scope, tensor } from '@darkroom/core';
+import type { Activation, Device, Expr, Linear, Tensor } from '@darkroom/core';
 
 export interface TimestepOptions {
   /** cos before sin. */
@@ -70,10 +70,10 @@ export class TimestepEmbedding extends Module<[x: Tensor, condition?: Tensor | u
     } = {},
   ) {
     super();
-    this.linear_1 = new Linear(inputs, size);
+    this.linear_1 = nn.linear(inputs, size);
     if (options.conditionSize !== undefined)
-      this.cond_proj = new Linear(options.conditionSize, inputs, { bias: false });
-    this.linear_2 = new Linear(size, options.outputs ?? size);
+      this.cond_proj = nn.linear(options.conditionSize, inputs, { bias: false });
+    this.linear_2 = nn.linear(size, options.outputs ?? size);
     this.#activation = options.activation ?? 'silu';
     this.#post = options.post;
   }

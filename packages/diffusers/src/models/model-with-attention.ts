@@ -1,6 +1,8 @@
-// A model whose attention layers can be given strategies: all of them, or single ones by path.
+// A model whose attention layers can be given processors and strategies: all of them, or single ones by path.
 
 import { ArgumentError, Module } from '@darkroom/core';
+import { plainProcessor } from './attention-processor.ts';
+import type { AttentionProcessor } from './attention-processor.ts';
 import { Attention } from './attention.ts';
 import { isSliced, slicedAttention } from './attention-strategies.ts';
 import type { AttentionStrategy } from './attention-strategies.ts';
@@ -8,26 +10,53 @@ import type { AttentionStrategy } from './attention-strategies.ts';
 /** 'auto': two steps a layer; 'max': one head at a time; n: so many heads at a time. */
 export type AttentionSlice = 'auto' | 'max' | number;
 
+/** Base of models with attention layers: UNet and VAE. */
 export abstract class ModelWithAttention<Args extends readonly unknown[], Out> extends Module<Args, Out> {
-  /** Strategy by path of the layer. */
-  get attnProcessors(): Readonly<Record<string, AttentionStrategy>> {
+  /**
+   * What computes each layer, by its path: the processor that was put in, else the strategy of the plain one.
+   * setAttnProcessor takes it back.
+   */
+  get attnProcessors(): Readonly<Record<string, AttentionProcessor | AttentionStrategy>> {
+    const entries = [...this.#layers()].map(
+      ([path, { processor, strategy }]) =>
+        [path, processor === plainProcessor ? strategy : processor] as const,
+    );
+    return Object.fromEntries(entries);
+  }
+  /** How the heads of each layer are computed, by its path. */
+  get attnStrategies(): Readonly<Record<string, AttentionStrategy>> {
     return Object.fromEntries([...this.#layers()].map(([path, layer]) => [path, layer.strategy]));
   }
 
-  /** Sets one strategy for every layer, or those of the paths given. */
-  setAttnProcessor(strategy: AttentionStrategy | Readonly<Record<string, AttentionStrategy>>): void {
+  /**
+   * Sets what computes every layer, or the layers of the paths given. A processor computes the whole layer, with the
+   * strategy that the layer has; a strategy brings the plain processor back and says how that computes heads.
+   * @throws ArgumentError for a path that is no attention layer, or a processor with weights given to two layers.
+   */
+  setAttnProcessor(
+    given:
+      | AttentionProcessor
+      | AttentionStrategy
+      | Readonly<Record<string, AttentionProcessor | AttentionStrategy>>,
+  ): void {
     const layers = new Map(this.#layers());
-    if (isStrategy(strategy)) {
-      for (const layer of layers.values()) layer.strategy = strategy;
-      return;
-    }
-    const unknown = Object.keys(strategy).find((path) => !layers.has(path));
+    const byPath = isOne(given) ? Object.fromEntries([...layers.keys()].map((path) => [path, given])) : given;
+    const unknown = Object.keys(byPath).find((path) => !layers.has(path));
     if (unknown !== undefined) {
       throw new ArgumentError(
         `setAttnProcessor: '${unknown}' is no attention layer; there are ${layers.size}, as ${[...layers.keys()][0] ?? 'none'}`,
       );
     }
-    for (const [path, one] of Object.entries(strategy)) layers.get(path)!.strategy = one;
+    const withWeights = Object.values(byPath).filter((one) => one instanceof Module);
+    if (new Set(withWeights).size < withWeights.length)
+      throw new ArgumentError(
+        'setAttnProcessor: a processor with weights is for one layer; make one for each',
+      );
+    for (const [path, one] of Object.entries(byPath)) {
+      const layer = layers.get(path)!;
+      layer.processor = isStrategy(one) ? plainProcessor : one;
+      if (isStrategy(one)) layer.strategy = one;
+    }
   }
 
   /** Slices what every layer computes, whatever its strategy; undefined undoes it. @throws naming a layer of too few heads. */
@@ -56,6 +85,9 @@ export abstract class ModelWithAttention<Args extends readonly unknown[], Out> e
 
 function isStrategy(value: object): value is AttentionStrategy {
   return 'run' in value && typeof value.run === 'function';
+}
+function isOne(value: object): value is AttentionProcessor | AttentionStrategy {
+  return isStrategy(value) || ('call' in value && typeof value.call === 'function');
 }
 
 function headsPerSlice(slice: AttentionSlice, heads: number, path: string): number {

@@ -1,7 +1,7 @@
 // The residual block of UNet and VAE, and the resamplers between levels.
 
-import { Conv2d, GroupNorm, Linear, map, Module, resize, scope, silu } from '@darkroom/core';
-import type { Activation, Tensor } from '@darkroom/core';
+import { map, Module, nn, resize, scope, silu } from '@darkroom/core';
+import type { Activation, Conv2d, GroupNorm, Linear, Tensor } from '@darkroom/core';
 
 export interface ResnetOptions {
   readonly inChannels: number;
@@ -31,13 +31,13 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
     super();
     const scaleShift = o.timeScaleShift === 'scale_shift';
     this.#options = o;
-    this.norm1 = new GroupNorm(o.groups, o.inChannels, o.eps);
-    this.conv1 = new Conv2d(o.inChannels, o.outChannels, 3, { padding: 1 });
+    this.norm1 = nn.groupNorm(o.groups, o.inChannels, o.eps);
+    this.conv1 = nn.conv2d(o.inChannels, o.outChannels, 3, { padding: 1 });
     if (o.timeDim !== undefined)
-      this.time_emb_proj = new Linear(o.timeDim, o.outChannels * (scaleShift ? 2 : 1));
-    this.norm2 = new GroupNorm(o.groups, o.outChannels, o.eps);
-    this.conv2 = new Conv2d(o.outChannels, o.outChannels, 3, { padding: 1 });
-    if (o.inChannels !== o.outChannels) this.conv_shortcut = new Conv2d(o.inChannels, o.outChannels, 1);
+      this.time_emb_proj = nn.linear(o.timeDim, o.outChannels * (scaleShift ? 2 : 1));
+    this.norm2 = nn.groupNorm(o.groups, o.outChannels, o.eps);
+    this.conv2 = nn.conv2d(o.outChannels, o.outChannels, 3, { padding: 1 });
+    if (o.inChannels !== o.outChannels) this.conv_shortcut = nn.conv2d(o.inChannels, o.outChannels, 1);
   }
 
   /** x [n, in, h, w], time [n, timeDim] → [n, out, h, w]. */
@@ -71,7 +71,7 @@ export class Downsample2D extends Module<[x: Tensor], Tensor> {
 
   constructor(channels: number, padding: number) {
     super();
-    this.conv = new Conv2d(channels, channels, 3, {
+    this.conv = nn.conv2d(channels, channels, 3, {
       stride: 2,
       padding: padding === 0 ? [0, 1, 0, 1] : padding,
     });
@@ -88,7 +88,7 @@ export class Upsample2D extends Module<[x: Tensor, size?: readonly [number, numb
 
   constructor(channels: number) {
     super();
-    this.conv = new Conv2d(channels, channels, 3, { padding: 1 });
+    this.conv = nn.conv2d(channels, channels, 3, { padding: 1 });
   }
 
   override forward(x: Tensor, size?: readonly [number, number]): Tensor {

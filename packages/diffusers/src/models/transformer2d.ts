@@ -1,7 +1,7 @@
 // The spatial transformer of the UNet: image → tokens → blocks of self-attention, cross-attention, feed-forward → image.
 
-import { add, Conv2d, geglu, GroupNorm, LayerNorm, Linear, Module, reshape, scope } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { add, geglu, Linear, Module, nn, reshape, scope } from '@darkroom/core';
+import type { Conv2d, GroupNorm, LayerNorm, Tensor } from '@darkroom/core';
 import { Attention } from './attention.ts';
 import type { Conditioning } from './conditioning.ts';
 import { Identity } from './identity.ts';
@@ -12,7 +12,7 @@ class GEGLU extends Module<[x: Tensor], Tensor> {
 
   constructor(size: number, inner: number) {
     super();
-    this.proj = new Linear(size, 2 * inner);
+    this.proj = nn.linear(size, 2 * inner);
   }
   override forward(x: Tensor): Tensor {
     return geglu(this.proj.call(x));
@@ -24,7 +24,7 @@ class FeedForward extends Module<[x: Tensor], Tensor> {
 
   constructor(size: number) {
     super();
-    this.net = [new GEGLU(size, 4 * size), new Identity(), new Linear(4 * size, size)];
+    this.net = [new GEGLU(size, 4 * size), new Identity(), nn.linear(4 * size, size)];
   }
   override forward(x: Tensor): Tensor {
     return this.net[2].call(this.net[0].call(x));
@@ -54,11 +54,11 @@ class BasicTransformerBlock extends Module<[x: Tensor, conditioning: Conditionin
   constructor(size: number, o: TransformerOptions) {
     super();
     const common = { queryDim: size, heads: o.heads, headDim: o.headDim, upcast: o.upcast };
-    this.norm1 = new LayerNorm(size);
+    this.norm1 = nn.layerNorm(size);
     this.attn1 = new Attention({ ...common, crossDim: o.onlyCross ? o.crossDim : undefined });
-    this.norm2 = new LayerNorm(size);
+    this.norm2 = nn.layerNorm(size);
     this.attn2 = new Attention({ ...common, crossDim: o.crossDim });
-    this.norm3 = new LayerNorm(size);
+    this.norm3 = nn.layerNorm(size);
     this.ff = new FeedForward(size);
   }
 
@@ -81,8 +81,8 @@ export class Transformer2DModel extends Module<[x: Tensor, conditioning: Conditi
     super();
     const inner = o.heads * o.headDim;
     const project = (from: number, to: number): Linear | Conv2d =>
-      o.linearProjection ? new Linear(from, to) : new Conv2d(from, to, 1);
-    this.norm = new GroupNorm(o.groups, o.channels, 1e-6);
+      o.linearProjection ? nn.linear(from, to) : nn.conv2d(from, to, 1);
+    this.norm = nn.groupNorm(o.groups, o.channels, 1e-6);
     this.proj_in = project(o.channels, inner);
     this.transformer_blocks = Array.from({ length: o.layers }, () => new BasicTransformerBlock(inner, o));
     this.proj_out = project(inner, o.channels);

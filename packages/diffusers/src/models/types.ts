@@ -1,6 +1,7 @@
 // What pipelines need of their models, structurally: a traced or user-made object of this shape serves as well.
 
 import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
+import type { AttentionProcessor } from './attention-processor.ts';
 import type { AttentionStrategy } from './attention-strategies.ts';
 import type { VaeDistribution } from './autoencoder-kl.ts';
 import type { TextModelOutput } from './clip-text.ts';
@@ -16,7 +17,9 @@ export interface ModelLike {
   readonly config: ConfigRecord;
   readonly device: Device | undefined;
   readonly dtype: DType;
-  /** Weights by name: what a trace refers to. */
+  /** All that its calls read and keep, by name, adapters included: what a trace refers to; default stateDict(). */
+  parameters?(): ReadonlyMap<string, Tensor>;
+  /** Weights by name, as a checkpoint has them. */
   stateDict?(): ReadonlyMap<string, Tensor>;
   to(options: ToOptions): Promise<unknown>;
   dispose(): void;
@@ -24,7 +27,8 @@ export interface ModelLike {
 
 /** Attention policies, where a model has layers to set them on. */
 export interface AttentionPolicies {
-  readonly attnProcessors?: Readonly<Record<string, AttentionStrategy>>;
+  readonly attnProcessors?: Readonly<Record<string, AttentionProcessor | AttentionStrategy>>;
+  readonly attnStrategies?: Readonly<Record<string, AttentionStrategy>>;
   setAttentionSlice?(slice: AttentionSlice | undefined): void;
   setBaseAttention?(base: AttentionStrategy): void;
 }

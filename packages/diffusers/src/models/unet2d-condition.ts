@@ -6,17 +6,14 @@ import {
   ArgumentError,
   cast,
   concat,
-  Conv2d,
-  Embedding,
-  GroupNorm,
-  Linear,
   map,
+  nn,
   reshape,
   scope,
   silu,
   tensor,
 } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import type { Conv2d, Embedding, GroupNorm, Linear, Tensor } from '@darkroom/core';
 import type { Conditioning } from './conditioning.ts';
 import type { ConfigRecord } from './config.ts';
 import { TimestepEmbedding, timestepEmbedding, timestepTensor } from './embeddings.ts';
@@ -63,12 +60,12 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
     const { channels } = s;
     const n = channels.length;
     const [first, last] = [channels[0]!, channels[n - 1]!];
-    this.conv_in = new Conv2d(s.inChannels, first, s.convInKernel, { padding: (s.convInKernel - 1) / 2 });
+    this.conv_in = nn.conv2d(s.inChannels, first, s.convInKernel, { padding: (s.convInKernel - 1) / 2 });
     this.time_embedding = new TimestepEmbedding(first, s.timeDim, {
       conditionSize: s.timeCondDim,
       post: s.timestepPost,
     });
-    if (s.encoderHidDim !== undefined) this.encoder_hid_proj = new Linear(s.encoderHidDim, s.crossDims[0]!);
+    if (s.encoderHidDim !== undefined) this.encoder_hid_proj = nn.linear(s.encoderHidDim, s.crossDims[0]!);
     this.#buildConditioning(s, first);
     const timeDim = s.classConcat ? s.timeDim * 2 : s.timeDim;
     const resnet: ResnetSettings = {
@@ -121,14 +118,14 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
         upsample: i < n - 1,
       });
     });
-    this.conv_norm_out = new GroupNorm(s.groups, first, s.eps);
-    this.conv_out = new Conv2d(first, s.outChannels, s.convOutKernel, { padding: (s.convOutKernel - 1) / 2 });
+    this.conv_norm_out = nn.groupNorm(s.groups, first, s.eps);
+    this.conv_out = nn.conv2d(first, s.outChannels, s.convOutKernel, { padding: (s.convOutKernel - 1) / 2 });
   }
 
   #buildConditioning(s: UNetSettings, first: number): void {
     switch (s.classEmbedding) {
       case 'table':
-        this.class_embedding = new Embedding(s.classCount!, s.timeDim);
+        this.class_embedding = nn.embedding(s.classCount!, s.timeDim);
         break;
       case 'timestep':
         this.class_embedding = new TimestepEmbedding(first, s.timeDim);
@@ -137,7 +134,7 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
         this.class_embedding = new TimestepEmbedding(s.projectionInputDim!, s.timeDim);
         break;
       case 'simple_projection':
-        this.class_embedding = new Linear(s.projectionInputDim!, s.timeDim);
+        this.class_embedding = nn.linear(s.projectionInputDim!, s.timeDim);
         break;
       default:
         break;

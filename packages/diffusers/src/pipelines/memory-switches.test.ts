@@ -96,7 +96,7 @@ describe('attention', () => {
   });
 
   test('each switch leaves the other as it is; disabling restores', () => {
-    const names = (): Set<string> => new Set(Object.values(unet.attnProcessors).map((s) => s.name));
+    const names = (): Set<string> => new Set(Object.values(unet.attnStrategies).map((s) => s.name));
     expect(names()).toEqual(new Set(['fused']));
     pipe.enableAttentionSlicing(2);
     pipe.disableMemoryEfficientAttention();
@@ -156,8 +156,8 @@ describe('attention', () => {
     const fresh = await import('./memory-switches.ts');
     const { fusedAttention: fused, slicedAttention: slice } =
       await import('../models/attention-strategies.ts');
-    const models = (strategy: AttentionStrategy): [{ attnProcessors: Record<string, AttentionStrategy> }] => [
-      { attnProcessors: { a: strategy } },
+    const models = (strategy: AttentionStrategy): [{ attnStrategies: Record<string, AttentionStrategy> }] => [
+      { attnStrategies: { a: strategy } },
     ];
     const warn = vi.mocked(log.warn);
     warn.mockClear();

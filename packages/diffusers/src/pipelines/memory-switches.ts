@@ -12,7 +12,7 @@ import { Pipeline } from './pipeline.ts';
 let told = false;
 /** Says once that slicing the fused kernel saves nothing. */
 export function tellWhenSlicingIsVain(denoisers: readonly AttentionPolicies[]): void {
-  const strategies = denoisers.flatMap((d) => Object.values(d.attnProcessors ?? {}));
+  const strategies = denoisers.flatMap((d) => Object.values(d.attnStrategies ?? {}));
   const fused = strategies.every((s) => isSliced(s) && s.inner === fusedAttention);
   if (told || !fused || strategies.length === 0) return;
   told = true;

@@ -68,10 +68,12 @@ export interface DenoiserStep {
 /** A module that a denoiser calls, as far as traces need it. */
 export interface DenoiserModule {
   readonly device: Device | undefined;
-  /** Weights by name. */
+  /** Weights by name; `parameters` also those of adapters. */
   stateDict?(): ReadonlyMap<string, Tensor>;
+  parameters?(): ReadonlyMap<string, Tensor>;
   /** What its attention layers compute with, by path: recordings of one do not serve another. */
-  readonly attnProcessors?: Readonly<Record<string, unknown>>;
+  readonly attnProcessors?: Readonly<Record<string, object>>;
+  readonly attnStrategies?: Readonly<Record<string, object>>;
 }
 
 /** Predicts noise (or velocity, or the clean latents) from noisy latents: a UNet, a UNet with ControlNets, a transformer. */

@@ -8,6 +8,7 @@ import {
   eliminateDead,
   keep,
   liftScalars,
+  Module,
   recordGraph,
   runGraph,
   scope,
@@ -133,8 +134,8 @@ export class StepTraces {
     const { name, modules } = run.recipe.denoiser;
     if (modules.some((m) => !m.stateDict))
       throw new ArgumentError(`enableTracing: the ${name} has no stateDict() that names its weights`);
-    const sources = modules.flatMap((m) => [m, ...Object.values(m.attnProcessors ?? {})]);
-    const traced = { sources: `${sources.map((s) => this.#ids.of(s as object)).join(' ')}:`, seen: new Set<string>() };
+    const sources = modules.flatMap((m) => sourcesOf(m));
+    const traced = { sources: `${sources.map((s) => this.#ids.of(s)).join(' ')}:`, seen: new Set<string>() };
     this.#calls.set(run, traced);
     for (const [kind, trace] of this.#traces) {
       if (kind.startsWith(traced.sources)) continue;
@@ -155,10 +156,16 @@ export class StepTraces {
   }
 }
 
+/** What recordings of a module depend on: its parts, adapters included, and what its attention layers compute with. */
+function sourcesOf(m: DenoiserModule): readonly object[] {
+  const parts = m instanceof Module ? [...m.namedModules()].map(([, part]) => part) : [m];
+  return [...parts, ...Object.values(m.attnProcessors ?? {}), ...Object.values(m.attnStrategies ?? {})];
+}
+
 /** Weights of all modules by name; those of the first without a prefix. */
 function weightsOf(modules: readonly DenoiserModule[]): Named {
   const all = modules.flatMap((m, n) =>
-    [...m.stateDict!()].map(([key, t]) => [n === 0 ? key : `${n}:${key}`, t] as const),
+    [...(m.parameters?.() ?? m.stateDict!())].map(([key, t]) => [n === 0 ? key : `${n}:${key}`, t] as const),
   );
   return new Map(all);
 }
