@@ -247,7 +247,7 @@ describe('trace', () => {
   test('writes a file that generate draws the same picture with', () => {
     const traced = darkroom('trace', '-o', 'unet.graph.json', '-d', 'cpu');
     expect(traced.err).toMatch(
-      /^\(float32\[2,4,16,16\], float32\[1\], float32\[2,77,128\]\): \d+ ops → \d+ kernels, \d+ at every call; values [\d.]+ MiB → [\d.]+ MiB in 1 buffer; at least [\d.]+ ms at the device's own rates\nwrote unet\.graph\.json\n$/,
+      /^\(float32\[2,4,16,16\], float32\[1\], \{ encoderHiddenStates: float32\[2,77,128\] \}\): \d+ ops → \d+ kernels, \d+ at every call; values [\d.]+ MiB → [\d.]+ MiB in 1 buffer; at least [\d.]+ ms at the device's own rates\nwrote unet\.graph\.json\n$/,
     );
     expect([traced.status, traced.out]).toEqual([0, '']);
     const steps = ['-n', '4', '--scheduler', 'DDIMScheduler', '-s', '1'];
