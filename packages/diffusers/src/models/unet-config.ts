@@ -35,16 +35,12 @@ export interface UNetConfig {
   readonly projectionInputDim: number | undefined;
 }
 
-const readConfigs = new WeakMap<ConfigRecord, UNetConfig>();
-
 /**
- * The typed config of any UNet that a pipeline may have, with the reference's defaults; read once.
+ * The typed config of any UNet that a pipeline may have, with the reference's defaults, as it is now: configs may be edited.
  * @throws FormatError naming a key of a wrong type or out of range.
  */
 export function unetConfig({ config }: { readonly config: ConfigRecord }): UNetConfig {
-  let read = readConfigs.get(config);
-  if (!read) readConfigs.set(config, (read = readCallConfig(new ConfigReader(config, 'unet config'))));
-  return read;
+  return readCallConfig(new ConfigReader(config, 'unet config'));
 }
 
 function readCallConfig(c: ConfigReader): UNetConfig {

@@ -17,16 +17,12 @@ export interface VaeConfig {
   readonly forceUpcast: boolean;
 }
 
-const readConfigs = new WeakMap<ConfigRecord, VaeConfig>();
-
 /**
- * The typed config of any VAE that a pipeline may have, with the reference's defaults; read once.
+ * The typed config of any VAE that a pipeline may have, with the reference's defaults, as it is now: configs may be edited.
  * @throws FormatError naming a key of a wrong type or out of range.
  */
 export function vaeConfig({ config }: { readonly config: ConfigRecord }): VaeConfig {
-  let read = readConfigs.get(config);
-  if (!read) readConfigs.set(config, (read = readLatentConfig(new ConfigReader(config, 'vae config'))));
-  return read;
+  return readLatentConfig(new ConfigReader(config, 'vae config'));
 }
 
 function readLatentConfig(c: ConfigReader): VaeConfig {

@@ -10,9 +10,9 @@ import type { TextEncoderLike, VaeLike } from '../models/types.ts';
 import { checkCall, withSize } from '../pipelines/check-call.ts';
 import { batchEmbeddings, blanks, tokenIds } from '../pipelines/conditioners/batch.ts';
 import { LatentDiffusionPipeline } from '../pipelines/latent-diffusion.ts';
-import type { Draws } from '../pipelines/latent-diffusion.ts';
+import type { DrawArguments, Draws } from '../pipelines/latent-diffusion.ts';
 import { callOptionNames } from '../pipelines/options.ts';
-import type { CallOptions } from '../pipelines/options.ts';
+import type { CallOptions, StableDiffusionOutput } from '../pipelines/options.ts';
 import type { Conditioner, Denoiser, PixelSize, Recipe } from '../pipelines/recipe.ts';
 import { textToImage } from '../pipelines/starts/text-to-image.ts';
 import { VaeCodec } from '../pipelines/vae-codec.ts';
@@ -34,7 +34,9 @@ export interface ToyComponents {
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
-export interface ToyPipeline extends Draws<CallOptions> {}
+export interface ToyPipeline extends Draws<CallOptions> {
+  generate(...args: DrawArguments<CallOptions>): Promise<StableDiffusionOutput>;
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class ToyPipeline extends LatentDiffusionPipeline<ToyComponents> {
