@@ -15,7 +15,17 @@ export const packages = {
   cli: { imports: ['core', 'backend-cpu', 'backend-webgpu', 'backend-cuda', 'diffusers'] },
   conformance: { imports: ['core', 'diffusers', 'cli'], tests: ['backend-cpu', 'backend-webgpu'] },
   bench: {
-    imports: ['core', 'backend-cpu', 'backend-webgpu', 'backend-cuda', 'diffusers', 'cli', 'conformance'],
+    // gpu-kernels for the op from outside (src/roll), which brings a kernel of its own.
+    imports: [
+      'core',
+      'gpu-kernels',
+      'backend-cpu',
+      'backend-webgpu',
+      'backend-cuda',
+      'diffusers',
+      'cli',
+      'conformance',
+    ],
   },
 };
 
