@@ -4,12 +4,13 @@
 import type { Device } from '../device.ts';
 import { allocate } from '../dispatch.ts';
 import type { DType } from '../dtype.ts';
-import { dtypes } from '../dtype.ts';
+import { dtypes, encode, isFloat } from '../dtype.ts';
 import { FormatError, formatShape, shorten, shortJson } from '../errors.ts';
 import { elementCount, layoutOf } from '../layout.ts';
 import type { Tensor } from '../tensor.ts';
-import { tensor } from '../create.ts';
+import { tensorFromBytes } from '../create.ts';
 import { copy } from '../ops/copy.ts';
+import { convertFloats } from './convert-floats.ts';
 import { jsonSize } from './json-size.ts';
 import type { ByteSource } from './source.ts';
 
@@ -97,7 +98,7 @@ export class SafetensorsFile {
     const stored = this.dtypeOf(name);
     const raw = direct[entry.kind]
       ? await this.#stream(entry, stored, device)
-      : await this.#narrow(entry, device);
+      : tensorFromBytes(await this.#narrow(entry), entry.shape, stored, device);
     if (!dtype || dtype === stored || dtypes[stored].category !== 'float') return raw;
     const converted = copy(raw, { dtype });
     raw.dispose();
@@ -120,17 +121,37 @@ export class SafetensorsFile {
     }
   }
 
-  async #narrow(entry: SafetensorsEntry, device: Device): Promise<Tensor> {
+  /** The elements of one tensor in host memory, converted as `load` does: the same bits without a device. */
+  async read(name: string, options: { dtype?: DType } = {}): Promise<{ dtype: DType; bytes: Uint8Array }> {
+    const entry = this.entry(name);
+    const stored = this.dtypeOf(name);
+    const dtype = options.dtype && isFloat(options.dtype) && isFloat(stored) ? options.dtype : stored;
+    const convert = (bytes: Uint8Array): Uint8Array =>
+      isFloat(stored) && isFloat(dtype) && dtype !== stored ? convertFloats(bytes, stored, dtype) : bytes;
+    if (!direct[entry.kind]) return { dtype, bytes: convert(await this.#narrow(entry)) };
+    const elements = elementCount(entry.shape);
+    const out = new Uint8Array(elements * dtypes[dtype].bytes);
+    let end = 0;
+    for (let at = entry.begin; at < entry.end; at += chunkBytes) {
+      const n = Math.min(chunkBytes, entry.end - at);
+      const part = convert(await this.#source.read(this.#dataStart + at, n));
+      out.set(part, end);
+      end += part.byteLength;
+    }
+    return { dtype, bytes: out };
+  }
+
+  /** F64 as float32 and I64 as int32. */
+  async #narrow(entry: SafetensorsEntry): Promise<Uint8Array> {
     const bytes = new Uint8Array(await this.bytes(entry.name)).buffer;
-    if (entry.kind === 'F64')
-      return tensor(Float32Array.from(new Float64Array(bytes)), { shape: entry.shape, device });
+    if (entry.kind === 'F64') return encode(new Float64Array(bytes), 'float32');
     const values = Array.from(new BigInt64Array(bytes), Number);
     const bad = values.find((v) => v !== (v | 0));
     if (bad !== undefined)
       throw new FormatError(
         `${this.name}: tensor '${shorten(entry.name)}' holds ${bad}, which does not fit int32`,
       );
-    return tensor(values, { shape: entry.shape, dtype: 'int32', device });
+    return encode(values, 'int32');
   }
 }
 

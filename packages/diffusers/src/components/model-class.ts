@@ -5,8 +5,8 @@ import type { AnyModule } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { readJson, writePythonJson } from '../loading/json.ts';
 import type { LoadOptions } from '../loading/load-options.ts';
+import type { KeyConversion } from '../loading/key-conversion.ts';
 import { loadWeights } from '../loading/load-weights.ts';
-import type { KeyConversion } from '../loading/load-weights.ts';
 import { weightFiles } from '../loading/weights-files.ts';
 import type { ConfigRecord } from '../models/config.ts';
 import type { ComponentClass } from './component-class.ts';
@@ -58,7 +58,7 @@ async function fill(
 ): Promise<void> {
   const paths = await weightFiles(files, folder, stem, options.variant);
   const sources = await Promise.all(paths.map((path) => files.source(path)));
-  await loadWeights(model, sources, {
+  await loadWeights({ [folder]: model }, sources, {
     device: options.device,
     dtype: options.dtype,
     toHost: options.weights === 'host',

@@ -2,6 +2,8 @@
 
 import { clamp, map, Module, nn, scope } from '@darkroom/core';
 import type { Conv2d, GroupNorm, Tensor } from '@darkroom/core';
+import { renaming } from '../loading/key-conversion.ts';
+import type { KeyConversion } from '../loading/key-conversion.ts';
 import { ImageAttention } from './attention.ts';
 import type { ConfigRecord } from './config.ts';
 import { checkParameterCount } from './limits.ts';
@@ -271,9 +273,9 @@ const oldNames: Readonly<Record<string, string>> = {
 };
 
 /** Checkpoint key → ours: attention layers were once named query, key, value, proj_attn. */
-export function convertVaeKeys(key: string): string {
-  return key.replace(
+export const convertVaeKeys: KeyConversion = renaming((key) =>
+  key.replace(
     /(\.attentions\.\d+\.)(query|key|value|proj_attn)\./,
     (_, at: string, name: string) => `${at}${oldNames[name]!}.`,
-  );
-}
+  ),
+);

@@ -13,6 +13,8 @@ import {
   tensor,
 } from '@darkroom/core';
 import type { Activation, DType, Embedding, LayerNorm, Linear, Tensor } from '@darkroom/core';
+import { renaming } from '../loading/key-conversion.ts';
+import type { KeyConversion } from '../loading/key-conversion.ts';
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
 import * as limits from './limits.ts';
@@ -276,7 +278,7 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
 }
 
 /** Checkpoint key → ours; the position buffer of old files is dropped, a missing prefix added. */
-export function convertTextEncoderKeys(key: string): string | undefined {
+export const convertTextEncoderKeys: KeyConversion = renaming((key) => {
   if (key.endsWith('embeddings.position_ids')) return undefined;
   return /^(embeddings|encoder|final_layer_norm)\./.test(key) ? `text_model.${key}` : key;
-}
+});

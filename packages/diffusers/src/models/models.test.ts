@@ -122,17 +122,19 @@ test('configs keep what they do not know', () => {
 });
 
 test('old key names are converted', () => {
-  expect(convertVaeKeys('decoder.mid_block.attentions.0.proj_attn.bias')).toBe(
-    'decoder.mid_block.attentions.0.to_out.0.bias',
-  );
-  expect(convertVaeKeys('encoder.mid_block.attentions.0.query.weight')).toBe(
-    'encoder.mid_block.attentions.0.to_q.weight',
-  );
-  expect(convertVaeKeys('encoder.conv_in.weight')).toBe('encoder.conv_in.weight');
-  expect(convertTextEncoderKeys('text_model.embeddings.position_ids')).toBeUndefined();
-  expect(convertTextEncoderKeys('encoder.layers.0.mlp.fc1.bias')).toBe(
-    'text_model.encoder.layers.0.mlp.fc1.bias',
-  );
+  const vae = (key: string): unknown => convertVaeKeys(key, []);
+  expect(vae('decoder.mid_block.attentions.0.proj_attn.bias')).toEqual({
+    key: 'decoder.mid_block.attentions.0.to_out.0.bias',
+  });
+  expect(vae('encoder.mid_block.attentions.0.query.weight')).toEqual({
+    key: 'encoder.mid_block.attentions.0.to_q.weight',
+  });
+  expect(vae('encoder.conv_in.weight')).toEqual({ key: 'encoder.conv_in.weight' });
+  const text = (key: string): unknown => convertTextEncoderKeys(key, []);
+  expect(text('text_model.embeddings.position_ids')).toBeUndefined();
+  expect(text('encoder.layers.0.mlp.fc1.bias')).toEqual({
+    key: 'text_model.encoder.layers.0.mlp.fc1.bias',
+  });
 });
 
 test('errors of a forward name the rule and both shapes', () => {
