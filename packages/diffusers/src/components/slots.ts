@@ -17,8 +17,4 @@ export type ComponentSlots<C = Record<string, unknown>> = {
 };
 
 /** Names in folders of others that no pipeline here loads by itself: users bring them where they want them. */
-export const leftOut: ReadonlySet<string> = new Set([
-  'safety_checker',
-  'feature_extractor',
-  'image_encoder',
-]);
+export const leftOut: ReadonlySet<string> = new Set(['safety_checker', 'feature_extractor', 'image_encoder']);

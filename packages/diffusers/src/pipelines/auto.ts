@@ -53,11 +53,7 @@ export function pipelineEntries(): readonly PipelineEntry[] {
 }
 
 /** Makes a pipeline of one's own known by its class name, its family and its task. */
-export function registerPipeline(
-  pipeline: { readonly className: string },
-  family: string,
-  task: Task,
-): void {
+export function registerPipeline(pipeline: { readonly className: string }, family: string, task: Task): void {
   registered.push(entry(pipeline, family, task));
 }
 

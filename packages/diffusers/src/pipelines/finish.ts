@@ -14,7 +14,8 @@ export async function finish(
   const { latents, seeds, call } = run;
   const { codec } = run.recipe;
   if (outputType === 'latent') return { images: [], tensor: keep(latents.alias()), seeds };
-  if (outputType === 'tensor') return { images: [], tensor: keep(run.within(() => codec.decode(latents, call))), seeds };
+  if (outputType === 'tensor')
+    return { images: [], tensor: keep(run.within(() => codec.decode(latents, call))), seeds };
   // Sliced, each picture leaves the device before the next is decoded.
   const count = latents.shape[0]!;
   const parts = codec.slicing ? count : 1;

@@ -104,9 +104,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
   async #step(run: Run, i: number): Promise<Tensor> {
     const traced = this.#traces && !debug.checkFinite;
     run.bringDenoiser();
-    return traced
-      ? this.#traces!.step(run, i)
-      : run.within(() => scope(() => step(run, run.tensors, i)));
+    return traced ? this.#traces!.step(run, i) : run.within(() => scope(() => step(run, run.tensors, i)));
   }
 
   /** What the user's callback gave to go on with. */

@@ -87,10 +87,7 @@ export class StableDiffusionInpaintPipeline extends UNetPipeline {
     };
   }
 
-  async #inputs(
-    options: StableDiffusionInpaintOptions,
-    { height, width }: PixelSize,
-  ): Promise<NamedTensors> {
+  async #inputs(options: StableDiffusionInpaintOptions, { height, width }: PixelSize): Promise<NamedTensors> {
     const image = await preprocessImage('image', options.image, { height, width });
     const mask = await preprocessMask('maskImage', options.maskImage, { height, width });
     const { device, computeDtype: dtype } = this;

@@ -22,7 +22,7 @@ export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): De
         beside.length === 0 ? latents : concat([latents, ...beside.map((name) => tensors[name]!)], 1);
       return unet.call(sample, timestep, conditioningOf(tensors)).sample;
     },
-    widest: ([n, , ...size]) => 
+    widest: ([n, , ...size]) =>
       unet instanceof Module && blockOutChannels ? [[n!, blockOutChannels[0]!, ...size]] : [],
   };
 }

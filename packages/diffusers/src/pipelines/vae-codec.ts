@@ -61,7 +61,8 @@ export class VaeCodec implements LatentCodec {
       const { shape, dtype } = distribution.mean;
       const sample = distribution.sample(drawForEncoding(generators, shape, dtype, image.device));
       const { scalingFactor } = this.#vae;
-      if (this.#shift === 0) return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [scalingFactor] });
+      if (this.#shift === 0)
+        return map(['mul', ['in', 0], ['scalar', 0]], [sample], { scalars: [scalingFactor] });
       return map(['mul', ['sub', ['in', 0], ['scalar', 1]], ['scalar', 0]], [sample], {
         scalars: [scalingFactor, this.#shift],
       });

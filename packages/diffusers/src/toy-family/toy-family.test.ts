@@ -78,7 +78,9 @@ test('draws packed latents of any size that the patch divides, the same for the 
   const wide = await pipe('a fox', { ...quick, width: 96, height: 32, numImagesPerPrompt: 2 });
   expect(wide.images.map(({ width, height }) => [width, height])).toEqual([[96, 32], [96, 32]]); // prettier-ignore
   await expect(pipe('a fox', { width: 60 })).rejects.toThrow('width: must be divisible by 8');
-  await expect(pipe('a fox', { image: 1 } as never)).rejects.toThrow("ToyPipeline: there is no option 'image'");
+  await expect(pipe('a fox', { image: 1 } as never)).rejects.toThrow(
+    "ToyPipeline: there is no option 'image'",
+  );
 });
 
 test.each(['DDIMScheduler', 'EulerAncestralDiscreteScheduler', 'PNDMScheduler'])(
@@ -154,5 +156,7 @@ test('saves and loads by the registry, also where an optional component is missi
 });
 
 test('a switch that the denoiser does not have says so', () => {
-  expect(() => pipe.enableAttentionSlicing()).toThrow('ToyPipeline: this transformer has no setAttentionSlice()');
+  expect(() => pipe.enableAttentionSlicing()).toThrow(
+    'ToyPipeline: this transformer has no setAttentionSlice()',
+  );
 });

@@ -35,8 +35,11 @@ export function clipXLConditioner(
   return {
     embed: (call, given) =>
       scope(() => {
-        const positive = givenPair(given, 'promptEmbeds', 'pooledPromptEmbeds') ?? positives(encoders, target, call);
-        const negative = call.guided ? negatives(encoders, target, call, given, { conditions, positive }) : undefined;
+        const positive =
+          givenPair(given, 'promptEmbeds', 'pooledPromptEmbeds') ?? positives(encoders, target, call);
+        const negative = call.guided
+          ? negatives(encoders, target, call, given, { conditions, positive })
+          : undefined;
         const batch = (of: keyof Embedded): Tensor =>
           batchEmbeddings(call, negative?.[of], positive[of], target.dtype);
         return {

@@ -9,8 +9,7 @@ export function textToImage(codec: LatentCodec, window?: (schedule: Schedule) =>
   return {
     ...(window && { window }),
     begin: ({ call, schedule, generators, dtype, device }, given) => {
-      const noise =
-        given['latents'] ?? codec.pack(drawNoise(generators, call.latentShape, dtype, device));
+      const noise = given['latents'] ?? codec.pack(drawNoise(generators, call.latentShape, dtype, device));
       return { latents: scaledNoise(noise, schedule) };
     },
   };
