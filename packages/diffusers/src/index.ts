@@ -8,7 +8,7 @@ export { httpFiles } from './loading/http-files.ts';
 export { openModel } from './loading/hub.ts';
 export type { HubOptions } from './loading/hub-options.ts';
 export { mergeHeads, plainProcessor, splitHeads } from './models/attention-processor.ts';
-export type { AttentionCall, AttentionProcessor } from './models/attention-processor.ts';
+export type { AttentionCall, AttentionLayer, AttentionProcessor } from './models/attention-processor.ts';
 export { fusedAttention, plainAttention, slicedAttention } from './models/attention-strategies.ts';
 export type { AttentionStrategy, SlicedAttention } from './models/attention-strategies.ts';
 export { Attention } from './models/attention.ts';

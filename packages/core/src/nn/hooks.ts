@@ -1,7 +1,6 @@
 // Hooks around a module's forward: one mechanism for offload, casting, inspection, caching. Named, ordered, removable.
 
 import type { CallState } from './call-state.ts';
-import type { AnyModule } from './module.ts';
 
 /**
  * A hook encloses the module's forward and the hooks attached after it: its preForward, then its around, inside of which
@@ -14,9 +13,9 @@ export interface Hook<Args extends readonly unknown[] = readonly unknown[], Out 
   /** True when it may run while a trace is recorded (it neither moves weights nor reads values). */
   readonly traceable?: boolean;
   /** After it was added to `module`. */
-  attach?(module: AnyModule | object): void;
+  attach?(module: object): void;
   /** After it was removed from `module`. */
-  detach?(module: AnyModule | object): void;
+  detach?(module: object): void;
   /**
    * Before a replay, which calls no module, reads the module's weights: brings them to the device. `together` are the
    * modules, this one among them, whose weights are needed at the same time.
