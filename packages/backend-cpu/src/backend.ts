@@ -1,7 +1,9 @@
 // The CPU backend: a driver over the SIMD engine. Work is done when the call returns; queues and fences are formal.
 // Every op has the reference kernel to fall back on; `kernels: 'reference'` uses nothing else (the oracle).
 
-import { Device, DeviceError, opKey } from '@darkroom/core';
+import { Device, DeviceError } from '@darkroom/core';
+import { opKey } from '@darkroom/core/backend';
+import type { DeviceOptions } from '@darkroom/core';
 import type {
   AnyOp,
   ArgSpec,
@@ -10,12 +12,11 @@ import type {
   Caps,
   Choice,
   CompiledSteps,
-  DeviceOptions,
   Kernel,
   PreparedStep,
   Queue,
   Slice,
-} from '@darkroom/core';
+} from '@darkroom/core/backend';
 import { kernelsOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
 import { PackedMemory, PackedSteps } from './packed-steps.ts';

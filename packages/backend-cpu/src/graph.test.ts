@@ -1,26 +1,21 @@
 // Passes and plans on the CPU: optimised graphs give the bits of the recorded ones, and plans those of op by op.
 
+import { add, matmul, scope, Scope, silu, tensor, trace } from '@darkroom/core';
 import {
-  add,
   channelsLast,
   fuseSharedMatmuls,
   liftScalars,
-  matmul,
   optimize,
   outputsAdjacent,
   passes,
   planGraph,
   Replay,
   runGraph,
-  scope,
-  Scope,
-  silu,
   sliceAttention,
-  tensor,
-  trace,
   winograd,
-} from '@darkroom/core';
-import type { Device, Graph, Pass, Tensor } from '@darkroom/core';
+} from '@darkroom/core/graph';
+import type { Device, Tensor } from '@darkroom/core';
+import type { Graph, Pass } from '@darkroom/core/graph';
 import {
   attentionArbitrary,
   buildAttention,

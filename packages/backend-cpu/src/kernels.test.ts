@@ -5,20 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  add,
-  custom,
-  definitionOf,
-  Device,
-  dispatch,
-  embedding,
-  groupNorm,
-  matmul,
-  Scope,
-  tensor,
-  zeros,
-} from '@darkroom/core';
-import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
+import { add, custom, Device, embedding, groupNorm, matmul, Scope, tensor, zeros } from '@darkroom/core';
+import { definitionOf, dispatch } from '@darkroom/core/backend';
+import type { ArgSpec, Backend, KernelOp } from '@darkroom/core/backend';
 import {
   buildInput,
   checkKernelCase,

@@ -2,7 +2,6 @@
 
 import {
   add,
-  assign,
   Conv2d,
   denseWeight,
   keep,
@@ -15,6 +14,7 @@ import {
   silu,
   trace,
 } from '@darkroom/core';
+import { assign } from '@darkroom/core/backend';
 import type { Device, Tensor } from '@darkroom/core';
 import { buildInput } from '@darkroom/core/testing';
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest';

@@ -2,7 +2,7 @@
 // bounds them, and where there is no memory for them the steps run as they would without.
 
 import { OutOfMemoryError } from '@darkroom/core';
-import type { CompiledSteps } from '@darkroom/core';
+import type { CompiledSteps } from '@darkroom/core/backend';
 import { weightArgument } from './kernels/kernel.ts';
 import type { Run } from './kernels/kernel.ts';
 import type { Engine } from './simd/engine.ts';

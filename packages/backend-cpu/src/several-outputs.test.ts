@@ -1,11 +1,11 @@
 // An op with two outputs, from outside: eager, recorded, saved, planned and replayed, with a kernel and without.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  argmax, dispatchAll, integer, layoutOf, max, Module, parseTraced, printGraph, printPlan, recordGraph,
-  registerOp, runGraph, scope, serializeGraph, parseGraph, tensor, trace, add, cast,
-} from '@darkroom/core'; // prettier-ignore
-import type { Device, OpDefinition, Spec, Tensor } from '@darkroom/core';
+import { argmax, max, Module, parseTraced, scope, tensor, trace, add, cast } from '@darkroom/core';
+import { dispatchAll, integer, layoutOf, registerOp } from '@darkroom/core/backend';
+import { printGraph, printPlan, recordGraph, runGraph, serializeGraph, parseGraph } from '@darkroom/core/graph'; // prettier-ignore
+import type { Device, Tensor } from '@darkroom/core';
+import type { OpDefinition, Spec } from '@darkroom/core/backend';
 import { choosing } from '@darkroom/core/testing';
 import { cpu, registerCpuKernels } from './index.ts';
 

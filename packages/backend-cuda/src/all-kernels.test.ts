@@ -4,7 +4,8 @@
 import { delimiter } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { definitionOf, Device, nullBackend, Scope } from '@darkroom/core';
+import { Device, nullBackend, Scope } from '@darkroom/core';
+import { definitionOf } from '@darkroom/core/backend';
 import { buildInput, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import type { KernelCase } from '@darkroom/core/testing';
 import type { KernelText } from '@darkroom/gpu-kernels';

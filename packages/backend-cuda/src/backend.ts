@@ -1,6 +1,7 @@
 // The CUDA backend: a driver over one context and stream. Kernels are our own texts (own-kernels.ts) or a library's.
 
-import { DeviceError, log, opKey } from '@darkroom/core';
+import { DeviceError, log } from '@darkroom/core';
+import { opKey } from '@darkroom/core/backend';
 import type {
   ArgSpec,
   Backend,
@@ -13,7 +14,7 @@ import type {
   PreparedStep,
   Queue,
   Slice,
-} from '@darkroom/core';
+} from '@darkroom/core/backend';
 import { KernelVariants, ScratchBuffers } from '@darkroom/gpu-kernels';
 import { CapturedSteps } from './capture.ts';
 import type { Compiler } from './compiler.ts';

@@ -1,19 +1,8 @@
 // Plans as CUDA graphs under the emulator: the same numbers as step by step, also after scratch memory has moved.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  add,
-  attention,
-  keep,
-  linear,
-  log,
-  planGraph,
-  randomNormal,
-  recordGraph,
-  Replay,
-  scope,
-  silu,
-} from '@darkroom/core';
+import { add, attention, keep, linear, log, randomNormal, scope, silu } from '@darkroom/core';
+import { planGraph, recordGraph, Replay } from '@darkroom/core/graph';
 import type { Device, Tensor } from '@darkroom/core';
 import type { CudaBackend } from './backend.ts';
 import { CapturedSteps } from './capture.ts';

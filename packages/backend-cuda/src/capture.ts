@@ -2,7 +2,7 @@
 // it is captured anew when scratch memory has moved.
 
 import { log } from '@darkroom/core';
-import type { CompiledSteps } from '@darkroom/core';
+import type { CompiledSteps } from '@darkroom/core/backend';
 import { wordError } from './node/addon.ts';
 import type { Driver, GraphInstance, Stream } from './node/native.ts';
 

@@ -1,6 +1,7 @@
 // Passes about products and attention on the CUDA emulator, planned: sliced attention gives the bits of the whole one.
 
-import { channelsLast, fuseSharedMatmuls, optimize, Scope, sliceAttention } from '@darkroom/core';
+import { Scope } from '@darkroom/core';
+import { channelsLast, fuseSharedMatmuls, optimize, sliceAttention } from '@darkroom/core/graph';
 import type { Device } from '@darkroom/core';
 import {
   attentionArbitrary,

@@ -4,8 +4,10 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { activations, definitionOf, Device, Scope } from '@darkroom/core';
-import type { ArgSpec, Backend, DType, Expr, KernelOp } from '@darkroom/core';
+import { activations, Device, Scope } from '@darkroom/core';
+import { definitionOf } from '@darkroom/core/backend';
+import type { DType, Expr } from '@darkroom/core';
+import type { ArgSpec, Backend, KernelOp } from '@darkroom/core/backend';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { cuda } from './index.ts';

@@ -2,7 +2,7 @@
 // when the kernel was prepared.
 
 import { DeviceError } from '@darkroom/core';
-import type { AnyOp, ArgSpec, Choice } from '@darkroom/core';
+import type { AnyOp, ArgSpec, Choice } from '@darkroom/core/backend';
 import { fillParams, gridOf, startsAtUnits } from '@darkroom/gpu-kernels';
 import type { KernelDispatch } from '@darkroom/gpu-kernels';
 import type { CompiledKernel, Compiler } from './compiler.ts';

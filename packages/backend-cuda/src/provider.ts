@@ -1,7 +1,7 @@
 // Where kernels come from: our own texts, or a library. Each gives choices for an op and prepares one of them; the
 // backend orders the choices, keeps the scratch memory and runs what was prepared.
 
-import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
+import type { ArgSpec, Choice, KernelOp } from '@darkroom/core/backend';
 import type { Stream } from './node/native.ts';
 
 /** A kernel for arguments of known layouts. Addresses are those of the op's arguments, then of the scratch buffers. */

@@ -3,8 +3,10 @@
 
 import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { activations, definitionOf } from '@darkroom/core';
-import type { ArgSpec, DType, Expr, Spec } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { definitionOf } from '@darkroom/core/backend';
+import type { DType, Expr } from '@darkroom/core';
+import type { ArgSpec, Spec } from '@darkroom/core/backend';
 import type { SharedOp } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { diagnose, explain, loadAddon } from './node/addon.ts';

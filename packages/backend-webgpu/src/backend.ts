@@ -1,7 +1,8 @@
 // The WebGPU backend: a driver over one GPUDevice. Kernels are prepared as data (kernels/), compiled when first run or
 // by ready(), and appended to the encoder's pending batch; nothing waits but reads, idle and time.
 
-import { definitionOf, DeviceError, opKey } from '@darkroom/core';
+import { DeviceError } from '@darkroom/core';
+import { definitionOf, opKey } from '@darkroom/core/backend';
 import type {
   ArgSpec,
   Backend,
@@ -15,7 +16,7 @@ import type {
   PreparedStep,
   Queue,
   Slice,
-} from '@darkroom/core';
+} from '@darkroom/core/backend';
 import {
   factoryOf,
   fillParams,

@@ -2,8 +2,8 @@
 // output last (each starts at its tensor's first element), the entry point is `main` with a workgroup size of 64, and
 // `foldWidth` workgroups make a row of the dispatch; one invocation is started for each output element.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, CustomOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec, CustomOp } from '@darkroom/core/backend';
 import { groupsFor } from '@darkroom/gpu-kernels';
 import type { ProgramSource } from './wgsl.ts';
 

@@ -1,5 +1,6 @@
 // Random graphs planned for WebGPU, with buffers instead of offsets: the bits of running op by op, with and without passes.
 
+import { Scope } from '@darkroom/core';
 import {
   channelsLast,
   eliminateDead,
@@ -10,11 +11,11 @@ import {
   planGraph,
   Replay,
   runGraph,
-  Scope,
   sliceAttention,
   winograd,
-} from '@darkroom/core';
-import type { Device, Graph } from '@darkroom/core';
+} from '@darkroom/core/graph';
+import type { Device } from '@darkroom/core';
+import type { Graph } from '@darkroom/core/graph';
 import {
   attentionArbitrary,
   buildAttention,

@@ -8,17 +8,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
 import { fileTuneStore } from '@darkroom/core/node';
-import {
-  add,
-  custom,
-  definitionOf,
-  Device,
-  dispatch,
-  Scope,
-  tensor,
-  UnsupportedOpError,
-} from '@darkroom/core';
-import type { ArgSpec, Backend, KernelOp } from '@darkroom/core';
+import { add, custom, Device, Scope, tensor, UnsupportedOpError } from '@darkroom/core';
+import { definitionOf, dispatch } from '@darkroom/core/backend';
+import type { ArgSpec, Backend, KernelOp } from '@darkroom/core/backend';
 import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import type { KernelCase } from '@darkroom/core/testing';
 import { foldWidth, webgpu } from './index.ts';

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
 import { Device } from '@darkroom/core';
-import type { Backend, Choice, Kernel, KernelOp } from '@darkroom/core';
+import type { Backend, Choice, Kernel, KernelOp } from '@darkroom/core/backend';
 import { checkChoices } from './choices.ts';
 
 test('every choice is run, and a wrong one is a failure with its name', async () => {

@@ -1,8 +1,10 @@
 // Every way that a device has to run a product, each compared with the oracle: the libraries' algorithms and engines are
 // known only where the library and a device are, so that nothing else runs more than the first of them.
 
-import { activations, definitionOf, dispatch, Scope } from '@darkroom/core';
-import type { Conv2dOp, DataArray, Device, DType, Expr } from '@darkroom/core';
+import { activations, Scope } from '@darkroom/core';
+import { definitionOf, dispatch } from '@darkroom/core/backend';
+import type { DataArray, Device, DType, Expr } from '@darkroom/core';
+import type { Conv2dOp } from '@darkroom/core/backend';
 import { buildInput, choosing, firstMismatch, kernelTolerance } from '@darkroom/core/testing';
 import type { InputSpec, KernelCase, Tolerance } from '@darkroom/core/testing';
 

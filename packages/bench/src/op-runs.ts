@@ -1,7 +1,9 @@
 // Stable Diffusion's op shapes on a device, ready to be timed in one way or another.
 
-import { definitionOf, dispatch, Scope } from '@darkroom/core';
-import type { Cost, Device, KernelOp } from '@darkroom/core';
+import { Scope } from '@darkroom/core';
+import { definitionOf, dispatch } from '@darkroom/core/backend';
+import type { Device } from '@darkroom/core';
+import type { Cost, KernelOp } from '@darkroom/core/backend';
 import { benchCases, buildInput } from '@darkroom/core/testing';
 
 export interface OpRun {

@@ -2,8 +2,10 @@
 // rate beside this device's own matmul.
 
 import { matmul } from '@darkroom/core';
-import type { Cost, Device, KernelOp, Spec, Tensor } from '@darkroom/core';
-import { definitionOf, recordGraph } from '@darkroom/core';
+import type { Device, Tensor } from '@darkroom/core';
+import type { Cost, KernelOp, Spec } from '@darkroom/core/backend';
+import { definitionOf } from '@darkroom/core/backend';
+import { recordGraph } from '@darkroom/core/graph';
 import { StableDiffusionPipeline } from '@darkroom/diffusers';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import { measure } from './measure.ts';

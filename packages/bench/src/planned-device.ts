@@ -3,7 +3,7 @@
 // larger units.
 
 import { Device, nullBackend } from '@darkroom/core';
-import type { Backend, Buffer } from '@darkroom/core';
+import type { Backend, Buffer } from '@darkroom/core/backend';
 import { CachingAllocator } from '@darkroom/backend-cuda/testing';
 
 export function plannedDevice(): Device {

@@ -1,7 +1,8 @@
 // Weights of real size without a checkpoint: the same block of random numbers again and again, scaled so that
 // activations stay finite. For timing and memory, never for pictures.
 
-import { elementCount, encode, keep, zeros } from '@darkroom/core';
+import { keep, zeros } from '@darkroom/core';
+import { elementCount, encode } from '@darkroom/core/backend';
 import type { AnyModule, Device, DType, Tensor } from '@darkroom/core';
 
 const blockElements = 1 << 20;

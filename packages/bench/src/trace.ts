@@ -1,8 +1,10 @@
 // bench trace: steps traced beside eager, interleaved in one run: emoji-64 as trained, its UNet and a pipeline's whole step,
 // and the UNet at Stable Diffusion 1.5's real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
 
-import { map, measureRates, scope, trace } from '@darkroom/core';
-import type { Device, DType, PlanSummary, Tensor } from '@darkroom/core';
+import { map, scope, trace } from '@darkroom/core';
+import { measureRates } from '@darkroom/core/backend';
+import type { Device, DType, Tensor } from '@darkroom/core';
+import type { PlanSummary } from '@darkroom/core/graph';
 import { StableDiffusionPipeline, UNet2DConditionModel, unetInputs } from '@darkroom/diffusers';
 import { summarize } from './measure.ts';
 import { randomTensor, randomWeights } from './random-weights.ts';

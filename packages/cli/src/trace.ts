@@ -1,7 +1,9 @@
 // darkroom trace: records a model's UNet for one size of picture, and writes it for `darkroom generate --trace`.
 
 import { Command } from 'commander';
-import { ArgumentError, measureRates, printPlan, trace } from '@darkroom/core';
+import { ArgumentError, trace } from '@darkroom/core';
+import { measureRates } from '@darkroom/core/backend';
+import { printPlan } from '@darkroom/core/graph';
 import { tryWriting } from '@darkroom/core/node';
 import { unetInputs, UNetPipeline } from '@darkroom/diffusers';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';

@@ -1,8 +1,10 @@
 // How a case calls what it tests: as it is; or traced, and then the trace without passes must give eager's bits, and what
 // the optimised trace gives is compared with the reference.
 
-import { passes as allPasses, scope, Tensor, trace } from '@darkroom/core';
-import type { Device, Named, Pass } from '@darkroom/core';
+import { scope, Tensor, trace } from '@darkroom/core';
+import { passes as allPasses } from '@darkroom/core/graph';
+import type { Device } from '@darkroom/core';
+import type { Named, Pass } from '@darkroom/core/graph';
 
 /** A function of tensors, and of JSON values beside them, with its weights by name. */
 export interface Callable<Args extends readonly unknown[], Out> {

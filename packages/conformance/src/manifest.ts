@@ -1,6 +1,7 @@
 // The manifest of a folder of reference cases (made by diffusers), and reading their tensors.
 
-import { decode, FormatError, formatShape, openSafetensors, Tensor, tensor } from '@darkroom/core';
+import { FormatError, formatShape, openSafetensors, Tensor, tensor } from '@darkroom/core';
+import { decode } from '@darkroom/core/backend';
 import type { DataArray, Device, SafetensorsFile } from '@darkroom/core';
 import type { ModelFiles } from '@darkroom/diffusers';
 import { readJson } from '@darkroom/diffusers/testing';

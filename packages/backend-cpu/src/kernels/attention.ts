@@ -1,7 +1,7 @@
 // attention on the SIMD kernel; what it cannot read is brought to dense float32 for the run.
 
-import { layoutOf } from '@darkroom/core';
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { prepareAttention } from '../simd/attention.ts';
 import { broadcast, isDense, withDense } from './kernel.ts';
 import type { Factory } from './kernel.ts';

@@ -1,6 +1,6 @@
 // conv2d on the SIMD product, or by Winograd's tiles where those pay.
 
-import type { ArgSpec, Conv2dOp } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { prepareConv } from '../simd/conv2d.ts';
 import type { ConvSpec } from '../simd/conv2d.ts';
 import { tiles } from '../simd/product.ts';

@@ -1,6 +1,6 @@
 // copy, compiled from expressions: one for each input, and one for the background.
 
-import type { CopyOp } from '@darkroom/core';
+import type { CopyOp } from '@darkroom/core/backend';
 import { sizeOf } from '../simd/elements.ts';
 import { prepareMap } from '../simd/map.ts';
 import { operand } from './kernel.ts';

@@ -1,6 +1,6 @@
 // fill, compiled from an expression.
 
-import type { FillOp } from '@darkroom/core';
+import type { FillOp } from '@darkroom/core/backend';
 import { prepareMap } from '../simd/map.ts';
 import { operand } from './kernel.ts';
 import type { Factory } from './kernel.ts';

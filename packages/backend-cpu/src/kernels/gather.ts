@@ -1,7 +1,7 @@
 // gather: moves raw bits in plain loops over typed arrays.
 
 import { ShapeError } from '@darkroom/core';
-import type { ArgSpec, GatherOp } from '@darkroom/core';
+import type { ArgSpec, GatherOp } from '@darkroom/core/backend';
 import type { Factory } from './kernel.ts';
 import { bits } from './shared/bits.ts';
 

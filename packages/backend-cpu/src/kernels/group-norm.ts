@@ -1,7 +1,7 @@
 // groupNorm on the row kernels, or on channels-last images as they lie.
 
-import { elementCount, memoryFormatOf } from '@darkroom/core';
-import type { GroupNormOp } from '@darkroom/core';
+import { elementCount, memoryFormatOf } from '@darkroom/core/backend';
+import type { GroupNormOp } from '@darkroom/core/backend';
 import { prepareGroupNorm, prepareGroupNormLast } from '../simd/group-norm.ts';
 import { isDense, withDense } from './kernel.ts';
 import type { Factory } from './kernel.ts';

@@ -1,8 +1,8 @@
 // The kernels of every op kind but custom, which has none here. A forgotten kind does not compile. conv2d itself goes by
 // Winograd where that pays, so the op of that name has its reference only.
 
-import { OpTable } from '@darkroom/core';
-import type { AnyOp, KernelOp } from '@darkroom/core';
+import { OpTable } from '@darkroom/core/backend';
+import type { AnyOp, KernelOp } from '@darkroom/core/backend';
 import { attention } from '../reference/attention.ts';
 import { conv2d } from '../reference/conv2d.ts';
 import { copy } from '../reference/copy.ts';

@@ -1,7 +1,7 @@
 // What a kernel factory of this backend gets and gives. Pointers are byte addresses in the engine's memory.
 
-import { layoutOf } from '@darkroom/core';
-import type { AnyOp, ArgSpec } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { AnyOp, ArgSpec } from '@darkroom/core/backend';
 import type { View } from '../reference/shared/access.ts';
 import { prepareMap } from '../simd/map.ts';
 import type { MapOperand, PreparedMap } from '../simd/map.ts';

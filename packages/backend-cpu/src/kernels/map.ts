@@ -1,6 +1,6 @@
 // map, compiled from its expression.
 
-import type { MapOp } from '@darkroom/core';
+import type { MapOp } from '@darkroom/core/backend';
 import { supportedExpr } from '../simd/map-expression.ts';
 import { prepareMap } from '../simd/map.ts';
 import { broadcast, operand } from './kernel.ts';

@@ -1,7 +1,7 @@
 // matmul on the SIMD product.
 
-import { reshapeLayout } from '@darkroom/core';
-import type { ArgSpec, MatmulOp } from '@darkroom/core';
+import { reshapeLayout } from '@darkroom/core/backend';
+import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { prepareProduct } from '../simd/product.ts';
 import type { ProductSpec } from '../simd/product.ts';
 import { broadcast } from './kernel.ts';

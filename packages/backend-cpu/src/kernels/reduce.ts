@@ -1,6 +1,6 @@
 // reduce on the row and column kernels.
 
-import type { ArgSpec, ReduceOp } from '@darkroom/core';
+import type { ArgSpec, ReduceOp } from '@darkroom/core/backend';
 import { supportedExpr } from '../simd/map-expression.ts';
 import { prepareReduce } from '../simd/reduce.ts';
 import { operand } from './kernel.ts';

@@ -1,6 +1,6 @@
 // resize, nearest: moves raw bits in plain loops over typed arrays. Bilinear runs on the reference kernel.
 
-import type { ArgSpec, ResizeOp } from '@darkroom/core';
+import type { ArgSpec, ResizeOp } from '@darkroom/core/backend';
 import { nearestSource } from '../reference/resize.ts';
 import type { Factory } from './kernel.ts';
 import { bits } from './shared/bits.ts';

@@ -1,6 +1,6 @@
 // rmsNorm on the row kernels.
 
-import type { LayerNormOp, RmsNormOp } from '@darkroom/core';
+import type { LayerNormOp, RmsNormOp } from '@darkroom/core/backend';
 import type { Factory } from './kernel.ts';
 import { lastAxisFactory } from './shared/rows.ts';
 

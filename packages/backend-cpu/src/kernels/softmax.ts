@@ -1,7 +1,7 @@
 // softmax on the row kernels.
 
-import { elementCount } from '@darkroom/core';
-import type { SoftmaxOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { SoftmaxOp } from '@darkroom/core/backend';
 import { prepareSoftmax, prepareSoftmaxAcross } from '../simd/softmax.ts';
 import { withDense } from './kernel.ts';
 import type { Factory } from './kernel.ts';

@@ -1,6 +1,6 @@
 // Reference kernel: attention, scores and weighted sums of one query at a time in double precision.
 
-import type { AttentionOp } from '@darkroom/core';
+import type { AttentionOp } from '@darkroom/core/backend';
 import { at, broadcastStrides, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

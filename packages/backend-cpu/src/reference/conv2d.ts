@@ -1,6 +1,6 @@
 // Reference kernel: conv2d, the textbook sum in double precision.
 
-import type { Conv2dOp } from '@darkroom/core';
+import type { Conv2dOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 import { epilogue } from './shared/epilogue.ts';

@@ -1,6 +1,6 @@
 // Reference kernel: copy, inputs to their places over an optional background.
 
-import type { CopyOp } from '@darkroom/core';
+import type { CopyOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

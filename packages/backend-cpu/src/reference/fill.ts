@@ -1,6 +1,6 @@
 // Reference kernel: fill.
 
-import type { FillOp } from '@darkroom/core';
+import type { FillOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

@@ -1,7 +1,7 @@
 // Reference kernel: gather, slices of a table by index.
 
 import { ShapeError } from '@darkroom/core';
-import type { GatherOp } from '@darkroom/core';
+import type { GatherOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

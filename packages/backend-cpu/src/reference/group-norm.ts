@@ -1,6 +1,6 @@
 // Reference kernel: groupNorm with optional SiLU.
 
-import type { GroupNormOp } from '@darkroom/core';
+import type { GroupNormOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 import { normalize } from './shared/normalize.ts';

@@ -1,6 +1,6 @@
 // Reference kernel: layerNorm over the last axis.
 
-import type { LayerNormOp } from '@darkroom/core';
+import type { LayerNormOp } from '@darkroom/core/backend';
 import { lastAxisNorm } from './shared/normalize.ts';
 import type { View } from './shared/access.ts';
 

@@ -1,7 +1,7 @@
 // Reference kernel: map.
 
-import { evaluate } from '@darkroom/core';
-import type { MapOp } from '@darkroom/core';
+import { evaluate } from '@darkroom/core/backend';
+import type { MapOp } from '@darkroom/core/backend';
 import { at, broadcastStrides, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

@@ -1,6 +1,6 @@
 // Reference kernel: matmul, the textbook sum in double precision.
 
-import type { MatmulOp } from '@darkroom/core';
+import type { MatmulOp } from '@darkroom/core/backend';
 import { at, broadcastStrides, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 import { epilogue } from './shared/epilogue.ts';

@@ -1,7 +1,7 @@
 // Reference kernel: random, Philox numbers as uniform or normal values.
 
-import { philox } from '@darkroom/core';
-import type { RandomOp } from '@darkroom/core';
+import { philox } from '@darkroom/core/backend';
+import type { RandomOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

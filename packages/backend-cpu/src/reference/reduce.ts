@@ -1,7 +1,8 @@
 // Reference kernel: reduce, sums in double precision.
 
-import { evaluate } from '@darkroom/core';
-import type { Expr, ReduceOp } from '@darkroom/core';
+import { evaluate } from '@darkroom/core/backend';
+import type { Expr } from '@darkroom/core';
+import type { ReduceOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

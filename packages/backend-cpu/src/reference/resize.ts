@@ -1,6 +1,6 @@
 // Reference kernel: resize, nearest and bilinear.
 
-import type { ResizeOp } from '@darkroom/core';
+import type { ResizeOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

@@ -1,6 +1,6 @@
 // Reference kernel: rmsNorm over the last axis.
 
-import type { RmsNormOp } from '@darkroom/core';
+import type { RmsNormOp } from '@darkroom/core/backend';
 import { lastAxisNorm } from './shared/normalize.ts';
 import type { View } from './shared/access.ts';
 

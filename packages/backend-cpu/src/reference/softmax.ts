@@ -1,6 +1,6 @@
 // Reference kernel: softmax, maximum, exponentials and their sum in double precision.
 
-import type { SoftmaxOp } from '@darkroom/core';
+import type { SoftmaxOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 

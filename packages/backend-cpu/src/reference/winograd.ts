@@ -5,8 +5,8 @@ import {
   winogradInput as inputs,
   winogradOutput as outputs,
   winogradTiles,
-} from '@darkroom/core';
-import type { WinogradOp } from '@darkroom/core';
+} from '@darkroom/core/backend';
+import type { WinogradOp } from '@darkroom/core/backend';
 import { at, forEachIndex } from './shared/access.ts';
 import type { View } from './shared/access.ts';
 import { epilogue } from './shared/epilogue.ts';

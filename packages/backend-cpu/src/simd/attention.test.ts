@@ -1,4 +1,4 @@
-import { float16ToFloat32, float32ToFloat16 } from '@darkroom/core';
+import { float16ToFloat32, float32ToFloat16 } from '@darkroom/core/backend';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { Engine } from './engine.ts';

@@ -1,6 +1,6 @@
 // The code of a map's expression: values are vectors of four float32, booleans 1 and 0.
 
-import { exprKey } from '@darkroom/core';
+import { exprKey } from '@darkroom/core/backend';
 import type { Expr } from '@darkroom/core';
 import type { FunctionBuilder, Local } from './emitter.ts';
 import { erf, exp, fromHalf, sigmoid, tanh, toBfloat, toHalf } from './vector-math.ts';

@@ -2,7 +2,7 @@
 // range of it. log, sin, cos, pow and output coordinates are left to the reference kernel (undefined): rare, and
 // their accuracy over the whole range needs double precision.
 
-import { exprKey } from '@darkroom/core';
+import { exprKey } from '@darkroom/core/backend';
 import type { DType, Expr } from '@darkroom/core';
 import { loadSplat, loadStrided, loadVector, sizeOf, storeOne, storeVector } from './elements.ts';
 import type { FunctionBuilder, Local } from './emitter.ts';

@@ -1,6 +1,6 @@
 // Packing only moves and widens values: products on packed weights have the bits of those that pack at every call.
 
-import { encode } from '@darkroom/core';
+import { encode } from '@darkroom/core/backend';
 import type { DType } from '@darkroom/core';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';

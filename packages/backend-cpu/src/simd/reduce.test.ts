@@ -1,4 +1,4 @@
-import { bfloat16ToFloat32, float32ToBfloat16, layoutOf } from '@darkroom/core';
+import { bfloat16ToFloat32, float32ToBfloat16, layoutOf } from '@darkroom/core/backend';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { Engine } from './engine.ts';

@@ -1,8 +1,8 @@
 // attention on tensor cores beside the shared kernels: 'direct' where q, k and v lie in aligned pieces of 16 bytes, 'mma'
 // for any other layout.
 
-import { elementCount, span } from '@darkroom/core';
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import { elementCount, span } from '@darkroom/core/backend';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { attention as shared } from '@darkroom/gpu-kernels';
 import type { KernelFactory } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';

@@ -1,8 +1,8 @@
 // conv2d on tensor cores beside the shared kernels: on the direct product where input and weights are channels-last (rows
 // are pixels, columns output channels, the sum runs tap by tap over the channels), else on the strided one.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, Conv2dOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { conv2d as shared, conv2dSize, convResult, pixelRows, tiledConv2d } from '@darkroom/gpu-kernels';
 import type { KernelFactory, KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';

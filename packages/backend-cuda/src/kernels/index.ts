@@ -1,6 +1,6 @@
 // The kernel factory of every op kind on CUDA: the shared ones, and this backend's own for what runs on tensor cores.
 
-import type { AnyOp } from '@darkroom/core';
+import type { AnyOp } from '@darkroom/core/backend';
 import { factoryOf as sharedFactoryOf } from '@darkroom/gpu-kernels';
 import type { KernelFactory, SharedOp } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';

@@ -1,8 +1,8 @@
 // matmul on tensor cores beside the shared kernels: on the direct product where rows of A and columns of B lie along k, as
 // in every linear layer, else on the strided one.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, MatmulOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { broadcastStrides, collapse, matmul as shared, matmulSize, tiledMatmul } from '@darkroom/gpu-kernels';
 import type { KernelFactory, KernelSpec, Shader } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';

@@ -4,8 +4,10 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { layoutOf, linear, matmul, scope, tensor } from '@darkroom/core';
-import type { ArgSpec, Device, DType, KernelOp, MatmulOp, Tensor } from '@darkroom/core';
+import { linear, matmul, scope, tensor } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { Device, DType, Tensor } from '@darkroom/core';
+import type { ArgSpec, KernelOp, MatmulOp } from '@darkroom/core/backend';
 import { checkKernelCase, choosing, kernelArbitraries } from '@darkroom/core/testing';
 import type { InputSpec, KernelCase } from '@darkroom/core/testing';
 import { openCuda } from '../node/addon.ts';

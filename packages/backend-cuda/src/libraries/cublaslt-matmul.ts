@@ -1,6 +1,6 @@
 // Matrix products by cuBLASLt: its algorithms, as its heuristics rank them, are the choices.
 
-import type { ArgSpec, Choice, KernelOp } from '@darkroom/core';
+import type { ArgSpec, Choice, KernelOp } from '@darkroom/core/backend';
 import { cublasReduction, cublasType } from '../node/native.ts';
 import type { Address, CublasAlgorithm, CublasLt, Stream } from '../node/native.ts';
 import { areAligned } from '../provider.ts';

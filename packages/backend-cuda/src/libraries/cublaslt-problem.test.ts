@@ -3,8 +3,10 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { activations, contiguousStrides, elementCount, evaluate, layoutOf, span } from '@darkroom/core';
-import type { ArgSpec, DType, Expr, Layout, MatmulOp } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { contiguousStrides, elementCount, evaluate, layoutOf, span } from '@darkroom/core/backend';
+import type { DType, Expr, Layout } from '@darkroom/core';
+import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { cublasCompute, cublasEpilogue } from '../node/native.ts';
 import { cublasMatmul } from './cublaslt-problem.ts';
 import type { CublasMatmul } from './cublaslt-problem.ts';

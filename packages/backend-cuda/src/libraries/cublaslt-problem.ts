@@ -4,7 +4,8 @@
 // other, cuBLASLt is asked for the transposed product: D = outᵀ = bᵀ·aᵀ, so its A is our b and its B our a.
 
 import { dtypes } from '@darkroom/core';
-import type { ArgSpec, DType, Layout, MatmulOp } from '@darkroom/core';
+import type { DType, Layout } from '@darkroom/core';
+import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { collapse } from '@darkroom/gpu-kernels';
 import { cublasCompute, cublasEpilogue, cublasType } from '../node/native.ts';
 import type { CublasMatrix, CublasProblem } from '../node/native.ts';

@@ -1,7 +1,8 @@
 // For tests: what cublasLtMatmul does, from its documentation, on any memory; and a library of it on a driver's memory.
 
 import type { DType } from '@darkroom/core';
-import { decode, dtypes, encode } from '@darkroom/core';
+import { dtypes } from '@darkroom/core';
+import { decode, encode } from '@darkroom/core/backend';
 import { cublasEpilogue, cublasType } from '../node/native.ts';
 import type { CublasAlgorithm, CublasLt, CublasMatrix, CublasProblem, Driver } from '../node/native.ts';
 

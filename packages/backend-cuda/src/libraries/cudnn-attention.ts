@@ -1,6 +1,7 @@
 // Attention as cuDNN's one operation for it: softmax(q·kᵀ·scale)·v, without ever holding the scores.
 
-import type { ArgSpec, AttentionOp, Layout } from '@darkroom/core';
+import type { Layout } from '@darkroom/core';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { CudnnGraphBuilder } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref } from './cudnn-graph.ts';
 

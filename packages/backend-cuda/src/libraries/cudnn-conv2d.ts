@@ -1,7 +1,8 @@
 // conv2d as a cuDNN graph: the convolution, then additions and an activation in float32 before the result is stored.
 
-import { channelsLastStrides, contiguousStrides } from '@darkroom/core';
-import type { Activation, ArgSpec, Conv2dOp, Layout, MemoryFormat } from '@darkroom/core';
+import { channelsLastStrides, contiguousStrides } from '@darkroom/core/backend';
+import type { Activation, Layout, MemoryFormat } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { cudnnCrossCorrelation, cudnnDataType, cudnnPointwise } from '../node/cudnn.ts';
 import { CudnnGraphBuilder, dataType } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref, Setting, TensorShape } from './cudnn-graph.ts';

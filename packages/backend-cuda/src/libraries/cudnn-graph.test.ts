@@ -1,8 +1,10 @@
 // What ops become in cuDNN's terms, as data: no library is needed.
 
 import { describe, expect, test } from 'vitest';
-import { activations, layoutOf } from '@darkroom/core';
-import type { ArgSpec, AttentionOp, Conv2dOp, DType, Expr, Layout } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { DType, Expr, Layout } from '@darkroom/core';
+import type { ArgSpec, AttentionOp, Conv2dOp } from '@darkroom/core/backend';
 import { attentionGraph } from './cudnn-attention.ts';
 import { conv2dGraph } from './cudnn-conv2d.ts';
 import type { CudnnGraph, Ref } from './cudnn-graph.ts';

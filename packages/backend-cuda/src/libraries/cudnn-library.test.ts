@@ -2,7 +2,7 @@
 // are not built but noted. What an engine computes is not tested here.
 
 import { describe, expect, test } from 'vitest';
-import type { Choice } from '@darkroom/core';
+import type { Choice } from '@darkroom/core/backend';
 import { loadAddon } from '../node/addon.ts';
 import { cudnnAttribute, CudnnDescriptor, cudnnHeuristics, cudnnKind } from '../node/cudnn.ts';
 import type { Bytes, Cudnn } from '../node/native.ts';

@@ -1,6 +1,6 @@
 // cuDNN's engines as choices: for convolutions and attention, through its graph API.
 
-import type { ArgSpec, Choice, Json, KernelOp } from '@darkroom/core';
+import type { ArgSpec, Choice, Json, KernelOp } from '@darkroom/core/backend';
 import type { CudnnDescriptor } from '../node/cudnn.ts';
 import type { Address, Cudnn, Driver, Stream } from '../node/native.ts';
 import { areAligned } from '../provider.ts';

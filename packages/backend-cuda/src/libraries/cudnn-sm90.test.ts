@@ -3,8 +3,10 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { activations, definitionOf, Device, layoutOf, nullBackend, Scope } from '@darkroom/core';
-import type { ArgSpec, Conv2dOp, DType, Json } from '@darkroom/core';
+import { activations, Device, nullBackend, Scope } from '@darkroom/core';
+import { definitionOf, layoutOf } from '@darkroom/core/backend';
+import type { DType } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp, Json } from '@darkroom/core/backend';
 import { buildInput, kernelArbitraries } from '@darkroom/core/testing';
 import { loadAddon } from '../node/addon.ts';
 import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';

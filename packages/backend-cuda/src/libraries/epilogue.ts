@@ -1,6 +1,7 @@
 // What a product's epilogue says, in the words of libraries: activation(scale · accumulator + Σ factor · input).
 
-import { activations, children, exprKey } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { children, exprKey } from '@darkroom/core/backend';
 import type { Activation, Expr } from '@darkroom/core';
 
 export interface Term {

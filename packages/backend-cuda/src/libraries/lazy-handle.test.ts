@@ -1,8 +1,9 @@
 // A library that does not start is left aside with one warning.
 
 import { afterEach, expect, test, vi } from 'vitest';
-import { layoutOf, log } from '@darkroom/core';
-import type { ArgSpec } from '@darkroom/core';
+import { log } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { ArgSpec } from '@darkroom/core/backend';
 import type { CublasLt, Cudnn } from '../node/native.ts';
 import { CublasLtMatmul } from './cublaslt-matmul.ts';
 import { CudnnLibrary } from './cudnn-library.ts';

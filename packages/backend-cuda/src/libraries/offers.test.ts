@@ -1,17 +1,10 @@
 // Who is offered for which op, in which order, on a described H100 with both libraries, and with none.
 
 import { describe, expect, test } from 'vitest';
-import { activations, layoutOf } from '@darkroom/core';
-import type {
-  ArgSpec,
-  AttentionOp,
-  Conv2dOp,
-  DType,
-  Expr,
-  KernelOp,
-  MatmulOp,
-  MemoryFormat,
-} from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { layoutOf } from '@darkroom/core/backend';
+import type { DType, Expr, MemoryFormat } from '@darkroom/core';
+import type { ArgSpec, AttentionOp, Conv2dOp, KernelOp, MatmulOp } from '@darkroom/core/backend';
 import type { SharedOp } from '@darkroom/gpu-kernels';
 import { factoryOf } from '../kernels/index.ts';
 import { loadAddon } from '../node/addon.ts';

@@ -3,7 +3,7 @@
 // Huge requests get a region each. A driver whose own pool is ordered by the stream has them back at once: it joins
 // pages that do not lie side by side, which nobody else can (CUDA's guide, stream-ordered memory allocator).
 
-import { invariant } from '@darkroom/core';
+import { invariant } from '@darkroom/core/backend';
 import { isOutOfMemory } from './addon.ts';
 import type { Address } from './native.ts';
 

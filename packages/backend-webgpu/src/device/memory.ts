@@ -1,6 +1,6 @@
 // Buffers of the device, and the staging buffers that bring their contents back to the host.
 
-import type { Buffer } from '@darkroom/core';
+import type { Buffer } from '@darkroom/core/backend';
 import { DeviceError, OutOfMemoryError } from '@darkroom/core';
 import type { Faults } from './faults.ts';
 

@@ -2,7 +2,7 @@
 // their own. WebGPU has no bundles of compute commands, so each run still encodes them, but nothing else. They are made
 // anew when scratch memory has moved.
 
-import type { CompiledSteps } from '@darkroom/core';
+import type { CompiledSteps } from '@darkroom/core/backend';
 import { Encoder } from './encoder.ts';
 import { bindGroup } from './groups.ts';
 import type { Window } from './groups.ts';

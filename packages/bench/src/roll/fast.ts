@@ -1,8 +1,8 @@
 // A fast kernel where it pays: rows of a dense float32 tensor move whole.
 
 import type { Factory } from '@darkroom/backend-cpu';
-import { isContiguous } from '@darkroom/core';
-import type { ArgSpec } from '@darkroom/core';
+import { isContiguous } from '@darkroom/core/backend';
+import type { ArgSpec } from '@darkroom/core/backend';
 import type { RollOp } from './roll.ts';
 
 export const rollFactory: Factory<RollOp> = {

@@ -1,6 +1,6 @@
 // The kernel of all GPU backends: one invocation an element of the result.
 
-import type { ArgSpec } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 import { flatBody, Shader } from '@darkroom/gpu-kernels';
 import type { KernelFactory } from '@darkroom/gpu-kernels';
 import type { RollOp } from './roll.ts';

@@ -11,17 +11,9 @@ import { cuda } from '@darkroom/backend-cuda';
 import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
-import {
-  loadTraced,
-  Module,
-  parseGraph,
-  recordGraph,
-  registerOp,
-  scope,
-  serializeGraph,
-  tensor,
-  trace,
-} from '@darkroom/core';
+import { loadTraced, Module, scope, tensor, trace } from '@darkroom/core';
+import { registerOp } from '@darkroom/core/backend';
+import { parseGraph, recordGraph, serializeGraph } from '@darkroom/core/graph';
 import type { Device, Tensor } from '@darkroom/core';
 import { checkKernelCase, choosing } from '@darkroom/core/testing';
 import { rollArbitrary, rollCases } from './cases.ts';

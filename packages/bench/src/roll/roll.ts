@@ -1,10 +1,10 @@
 // The op of docs/add-an-op.md: elements move along one axis, and what leaves at the end comes in at the start, as torch.roll
 // has it. A toy: two slices and a concatenation say the same, which is its decomposition.
 
-import {
-  concat, dispatch, dtypes, elementCount, integer, layoutOf, normalizeAxis, registerOp, size,
-} from '@darkroom/core'; // prettier-ignore
-import type { OpDefinition, Tensor } from '@darkroom/core';
+import { concat, dtypes } from '@darkroom/core';
+import { dispatch, elementCount, integer, layoutOf, normalizeAxis, registerOp, size } from '@darkroom/core/backend'; // prettier-ignore
+import type { Tensor } from '@darkroom/core';
+import type { OpDefinition } from '@darkroom/core/backend';
 
 /** x [.., d, ..] → the same shape; element i along `axis` is element (i - shift) mod d of x. */
 export interface RollOp {

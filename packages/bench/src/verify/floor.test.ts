@@ -3,7 +3,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { Tensor, recordGraph } from '@darkroom/core';
+import { Tensor } from '@darkroom/core';
+import { recordGraph } from '@darkroom/core/graph';
 import { UNet2DConditionModel } from '@darkroom/diffusers';
 import { tracedFlops } from '../pipeline.ts';
 import { floorOf, fusedFloor, groupOfLabel, productFlops, readOpList } from './floor.ts';

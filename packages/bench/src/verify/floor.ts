@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { elementCount } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
 import type { PartName } from './modules.ts';
 
 export const groupNames = ['conv', 'linear', 'attention', 'norm', 'rest'] as const;

@@ -1,7 +1,8 @@
 // Stable Diffusion 1.5 by its configuration, with random weights: what is timed. And the same parts at a tiny size, so
 // that the timing code itself runs on an emulated device.
 
-import type { Device, DType, Precision } from '@darkroom/core';
+import type { Device, DType } from '@darkroom/core';
+import type { Precision } from '@darkroom/core/backend';
 import {
   AutoencoderKL,
   CLIPTextModel,

@@ -1,7 +1,8 @@
 // The parts of Stable Diffusion by themselves: a UNet step with guidance, VAE decode, text encoder. Device time between
 // events; eager. Results are checked to be finite, because a fast NaN is no result.
 
-import { compileAhead, scope, trace } from '@darkroom/core';
+import { scope, trace } from '@darkroom/core';
+import { compileAhead } from '@darkroom/core/graph';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';

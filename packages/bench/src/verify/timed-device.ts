@@ -2,7 +2,8 @@
 // host times only, since it never waits; here every kernel stands between two events.
 
 import { Device } from '@darkroom/core';
-import type { Backend, Kernel, Slice, TuneStore } from '@darkroom/core';
+import type { TuneStore } from '@darkroom/core';
+import type { Backend, Kernel, Slice } from '@darkroom/core/backend';
 
 export interface TimedDevice {
   readonly device: Device;

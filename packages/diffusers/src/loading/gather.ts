@@ -1,6 +1,7 @@
 // A view's elements out of bytes in host memory.
 
-import { dtypes, elementCount, isContiguous } from '@darkroom/core';
+import { dtypes } from '@darkroom/core';
+import { elementCount, isContiguous } from '@darkroom/core/backend';
 import type { DType, Layout } from '@darkroom/core';
 
 const arrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;

@@ -5,18 +5,16 @@ import {
   checkStateDict,
   contiguous,
   copy,
-  elementCount,
   FormatError,
   formatShape,
   HostCopy,
-  isContiguous,
   keep,
-  layoutOf,
   openSafetensors,
   scope,
   shorten,
   Tensor,
 } from '@darkroom/core';
+import { elementCount, isContiguous, layoutOf } from '@darkroom/core/backend';
 import type { AnyModule, ByteSource, Device, DType, Layout, SafetensorsFile } from '@darkroom/core';
 import { gather } from './gather.ts';
 import { linearFrom1x1, placed } from './key-conversion.ts';

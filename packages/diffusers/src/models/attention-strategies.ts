@@ -1,7 +1,8 @@
 // How heads are computed, as objects to set on Attention modules. All give the same numbers up to rounding; they differ
 // in what they hold: plain the whole score matrix, sliced that of a few heads, fused none where a backend has a kernel.
 
-import { ArgumentError, assign, attention, matmul, scope, softmax, zeros } from '@darkroom/core';
+import { ArgumentError, attention, matmul, scope, softmax, zeros } from '@darkroom/core';
+import { assign } from '@darkroom/core/backend';
 import type { Tensor } from '@darkroom/core';
 
 /** How the heads of a layer are computed. */

@@ -1,20 +1,11 @@
 // Plans of the full-size models on the NULL backend: kernels by kind and bytes of memory. A change that claims to change
 // nothing leaves these numbers as they are.
 
-import {
-  channelsLast,
-  Device,
-  isChannelsLast,
-  keep,
-  nullBackend,
-  optimize,
-  passes,
-  planGraph,
-  recordGraph,
-  summarizePlan,
-  Tensor,
-} from '@darkroom/core';
-import type { AnyModule, Pass } from '@darkroom/core';
+import { Device, keep, nullBackend, Tensor } from '@darkroom/core';
+import { isChannelsLast } from '@darkroom/core/backend';
+import { channelsLast, optimize, passes, planGraph, recordGraph, summarizePlan } from '@darkroom/core/graph';
+import type { AnyModule } from '@darkroom/core';
+import type { Pass } from '@darkroom/core/graph';
 import { expect, test } from 'vitest';
 import { AutoencoderKL } from './autoencoder-kl.ts';
 import { clipG, clipL, sd15UNet, sdxlUNet, ssd1bUNet, vae } from '../node/full-size.ts';

@@ -3,9 +3,27 @@
 
 import { cpu } from '@darkroom/backend-cpu';
 import {
-  conv2d, Conv2d, EncodedWeight, isOnHost, keep, Linear, linear, map, Module, mul, nn, parameter, plainLayers,
-  randomNormal, recordGraph, scope, Scope, tensor, trace, withLayers,
-} from '@darkroom/core'; // prettier-ignore
+  conv2d,
+  Conv2d,
+  EncodedWeight,
+  isOnHost,
+  keep,
+  Linear,
+  linear,
+  map,
+  Module,
+  mul,
+  nn,
+  parameter,
+  plainLayers,
+  randomNormal,
+  scope,
+  Scope,
+  tensor,
+  trace,
+  withLayers,
+} from '@darkroom/core';
+import { recordGraph } from '@darkroom/core/graph'; // prettier-ignore
 import type { Device, Tensor } from '@darkroom/core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { relativeL2 } from '@darkroom/core/testing';

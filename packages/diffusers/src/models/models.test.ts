@@ -2,7 +2,8 @@
 // channels last copies nothing, and a config survives.
 
 import { describe, expect, test } from 'vitest';
-import { full, keep, recordGraph, Tensor } from '@darkroom/core';
+import { full, keep, Tensor } from '@darkroom/core';
+import { recordGraph } from '@darkroom/core/graph';
 import { AutoencoderKL, convertVaeKeys } from './autoencoder-kl.ts';
 import { CLIPTextModel, CLIPTextModelWithProjection, convertTextEncoderKeys } from './clip-text.ts';
 import { clipG, clipL, sd15UNet, sd21UNet, sdxlUNet, ssd1bUNet, vae, vegaUNet } from '../node/full-size.ts';

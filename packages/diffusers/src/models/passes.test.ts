@@ -1,7 +1,9 @@
 // The passes on whole models, run op by op on the CPU: every bit of the recorded graph in float32.
 
-import { optimize, randomNormal, recordGraph, runGraph, Scope, tensor } from '@darkroom/core';
-import type { Device, Graph, Recording, Tensor } from '@darkroom/core';
+import { randomNormal, Scope, tensor } from '@darkroom/core';
+import { optimize, recordGraph, runGraph } from '@darkroom/core/graph';
+import type { Device, Tensor } from '@darkroom/core';
+import type { Graph, Recording } from '@darkroom/core/graph';
 import { narrowTraceTolerance, relativeL2 } from '@darkroom/core/testing';
 import { cpu } from '@darkroom/backend-cpu';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -2,7 +2,8 @@
 // Both write into one result, so that what is held beside it does not grow with batch or picture.
 // Reference: diffusers' AutoencoderKL.tiled_decode and tiled_encode, whose blending is reproduced.
 
-import { ArgumentError, assign, checkOptions, copy, map, scope, zeros } from '@darkroom/core';
+import { ArgumentError, checkOptions, copy, map, scope, zeros } from '@darkroom/core';
+import { assign } from '@darkroom/core/backend';
 import type { Tensor } from '@darkroom/core';
 
 export interface TilingOptions {

@@ -2,7 +2,7 @@
 // the one before, so the UNet stays while the loop runs. What replays hold goes with the weights that they read.
 // Reference: diffusers' enable_model_cpu_offload.
 
-import { isRecording } from '@darkroom/core';
+import { isRecording } from '@darkroom/core/graph';
 import type { AnyModule, Hook } from '@darkroom/core';
 import { Attachments, requireHost } from './policy.ts';
 import type { Components, OffloadPolicy } from './policy.ts';

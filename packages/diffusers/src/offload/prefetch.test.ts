@@ -2,7 +2,8 @@
 // computes from then on waits for that copy.
 
 import { Device, Linear, Module, nullBackend, ones } from '@darkroom/core';
-import type { Backend, Buffer, Tensor } from '@darkroom/core';
+import type { Tensor } from '@darkroom/core';
+import type { Backend, Buffer } from '@darkroom/core/backend';
 import { expect, test } from 'vitest';
 import { SequentialOffload } from './sequential.ts';
 

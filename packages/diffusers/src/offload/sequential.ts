@@ -2,8 +2,10 @@
 // computes, the one that followed it last time comes on the copy queue, so that two groups are on the device at once.
 // Reference: diffusers' enable_sequential_cpu_offload.
 
-import { ArgumentError, checkOptions, isRecording } from '@darkroom/core';
-import type { AnyModule, Device, Hook, OptionNames, Queue } from '@darkroom/core';
+import { ArgumentError, checkOptions } from '@darkroom/core';
+import { isRecording } from '@darkroom/core/graph';
+import type { AnyModule, Device, Hook, OptionNames } from '@darkroom/core';
+import type { Queue } from '@darkroom/core/backend';
 import { Attachments, refuseTraced, requireHost } from './policy.ts';
 import type { Components, OffloadPolicy } from './policy.ts';
 import { WeightGroup } from './weight-group.ts';

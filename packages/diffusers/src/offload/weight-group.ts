@@ -1,7 +1,8 @@
 // Weights that come to the device and leave it together.
 
 import { hostCopyOf, isOnHost } from '@darkroom/core';
-import type { AnyModule, Queue } from '@darkroom/core';
+import type { AnyModule } from '@darkroom/core';
+import type { Queue } from '@darkroom/core/backend';
 
 export class WeightGroup {
   readonly name: string;

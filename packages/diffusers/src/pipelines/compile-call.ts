@@ -1,6 +1,7 @@
 // Where a device compiles kernels (WebGPU): all kernels of a call at once, before its first such call, instead of one by one.
 
-import { compileAhead, Tensor } from '@darkroom/core';
+import { Tensor } from '@darkroom/core';
+import { compileAhead } from '@darkroom/core/graph';
 import type { Device } from '@darkroom/core';
 import type { CheckedCall } from './check-call.ts';
 import type { NamedTensors } from './recipe.ts';

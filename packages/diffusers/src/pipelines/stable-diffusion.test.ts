@@ -4,17 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import {
-  debug,
-  keep,
-  parseGraph,
-  randomNormal,
-  recordGraph,
-  runGraph,
-  serializeGraph,
-  tensor,
-  toFormat,
-} from '@darkroom/core';
+import { debug, keep, randomNormal, tensor, toFormat } from '@darkroom/core';
+import { parseGraph, recordGraph, runGraph, serializeGraph } from '@darkroom/core/graph';
 import type { AnyModule, Device } from '@darkroom/core';
 import type { Image } from '../image/image.ts';
 import { emoji, temporaryFolder } from '../node/testing.ts';

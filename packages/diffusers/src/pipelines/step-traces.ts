@@ -2,22 +2,10 @@
 // each step, which is cheap, without the model: that gives the step's numbers (coefficients), and says whether it is of a
 // kind that was traced before. How: docs/decisions/0007.
 
-import {
-  ArgumentError,
-  contiguous,
-  eliminateDead,
-  keep,
-  liftScalars,
-  Module,
-  recordGraph,
-  runGraph,
-  scope,
-  Scope,
-  Tensor,
-  tensor,
-  trace,
-} from '@darkroom/core';
-import type { Graph, Named, TracedModule, TraceOptions } from '@darkroom/core';
+import { ArgumentError, contiguous, keep, Module, scope, Scope, Tensor, tensor, trace } from '@darkroom/core';
+import { eliminateDead, liftScalars, recordGraph, runGraph } from '@darkroom/core/graph';
+import type { TracedModule, TraceOptions } from '@darkroom/core';
+import type { Graph, Named } from '@darkroom/core/graph';
 import type { DenoiserModule, DenoiserStep, NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 import { noiseFor, step as plainStep, stepAt } from './step.ts';

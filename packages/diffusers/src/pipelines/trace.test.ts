@@ -3,7 +3,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { assign, loadTraced, randomNormal, Scope, trace } from '@darkroom/core';
+import { loadTraced, randomNormal, Scope, trace } from '@darkroom/core';
+import { assign } from '@darkroom/core/backend';
 import type { Device } from '@darkroom/core';
 import { cpu } from '@darkroom/backend-cpu';
 import { afterAll, beforeAll, expect, test } from 'vitest';

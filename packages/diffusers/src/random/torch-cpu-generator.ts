@@ -3,7 +3,8 @@
 // float32 path of torch uses approximations of log, sin and cos, so single values may differ in the last bit.
 // Reference: ATen/native/cpu/DistributionTemplates.h (behaviour; no code of it is used).
 
-import { ArgumentError, roundTo } from '@darkroom/core';
+import { ArgumentError } from '@darkroom/core';
+import { roundTo } from '@darkroom/core/backend';
 import { Mt19937 } from './mt19937.ts';
 import { checkCount, seedBits } from './seed.ts';
 import type { Generator, RandomDType } from './generator.ts';

@@ -3,7 +3,8 @@
 // transform follow the documented behaviour of torch and cuRAND and were NOT compared with a GPU.
 // Reference: ATen/native/cuda/DistributionTemplates.h and the cuRAND device API guide (behaviour only).
 
-import { ArgumentError, roundTo } from '@darkroom/core';
+import { ArgumentError } from '@darkroom/core';
+import { roundTo } from '@darkroom/core/backend';
 import type { Generator, RandomDType } from './generator.ts';
 import { philox4x32 } from './philox.ts';
 import { checkCount, seedBits } from './seed.ts';

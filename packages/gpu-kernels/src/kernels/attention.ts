@@ -3,8 +3,8 @@
 // result fit in registers. 'blocks': a workgroup owns a block of queries and splits the head among its invocations;
 // for wide heads (the VAE's 512).
 
-import { elementCount, span } from '@darkroom/core';
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import { elementCount, span } from '@darkroom/core/backend';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import type { Traits } from '../text/dispatch.ts';
 import { attentionProblem } from './shared/attention-problem.ts';
 import type { KernelFactory, KernelSpec } from './kernel.ts';

@@ -3,8 +3,9 @@
 // Contiguous: rows are output channels, columns pixels (adjacent in memory). Channels-last: rows are pixels, columns
 // channels. Groups are a batch dimension.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, Conv2dOp, Layout } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { Layout } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/dispatch.ts';
 import { convResult, pixelRows } from './shared/conv2d-result.ts';

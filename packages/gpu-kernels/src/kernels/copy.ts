@@ -1,7 +1,7 @@
 // copy: each input to its place in the output, one dispatch an input, after the background where one is given.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, CopyOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec, CopyOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 import { fill } from './fill.ts';

@@ -1,6 +1,6 @@
 // fill: one value at every element.
 
-import type { FillOp } from '@darkroom/core';
+import type { FillOp } from '@darkroom/core/backend';
 import type { KernelFactory } from './kernel.ts';
 import { elementwise } from './shared/elementwise.ts';
 

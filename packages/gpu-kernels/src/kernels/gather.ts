@@ -1,6 +1,6 @@
 // gather: slices of a table by index along an axis.
 
-import type { ArgSpec, GatherOp } from '@darkroom/core';
+import type { ArgSpec, GatherOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { KernelFactory } from './kernel.ts';
 import { flatBody } from './shared/flat.ts';

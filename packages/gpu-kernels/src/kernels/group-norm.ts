@@ -2,8 +2,10 @@
 // Large ones: partial means and squares of chunks first, merged by the dispatch that writes (Chan et al., 1979), so that
 // a picture-sized group keeps the whole device busy.
 
-import { activations, elementCount, isChannelsLast, isContiguous } from '@darkroom/core';
-import type { ArgSpec, Expr, GroupNormOp, Layout } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import { elementCount, isChannelsLast, isContiguous } from '@darkroom/core/backend';
+import type { Expr, Layout } from '@darkroom/core';
+import type { ArgSpec, GroupNormOp } from '@darkroom/core/backend';
 import { render } from '../text/render.ts';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/dispatch.ts';

@@ -1,7 +1,7 @@
 // The kernel factory of every op kind but custom, whose sources are a backend's own. A forgotten kind does not compile.
 
-import { OpTable } from '@darkroom/core';
-import type { AnyOp, KernelOp } from '@darkroom/core';
+import { OpTable } from '@darkroom/core/backend';
+import type { AnyOp, KernelOp } from '@darkroom/core/backend';
 import { attention } from './attention.ts';
 import { conv2d } from './conv2d.ts';
 import { copy } from './copy.ts';

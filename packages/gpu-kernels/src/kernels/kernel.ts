@@ -1,6 +1,6 @@
 // What a kernel is before a backend compiles it, and what a file of kernels/ gives for its kind of op.
 
-import type { AnyOp, ArgSpec } from '@darkroom/core';
+import type { AnyOp, ArgSpec } from '@darkroom/core/backend';
 import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 
 /** A kernel as data: dispatches that run one after the other, and the scratch memory between them. */

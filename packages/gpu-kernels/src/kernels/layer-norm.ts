@@ -1,6 +1,6 @@
 // layerNorm over the last axis, with optional weight and bias.
 
-import type { LayerNormOp } from '@darkroom/core';
+import type { LayerNormOp } from '@darkroom/core/backend';
 import type { KernelFactory } from './kernel.ts';
 import { lastAxisNorm } from './shared/rows.ts';
 

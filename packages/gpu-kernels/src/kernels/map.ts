@@ -1,6 +1,6 @@
 // map: an expression of the inputs at every element.
 
-import type { MapOp } from '@darkroom/core';
+import type { MapOp } from '@darkroom/core/backend';
 import type { KernelFactory } from './kernel.ts';
 import { elementwise } from './shared/elementwise.ts';
 

@@ -1,7 +1,8 @@
 // matmul on the tiled product: any strides, any batch dimensions (broadcast ones too), fused epilogue.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, Layout, MatmulOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { Layout } from '@darkroom/core';
+import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { Traits } from '../text/dispatch.ts';
 import type { Access } from '../text/access.ts';

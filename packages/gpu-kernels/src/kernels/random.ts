@@ -1,7 +1,8 @@
 // random: Philox4x32-10 numbers, uniform or normal, one invocation an element.
 
-import { elementCount } from '@darkroom/core';
-import type { Expr, RandomOp } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { Expr } from '@darkroom/core';
+import type { RandomOp } from '@darkroom/core/backend';
 import { render } from '../text/render.ts';
 import { Shader } from '../text/shader.ts';
 import { flatThreads, groupsFor } from './kernel.ts';

@@ -1,6 +1,7 @@
 // reduce over any axes: sum, max, min, argmax, with an expression before and one after.
 
-import type { ArgSpec, Expr, ReduceOp } from '@darkroom/core';
+import type { Expr } from '@darkroom/core';
+import type { ArgSpec, ReduceOp } from '@darkroom/core/backend';
 import { mathFunction } from '../text/math.ts';
 import { render } from '../text/render.ts';
 import { Shader } from '../text/shader.ts';

@@ -1,6 +1,6 @@
 // resize of (n, c, h, w): nearest or bilinear, one invocation an output element.
 
-import type { ArgSpec, ResizeOp } from '@darkroom/core';
+import type { ArgSpec, ResizeOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { KernelFactory } from './kernel.ts';
 import { flatBody } from './shared/flat.ts';

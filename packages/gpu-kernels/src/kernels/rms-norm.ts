@@ -1,6 +1,6 @@
 // rmsNorm over the last axis, with optional weight.
 
-import type { RmsNormOp } from '@darkroom/core';
+import type { RmsNormOp } from '@darkroom/core/backend';
 import type { KernelFactory } from './kernel.ts';
 import { lastAxisNorm } from './shared/rows.ts';
 

@@ -1,6 +1,6 @@
 // softmax along any axis: maximum, sum of exponentials, quotient; three reads of a row.
 
-import type { ArgSpec, SoftmaxOp } from '@darkroom/core';
+import type { ArgSpec, SoftmaxOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { KernelFactory } from './kernel.ts';
 import { acrossLanes, eachElement, isEmpty, rowKernel, rowSpace, rowThreads } from './shared/rows.ts';

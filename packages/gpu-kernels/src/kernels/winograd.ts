@@ -2,8 +2,8 @@
 // the output, where the epilogue runs. Scratch holds a plane of [tiles, channels] for each of the 16 positions of a tile,
 // channels in quads, so that the products read and write quads whatever the input's layout is.
 
-import { elementCount, winogradInput, winogradOutput, winogradTiles } from '@darkroom/core';
-import type { ArgSpec, WinogradOp } from '@darkroom/core';
+import { elementCount, winogradInput, winogradOutput, winogradTiles } from '@darkroom/core/backend';
+import type { ArgSpec, WinogradOp } from '@darkroom/core/backend';
 import { Shader } from '../text/shader.ts';
 import type { KernelDispatch, Traits } from '../text/dispatch.ts';
 import { broadcastStrides } from './shared/dimensions.ts';

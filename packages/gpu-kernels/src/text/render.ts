@@ -1,7 +1,8 @@
 // Pointwise expressions as kernel text. Every distinct sub-expression becomes one `let`, for one float or four at a time.
 
-import { exprKey } from '@darkroom/core';
-import type { BinaryFn, DType, Expr, UnaryFn } from '@darkroom/core';
+import { exprKey } from '@darkroom/core/backend';
+import type { DType, Expr } from '@darkroom/core';
+import type { BinaryFn, UnaryFn } from '@darkroom/core/backend';
 import { conversions } from './conversions.ts';
 import { mathFunction, mathName } from './math.ts';
 import type { MathFunction } from './math.ts';

@@ -3,8 +3,10 @@
 // The language of the texts is the subset of WGSL that is C++ too once declarations are rewritten: a backend assembles
 // the parts in its own dialect.
 
-import type { ArgSpec, DType } from '@darkroom/core';
-import { dtypes, invariant, span, UnsupportedOpError } from '@darkroom/core';
+import type { DType } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
+import { dtypes, UnsupportedOpError } from '@darkroom/core';
+import { invariant, span } from '@darkroom/core/backend';
 import { accessOf } from './access.ts';
 import type { Access, BufferText, Width } from './access.ts';
 import { bitsOfFloat, piecesOf } from './dispatch.ts';

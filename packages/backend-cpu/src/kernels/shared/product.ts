@@ -1,7 +1,8 @@
 // What matmul and conv2d share: choices of tiles, and the epilogue as one pointwise pass over the fresh result.
 
 import { isFloat } from '@darkroom/core';
-import type { ArgSpec, Expr } from '@darkroom/core';
+import type { Expr } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 import type { Engine } from '../../simd/engine.ts';
 import { supportedExpr } from '../../simd/map-expression.ts';
 import { prepareMap } from '../../simd/map.ts';

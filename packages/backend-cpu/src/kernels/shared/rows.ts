@@ -1,7 +1,8 @@
 // What softmax, the norms and reductions share: they run on rows; what is not dense float32 is brought there for the run.
 
-import { elementCount, isFloat } from '@darkroom/core';
-import type { ArgSpec, LayerNormOp, RmsNormOp } from '@darkroom/core';
+import { isFloat } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec, LayerNormOp, RmsNormOp } from '@darkroom/core/backend';
 import { prepareLastAxisNorm } from '../../simd/layer-norm.ts';
 import { isDense, withDense } from '../kernel.ts';
 import type { Factory } from '../kernel.ts';

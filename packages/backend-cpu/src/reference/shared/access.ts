@@ -1,8 +1,14 @@
 // Element access for the reference kernels: numbers in and out of bytes, by dtype and strides. Slow on purpose:
 // these kernels are the definition that every fast path is compared with.
 
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '@darkroom/core';
-import type { ArgSpec, DType } from '@darkroom/core';
+import {
+  bfloat16ToFloat32,
+  float16ToFloat32,
+  float32ToBfloat16,
+  float32ToFloat16,
+} from '@darkroom/core/backend';
+import type { DType } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 
 /** One argument of a reference kernel: `get` and `set` take element indices counted from its first element. */
 export interface View {

@@ -1,6 +1,6 @@
 // What the reference products share: the expression that ends them.
 
-import { evaluate } from '@darkroom/core';
+import { evaluate } from '@darkroom/core/backend';
 import type { Expr } from '@darkroom/core';
 import { at, broadcastStrides } from './access.ts';
 import type { View } from './access.ts';

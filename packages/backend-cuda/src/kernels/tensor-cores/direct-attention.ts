@@ -3,7 +3,7 @@
 // A warp owns 16 queries or 32; heads wider than 256 are shared by pairs of warps, each with half of the result. CUDA
 // C++, as strided-attention.ts, which serves all other layouts.
 
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { attentionProblem } from '@darkroom/gpu-kernels';
 import type { KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../../traits.ts';

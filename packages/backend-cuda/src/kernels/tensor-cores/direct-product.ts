@@ -3,7 +3,7 @@
 // the one that is multiplied. Several workgroups may share a sum; a second dispatch then adds their parts. CUDA C++, as
 // strided-product.ts, which serves all other operands.
 
-import type { ArgSpec } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 import { dtypes } from '@darkroom/core';
 import { flatThreads, groupsFor, resultStore, Shader } from '@darkroom/gpu-kernels';
 import type { KernelSpec, KernelDispatch, ResultPlace } from '@darkroom/gpu-kernels';

@@ -2,7 +2,7 @@
 // and values pass through workgroup memory; scores and results stay in registers, float32. Weights are rounded to the
 // inputs' format before they meet the values. CUDA C++.
 
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { attentionProblem } from '@darkroom/gpu-kernels';
 import type { KernelSpec, Traits } from '@darkroom/gpu-kernels';
 

@@ -1,6 +1,7 @@
 // Tiles of the products on tensor cores as data, by two rows of warps, and which to try first for a size.
 
-import type { DType, Precision } from '@darkroom/core';
+import type { DType } from '@darkroom/core';
+import type { Precision } from '@darkroom/core/backend';
 import type { ProductSize, Tile } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../../traits.ts';
 

@@ -1,7 +1,7 @@
 // What all attention kernels share: reading q, k, v and writing the result in quads of the head, in any layout; scale
 // and mask of a score.
 
-import type { ArgSpec, AttentionOp } from '@darkroom/core';
+import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { Shader } from '../../text/shader.ts';
 import type { Traits } from '../../text/dispatch.ts';
 import type { Access } from '../../text/access.ts';

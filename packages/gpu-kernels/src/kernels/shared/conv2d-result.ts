@@ -1,7 +1,7 @@
 // Where a convolution's results go: for products whose rows are pixels (channels-last) and whose columns are.
 
-import type { ArgSpec, Conv2dOp } from '@darkroom/core';
-import { isChannelsLast, isContiguous } from '@darkroom/core';
+import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
+import { isChannelsLast, isContiguous } from '@darkroom/core/backend';
 import type { Shader } from '../../text/shader.ts';
 import { broadcastStrides, collapse } from './dimensions.ts';
 import type { ResultPlace } from './epilogue.ts';

@@ -1,7 +1,8 @@
 // One expression at every element: an invocation an element, or four adjacent ones where every argument allows it.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec, Expr } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { Expr } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 import { render } from '../../text/render.ts';
 import { Shader } from '../../text/shader.ts';
 import type { Traits } from '../../text/dispatch.ts';

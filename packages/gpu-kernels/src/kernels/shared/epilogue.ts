@@ -1,7 +1,8 @@
 // Where products store: an epilogue (an expression of the accumulator and extra inputs) and the output's address, for
 // quads of accumulators along one coordinate. Whole quads are loaded and stored where every tensor allows it.
 
-import type { ArgSpec, Expr } from '@darkroom/core';
+import type { Expr } from '@darkroom/core';
+import type { ArgSpec } from '@darkroom/core/backend';
 import { render } from '../../text/render.ts';
 import type { Shader } from '../../text/shader.ts';
 

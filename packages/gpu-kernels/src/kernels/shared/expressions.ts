@@ -1,6 +1,6 @@
 // Questions about expressions that kernels ask.
 
-import { children } from '@darkroom/core';
+import { children } from '@darkroom/core/backend';
 import type { Expr } from '@darkroom/core';
 
 /** Whether `e` reads output coordinates. */

@@ -1,6 +1,6 @@
 // Kernels of one invocation an element of a shape.
 
-import { elementCount } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
 import type { Shader } from '../../text/shader.ts';
 import type { KernelDispatch } from '../../text/dispatch.ts';
 import { flatThreads, groupsFor } from '../kernel.ts';

@@ -1,8 +1,8 @@
 // What the kernels over rows share: a row belongs to adjacent invocations, which stride through it and combine in
 // workgroup memory; short rows share a workgroup.
 
-import { elementCount } from '@darkroom/core';
-import type { ArgSpec } from '@darkroom/core';
+import { elementCount } from '@darkroom/core/backend';
+import type { ArgSpec } from '@darkroom/core/backend';
 import { Shader } from '../../text/shader.ts';
 import type { Traits } from '../../text/dispatch.ts';
 import type { KernelSpec } from '../kernel.ts';
