@@ -13,8 +13,8 @@ import {
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
-import { DarkroomError, keep, log, openSafetensors, tensor, writeSafetensors } from '@darkroom/core';
-import type { Device, Tensor } from '@darkroom/core';
+import { DarkroomError, keep, Linear, log, openSafetensors, tensor, writeSafetensors } from '@darkroom/core';
+import type { AnyModule, Device, Tensor } from '@darkroom/core';
 import { fileSource, localFiles } from '../loading/node/local-files.ts';
 import { editJson, emoji, modelCopy, temporaryFolder } from '../node/testing.ts';
 import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
@@ -61,6 +61,19 @@ test('files of any kind stand in for a folder; where there is no disk, a folder 
   vi.stubGlobal('process', undefined);
   const refused = load().finally(() => vi.unstubAllGlobals());
   await expect(refused).rejects.toThrow("which a browser cannot open; give httpFiles('https://…') instead");
+});
+
+test('layers of every model come from the factory that is given', async () => {
+  class OwnLinear extends Linear {}
+  const pipe = await load({
+    layers: { linear: (...args: ConstructorParameters<typeof Linear>) => new OwnLinear(...args) },
+  });
+  const linears = Object.values(pipe.modules)
+    .flatMap((model) => [...(model as unknown as AnyModule).namedModules()])
+    .filter(([, module]) => module instanceof Linear);
+  expect(linears.length).toBeGreaterThan(50);
+  expect(linears.filter(([, module]) => !(module instanceof OwnLinear))).toEqual([]);
+  pipe.dispose();
 });
 
 test('a folder as the reference library saves it today: one tokenizer file, text encoder without its first level', async () => {

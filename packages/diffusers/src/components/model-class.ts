@@ -1,6 +1,6 @@
 // Components that are models: a config.json, and weights in .safetensors files.
 
-import { writeSafetensors } from '@darkroom/core';
+import { withLayers, writeSafetensors } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
 import { readJson, writePythonJson } from '../loading/json.ts';
@@ -37,7 +37,8 @@ export function modelClass<M extends ModelWithConfig>(declaration: ModelDeclarat
     async load(files, folder, _, options) {
       const prefix = folder ? `${folder}/` : '';
       const config = await readJson(files, `${prefix}config.json`);
-      const model = declaration.fromConfig(config, `${files.describe()}/${prefix}config.json`);
+      const source = `${files.describe()}/${prefix}config.json`;
+      const model = withLayers(options.layers ?? {}, () => declaration.fromConfig(config, source));
       await fill(model, files, folder, stem, options, convert);
       return model;
     },

@@ -1,7 +1,7 @@
 // What loading a model or a pipeline takes, checked once.
 
 import { ArgumentError, checkOptions, describe, Device, isDType, isFloat } from '@darkroom/core';
-import type { DType, OptionNames } from '@darkroom/core';
+import type { DType, LayerFactory, OptionNames } from '@darkroom/core';
 import type { HubOptions } from './hub-options.ts';
 
 export interface LoadOptions extends HubOptions {
@@ -12,6 +12,8 @@ export interface LoadOptions extends HubOptions {
   readonly weights?: 'device' | 'host';
   /** 'fp16' picks *.fp16.safetensors; falls back to the plain file, with a warning, when no variant file exists. */
   readonly variant?: string;
+  /** Makes layers of models in place of the plain ones: with adapters, with encoded weights. */
+  readonly layers?: Partial<LayerFactory>;
   /** Bytes loaded of a component's weights. */
   readonly onLoad?: (component: string, loadedBytes: number, totalBytes: number) => void;
 }
@@ -22,6 +24,7 @@ const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown 
   dtype: true,
   weights: true,
   variant: true,
+  layers: true,
   onLoad: true,
   components: true,
   revision: true,

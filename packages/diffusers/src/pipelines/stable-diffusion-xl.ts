@@ -4,6 +4,7 @@
 import { ArgumentError, describe, shortJson } from '@darkroom/core';
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
+import { ConfigReader } from '../models/config.ts';
 import type { TextEncoderLike } from '../models/types.ts';
 import { vaeConfig } from '../models/vae-config.ts';
 import type { Schedule } from '../schedulers/scheduler.ts';
@@ -98,7 +99,8 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
 
   constructor(components: StableDiffusionXLComponents, options: PipelineOptions = {}) {
     super(components, options);
-    this.forceZerosForEmptyPrompt = this.index['force_zeros_for_empty_prompt'] !== false;
+    const index = new ConfigReader(this.index, 'model_index.json');
+    this.forceZerosForEmptyPrompt = index.boolean('force_zeros_for_empty_prompt', true);
   }
 
   /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
