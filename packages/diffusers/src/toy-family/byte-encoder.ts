@@ -1,7 +1,7 @@
 // The toy family's second text encoder and its tokenizer: bytes, and the mean of their embeddings.
 
-import { Embedding, Module, sum, tensor } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { Module, nn, sum, tensor } from '@darkroom/core';
+import type { Embedding, Tensor } from '@darkroom/core';
 import { ConfigReader } from '../models/config.ts';
 import type { ConfigRecord } from '../models/config.ts';
 
@@ -30,7 +30,7 @@ export class ByteEncoder extends Module<[ids: readonly (readonly number[])[]], T
   private constructor(config: ConfigRecord, width: number) {
     super();
     this.config = config;
-    this.embeddings = new Embedding(256, width);
+    this.embeddings = nn.embedding(256, width);
   }
 
   /** Lists of ids, all of one length → [n, hidden_size]. */

@@ -1,8 +1,8 @@
 // A tiny transformer denoiser of a family of its own: tokens of latents and of text attend to each other, as in SD 3 and
 // Flux, and nothing of a UNet is in it. For the test beside this file.
 
-import { add, attention, cast, concat, LayerNorm, Linear, Module, reshape } from '@darkroom/core';
-import type { Tensor } from '@darkroom/core';
+import { add, attention, cast, concat, Module, nn, reshape } from '@darkroom/core';
+import type { LayerNorm, Linear, Tensor } from '@darkroom/core';
 import { ConfigReader } from '../models/config.ts';
 import type { ConfigRecord } from '../models/config.ts';
 import type { Conditioning } from '../models/conditioning.ts';
@@ -43,12 +43,12 @@ class ToyBlock extends Module<[tokens: Tensor], Tensor> {
   constructor({ width, heads }: Settings) {
     super();
     this.#heads = heads;
-    this.norm1 = new LayerNorm(width);
-    this.to_qkv = new Linear(width, 3 * width);
-    this.to_out = new Linear(width, width);
-    this.norm2 = new LayerNorm(width);
-    this.ff1 = new Linear(width, 4 * width);
-    this.ff2 = new Linear(4 * width, width);
+    this.norm1 = nn.layerNorm(width);
+    this.to_qkv = nn.linear(width, 3 * width);
+    this.to_out = nn.linear(width, width);
+    this.norm2 = nn.layerNorm(width);
+    this.ff1 = nn.linear(width, 4 * width);
+    this.ff2 = nn.linear(4 * width, width);
   }
 
   override forward(tokens: Tensor): Tensor {
@@ -84,12 +84,12 @@ export class ToyTransformer extends Module<Forward, Tensor> {
     this.config = config;
     this.inChannels = s.inChannels;
     this.#width = s.width;
-    this.proj_in = new Linear(s.inChannels, s.width);
-    this.context_in = new Linear(s.textWidth, s.width);
-    this.pooled_in = new Linear(s.pooledWidth, s.width);
+    this.proj_in = nn.linear(s.inChannels, s.width);
+    this.context_in = nn.linear(s.textWidth, s.width);
+    this.pooled_in = nn.linear(s.pooledWidth, s.width);
     this.time = new TimestepEmbedding(s.width, s.width);
     this.blocks = Array.from({ length: s.layers }, () => new ToyBlock(s));
-    this.proj_out = new Linear(s.width, s.inChannels);
+    this.proj_out = nn.linear(s.width, s.inChannels);
   }
 
   /** tokens [n, l, c], text [n, t, textWidth] and pooled [n, pooledWidth] → [n, l, c]. */
