@@ -11,15 +11,15 @@ import type {
   Buffer,
   Caps,
   Choice,
-  CompiledSteps,
+  CompiledLaunches,
   Kernel,
-  PreparedStep,
+  PreparedLaunch,
   Queue,
   Slice,
 } from '@darkroom/core/backend';
 import { kernelsOf } from './kernels/index.ts';
 import type { Run } from './kernels/kernel.ts';
-import { PackedMemory, PackedSteps } from './packed-steps.ts';
+import { PackedMemory, PackedLaunches } from './packed-launches.ts';
 import { viewOf } from './reference/shared/access.ts';
 import { Engine } from './simd/engine.ts';
 import type { EngineOptions } from './simd/engine.ts';
@@ -121,14 +121,14 @@ class CpuBackend implements Backend {
   }
 
   /** Addresses are looked up and weights packed once. */
-  compile(steps: readonly PreparedStep[]): CompiledSteps {
-    const placed = steps.map(({ kernel, args, scalars, fixed }) => ({
+  compile(launches: readonly PreparedLaunch[]): CompiledLaunches {
+    const placed = launches.map(({ kernel, args, scalars, fixed }) => ({
       kernel: kernel as CpuKernel,
       pointers: args.map(at),
       scalars,
       fixed,
     }));
-    return new PackedSteps(this.#engine, this.#packed, placed);
+    return new PackedLaunches(this.#engine, this.#packed, placed);
   }
 
   createQueue(role: 'compute' | 'copy'): Queue {

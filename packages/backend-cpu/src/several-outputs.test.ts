@@ -97,8 +97,8 @@ describe.each(['a kernel', 'a decomposition'])('with %s', (how) => {
         [19, 14],
       ]);
     }
-    const steps = loaded.plans[0]!.steps.map(({ op }) => op.kind);
-    expect(steps).toEqual(how === 'a kernel' ? ['map', 'top', 'map'] : ['map', 'reduce', 'reduce', 'map']);
+    const kinds = loaded.plans[0]!.launches.map(({ op }) => op.kind);
+    expect(kinds).toEqual(how === 'a kernel' ? ['map', 'top', 'map'] : ['map', 'reduce', 'reduce', 'map']);
     if (how === 'a kernel')
       expect(printPlan(loaded.plans[0]!)).toMatch(/^f32\[2\]@\d+, i32\[2\] output = top\/reference/m);
   });

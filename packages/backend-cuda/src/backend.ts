@@ -8,15 +8,15 @@ import type {
   Buffer,
   Caps,
   Choice,
-  CompiledSteps,
+  CompiledLaunches,
   Kernel,
   KernelOp,
-  PreparedStep,
+  PreparedLaunch,
   Queue,
   Slice,
 } from '@darkroom/core/backend';
 import { KernelVariants, ScratchBuffers } from '@darkroom/gpu-kernels';
-import { CapturedSteps } from './capture.ts';
+import { CapturedLaunches } from './capture.ts';
 import type { Compiler } from './compiler.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
@@ -257,13 +257,13 @@ export class CudaBackend implements Backend {
     }
   }
 
-  compile(steps: readonly PreparedStep[]): CompiledSteps {
+  compile(launches: readonly PreparedLaunch[]): CompiledLaunches {
     const { stream } = this.#opened;
-    return new CapturedSteps({
+    return new CapturedLaunches({
       driver: this.#driver,
       stream,
       enqueue: () => {
-        for (const { kernel, args, scalars } of steps) this.run(kernel, args, scalars);
+        for (const { kernel, args, scalars } of launches) this.run(kernel, args, scalars);
       },
       scratch: () => {
         this.#open();

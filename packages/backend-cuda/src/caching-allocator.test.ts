@@ -1,29 +1,29 @@
-// The caching allocator under random requests, against a list of what is taken.
+// The caching allocator under random requests, against a list of the blocks that are allocated.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CachingAllocator } from './node/caching-allocator.ts';
 
 class Driver {
-  readonly taken = new Map<number, number>();
+  readonly allocated = new Map<number, number>();
   readonly limit: number;
   #next = 1 << 20;
   constructor(limit = Infinity) {
     this.limit = limit;
   }
   get bytes(): number {
-    return [...this.taken.values()].reduce((a, b) => a + b, 0);
+    return [...this.allocated.values()].reduce((a, b) => a + b, 0);
   }
   readonly take = (bytes: number): number => {
     if (this.bytes + bytes > this.limit)
       throw Object.assign(new Error('out of memory'), { library: 'libcuda', code: 2 });
     const address = this.#next;
     this.#next += bytes + (1 << 20);
-    this.taken.set(address, bytes);
+    this.allocated.set(address, bytes);
     return address;
   };
   readonly give = (address: number): void => {
-    if (!this.taken.delete(address)) throw new Error('given twice');
+    if (!this.allocated.delete(address)) throw new Error('given twice');
   };
 }
 
@@ -46,7 +46,7 @@ test('blocks are aligned, inside regions, apart from each other; all comes back'
           const at = allocator.alloc(a.bytes);
           expect(at % 512).toBe(0);
           const end = at + Math.max(1, a.bytes);
-          expect([...driver.taken].some(([s, n]) => at >= s && end <= s + n)).toBe(true);
+          expect([...driver.allocated].some(([s, n]) => at >= s && end <= s + n)).toBe(true);
           for (const [other, bytes] of live)
             expect(end <= other || at >= other + Math.max(1, bytes)).toBe(true);
           live.set(at, a.bytes);
@@ -59,7 +59,7 @@ test('blocks are aligned, inside regions, apart from each other; all comes back'
       }
       for (const at of live.keys()) allocator.free(at);
       allocator.trim();
-      expect(driver.taken.size).toBe(0);
+      expect(driver.allocated.size).toBe(0);
       expect(allocator.reserved).toBe(0);
     }),
     { numRuns: 300 },

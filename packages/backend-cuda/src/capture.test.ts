@@ -1,11 +1,11 @@
-// Plans as CUDA graphs under the emulator: the same numbers as step by step, also after scratch memory has moved.
+// Plans as CUDA graphs under the emulator: the same numbers as kernel by kernel, also after scratch memory has moved.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { add, attention, keep, linear, log, randomNormal, scope, silu } from '@darkroom/core';
 import { planGraph, recordGraph, Replay } from '@darkroom/core/graph';
 import type { Device, Tensor } from '@darkroom/core';
 import type { CudaBackend } from './backend.ts';
-import { CapturedSteps } from './capture.ts';
+import { CapturedLaunches } from './capture.ts';
 import { cuda } from './index.ts';
 import { emulatorIsMissing } from './node/testing.ts';
 
@@ -47,15 +47,15 @@ describe.skipIf(emulatorIsMissing())('cuda graphs', () => {
       using want = scope(() => body(x, w));
       expect(await got.data()).toEqual(await want.data());
     }
-    // Step by step, then captured (which counts them once more), then as one.
-    expect(launches[0]).toBe(replay.plan.steps.length);
-    expect(launches[1]).toBe(replay.plan.steps.length);
+    // Kernel by kernel, then captured (which counts them once more), then as one.
+    expect(launches[0]).toBe(replay.plan.launches.length);
+    expect(launches[1]).toBe(replay.plan.launches.length);
     expect(launches.slice(2)).toEqual([0, 0]);
 
     for (const t of [w, ...inputs, ...constants.values()]) t.dispose();
   });
 
-  test('what cannot be captured runs step by step, and says so', () => {
+  test('what cannot be captured runs kernel by kernel, and says so', () => {
     const calls: string[] = [];
     const driver = {
       captureBegin: () => void calls.push('begin'),
@@ -66,17 +66,17 @@ describe.skipIf(emulatorIsMissing())('cuda graphs', () => {
     const warn = log.warn;
     const warnings: string[] = [];
     log.warn = (message) => void warnings.push(message);
-    const steps = new CapturedSteps({
+    const captured = new CapturedLaunches({
       driver: driver as never,
       stream: 0,
-      enqueue: () => void calls.push('steps'),
+      enqueue: () => void calls.push('kernels'),
       scratch: () => 0,
     });
-    for (let i = 0; i < 3; i++) steps.run();
+    for (let i = 0; i < 3; i++) captured.run();
     log.warn = warn;
-    // The steps that were captured in vain run after all.
-    expect(calls).toEqual(['steps', 'begin', 'steps', 'steps', 'steps']);
+    // The kernels that were captured in vain run after all.
+    expect(calls).toEqual(['kernels', 'begin', 'kernels', 'kernels', 'kernels']);
     expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toContain('running the steps one by one');
+    expect(warnings[0]).toContain('running the kernels one by one');
   });
 });

@@ -1,8 +1,8 @@
-// Steps of a plan as one CUDA graph: captured once they have run, then launched as a whole. A graph keeps addresses, so
+// Launches of a plan as one CUDA graph: captured once they have run, then launched as a whole. A graph keeps addresses, so
 // it is captured anew when scratch memory has moved.
 
 import { log } from '@darkroom/core';
-import type { CompiledSteps } from '@darkroom/core/backend';
+import type { CompiledLaunches } from '@darkroom/core/backend';
 import { wordError } from './node/addon.ts';
 import type { Driver, GraphInstance, Stream } from './node/native.ts';
 
@@ -12,13 +12,13 @@ const threadLocal = 1;
 export interface CaptureHost {
   readonly driver: Driver;
   readonly stream: Stream;
-  /** Enqueues every step by itself. */
+  /** Enqueues every kernel by itself. */
   readonly enqueue: () => void;
   /** Changes whenever memory that kernels share beside their arguments has moved. */
   readonly scratch: () => number;
 }
 
-export class CapturedSteps implements CompiledSteps {
+export class CapturedLaunches implements CompiledLaunches {
   readonly #host: CaptureHost;
   #instance: GraphInstance | undefined;
   #scratch = -1;
@@ -62,7 +62,7 @@ export class CapturedSteps implements CompiledSteps {
       if (capturing) abandon(driver, stream);
       this.#refused = true;
       log.warn(
-        `${(wordError(error, 'graph capture') as Error).message}; running the steps one by one instead`,
+        `${(wordError(error, 'graph capture') as Error).message}; running the kernels one by one instead`,
       );
     }
   }

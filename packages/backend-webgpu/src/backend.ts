@@ -9,11 +9,11 @@ import type {
   Buffer,
   Caps,
   Choice,
-  CompiledSteps,
+  CompiledLaunches,
   CustomOp,
   Kernel,
   KernelOp,
-  PreparedStep,
+  PreparedLaunch,
   Queue,
   Slice,
 } from '@darkroom/core/backend';
@@ -35,8 +35,8 @@ import type { Window } from './device/groups.ts';
 import { Memory } from './device/memory.ts';
 import type { GpuMemory } from './device/memory.ts';
 import { Programs } from './device/programs.ts';
-import { RecordedSteps } from './device/recorded-steps.ts';
-import type { CommandSink } from './device/recorded-steps.ts';
+import { RecordedLaunches } from './device/recorded-launches.ts';
+import type { CommandSink } from './device/recorded-launches.ts';
 import type { Program } from './device/programs.ts';
 import { Waits } from './device/waits.ts';
 import { customGroups, customSource } from './custom.ts';
@@ -233,22 +233,22 @@ export class WebGpuBackend implements Backend {
     this.#lower({ kernel, args, scalars }, this.#now);
   }
 
-  /** Steps whose commands, bind groups and parameters are made once. */
-  compile(steps: readonly PreparedStep[]): CompiledSteps {
-    return new RecordedSteps({
+  /** Launches whose commands, bind groups and parameters are made once. */
+  compile(launches: readonly PreparedLaunch[]): CompiledLaunches {
+    return new RecordedLaunches({
       device: this.#device,
       encoder: this.#encoder,
-      steps: steps.length,
-      flops: (i) => (steps[i]!.kernel as GpuKernel).flops,
-      lower: (i, sink) => this.#lower(steps[i]!, sink),
+      launches: launches.length,
+      flops: (i) => (launches[i]!.kernel as GpuKernel).flops,
+      lower: (i, sink) => this.#lower(launches[i]!, sink),
       pipeline: (program) => this.#programs.pipeline(program),
       scratch: () => this.#scratch.moves,
       begin: () => void (this.#began ??= performance.now()),
     });
   }
 
-  /** The commands of one step, in order. */
-  #lower({ kernel, args, scalars }: Omit<PreparedStep, 'fixed'>, sink: CommandSink): void {
+  /** The commands of one launch, in order. */
+  #lower({ kernel, args, scalars }: Omit<PreparedLaunch, 'fixed'>, sink: CommandSink): void {
     const { variants } = kernel as GpuKernel;
     const slices = this.#unaliased(args, bindsAtSlices(variants.wide), sink);
     const startOfArgument = (arg: number): number => slices[arg]!.offset;

@@ -116,7 +116,7 @@ describe.skipIf(missing)('webgpu device', () => {
     expect(device.memory().cached).toBe(0);
   });
 
-  test('recorded steps give new results for new inputs, also after scratch memory has moved', async () => {
+  test('recorded launches give new results for new inputs, also after scratch memory has moved', async () => {
     const net = {
       device,
       stateDict: () => new Map<string, Tensor>(),

@@ -141,7 +141,7 @@ const sampled = (): Sampled => ({ all: [], host: [] });
 function rowOf(work: string, plan: PlanSummary, eager: Sampled, replayed: Sampled): TraceRow {
   return {
     work,
-    kernels: [plan.opsBefore, plan.steps, plan.stepsAtEveryCall],
+    kernels: [plan.opsBefore, plan.launches, plan.launchesAtEveryCall],
     valuesMiB: plan.unsharedBytes / 2 ** 20,
     arenaMiB: plan.arenaBytes / 2 ** 20,
     packedMiB: plan.packedBytes / 2 ** 20,

@@ -18,26 +18,26 @@ test('accounting is exact, buffers are large enough and nobody else has them, ca
     fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
       const backend = nullBackend();
       const allocator = new Allocator(backend);
-      const taken = new Map<Buffer, number>();
+      const inUse = new Map<Buffer, number>();
       let [peak, peakReserved] = [0, 0];
       for (const a of actions) {
         if ('bytes' in a) {
           const buffer = allocator.alloc(a.bytes);
-          expect(taken.has(buffer)).toBe(false);
+          expect(inUse.has(buffer)).toBe(false);
           expect(buffer.bytes).toBeGreaterThanOrEqual(round(a.bytes));
           expect(round(a.bytes)).toBeGreaterThanOrEqual(0.75 * buffer.bytes);
-          taken.set(buffer, round(a.bytes));
-        } else if ('free' in a && taken.size > 0) {
-          const buffer = [...taken.keys()][a.free % taken.size]!;
-          taken.delete(buffer);
+          inUse.set(buffer, round(a.bytes));
+        } else if ('free' in a && inUse.size > 0) {
+          const buffer = [...inUse.keys()][a.free % inUse.size]!;
+          inUse.delete(buffer);
           allocator.free(buffer);
         } else if ('drop' in a) allocator.dropCache();
-        const live = [...taken.values()].reduce((x, y) => x + y, 0);
+        const live = [...inUse.values()].reduce((x, y) => x + y, 0);
         const stats = allocator.stats;
         peak = Math.max(peak, live);
         peakReserved = Math.max(peakReserved, backend.allocated);
         expect(stats).toEqual({ live, cached: backend.allocated - live, peak, peakReserved });
-        const slack = [...taken].reduce((sum, [buffer, used]) => sum + buffer.bytes - used, 0);
+        const slack = [...inUse].reduce((sum, [buffer, used]) => sum + buffer.bytes - used, 0);
         expect(stats.cached - slack).toBeLessThanOrEqual(Math.max(32 << 20, peak));
         if ('drop' in a) expect(stats.cached).toBe(slack);
       }

@@ -37,7 +37,7 @@ export class Allocator {
    */
   readonly #kept: Held[] = [];
   readonly #oldest = new Set<Held>();
-  readonly #taken = new Map<Buffer, Held>();
+  readonly #inUse = new Map<Buffer, Held>();
   #made = 0;
   #live = 0;
   #held = 0;
@@ -68,7 +68,7 @@ export class Allocator {
     const used = Math.max(granule, Math.ceil(bytes / granule) * granule);
     const held = this.#reuse(used) ?? this.#allocate(used);
     held.used = used;
-    this.#taken.set(held.buffer, held);
+    this.#inUse.set(held.buffer, held);
     this.#live += used;
     this.#peak = Math.max(this.#peak, this.#live);
     this.#peakReserved = Math.max(this.#peakReserved, this.#reserved());
@@ -121,13 +121,13 @@ export class Allocator {
   }
 
   #table(): string {
-    const largest = [...this.#taken.values()].map((held) => held.used).sort((a, b) => b - a).slice(0, 10); // prettier-ignore
-    return `live ${this.#live} bytes in ${this.#taken.size} buffers, the largest: ${largest.join(', ')}`;
+    const largest = [...this.#inUse.values()].map((held) => held.used).sort((a, b) => b - a).slice(0, 10); // prettier-ignore
+    return `live ${this.#live} bytes in ${this.#inUse.size} buffers, the largest: ${largest.join(', ')}`;
   }
 
   free(buffer: Buffer): void {
-    const held = this.#taken.get(buffer)!;
-    this.#taken.delete(buffer);
+    const held = this.#inUse.get(buffer)!;
+    this.#inUse.delete(buffer);
     this.#live -= held.used;
     if (!this.#backend.caps.poolBuffers) return this.#giveBack(held);
     this.#kept.splice(this.#position(held.size, held.id), 0, held);

@@ -48,7 +48,7 @@ export interface Kernel {
 }
 
 /** One call of `run`, ready to be made again and again. */
-export interface PreparedStep {
+export interface PreparedLaunch {
   readonly kernel: Kernel;
   readonly args: readonly Slice[];
   readonly scalars: readonly number[];
@@ -56,8 +56,8 @@ export interface PreparedStep {
   readonly fixed: readonly boolean[];
 }
 
-/** Steps as one unit. `run` enqueues them all; never waits. */
-export interface CompiledSteps {
+/** Launches as one unit. `run` enqueues them all; never waits. */
+export interface CompiledLaunches {
   /** Device memory for fixed arguments in the form that kernels read fastest. */
   readonly packedBytes?: number;
   run(): void;
@@ -128,10 +128,10 @@ export interface Backend {
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
 
   /**
-   * Makes one replay of steps whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent where
+   * Makes one replay of launches whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent where
    * running them one by one is as good.
    */
-  compile?(steps: readonly PreparedStep[]): CompiledSteps;
+  compile?(launches: readonly PreparedLaunch[]): CompiledLaunches;
 
   /** One compute and one copy queue are all that is asked for. */
   createQueue(role: 'compute' | 'copy'): Queue;

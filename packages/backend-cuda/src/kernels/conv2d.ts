@@ -6,7 +6,7 @@ import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { conv2d as shared, conv2dSize, convResult, pixelRows, tiledConv2d } from '@darkroom/gpu-kernels';
 import type { KernelFactory, KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
-import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
+import { directProduct, inPieces } from './tensor-cores/direct-product.ts';
 import { stridedProductBody } from './tensor-cores/strided-product.ts';
 import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
 import type { TensorElement, TensorPick } from './tensor-cores/tiles.ts';
@@ -40,7 +40,7 @@ function directConv2d(
   const [n, , oh, ow] = out.shape as [number, number, number, number];
   const per = element === 'tf32' ? 4 : 8;
   const stack = 'u32 conv_group = stack;';
-  return directPlan(args, traits, {
+  return directProduct(args, traits, {
     label: `conv2d/${pick.tile.id}`,
     element,
     pick,

@@ -6,7 +6,7 @@ import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';
 import { broadcastStrides, collapse, matmul as shared, matmulSize, tiledMatmul } from '@darkroom/gpu-kernels';
 import type { KernelFactory, KernelSpec, Shader } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
-import { directPlan, inPieces } from './tensor-cores/direct-product.ts';
+import { directProduct, inPieces } from './tensor-cores/direct-product.ts';
 import type { DirectOperand } from './tensor-cores/direct-product.ts';
 import { stridedProductBody } from './tensor-cores/strided-product.ts';
 import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
@@ -64,7 +64,7 @@ function directMatmul(
   const rank = batch.length;
   const per = element === 'tf32' ? 4 : 8;
   const decode = (s: Shader): string => (rank === 0 ? '' : s.decode('o', 'stack', batch));
-  return directPlan(args, traits, {
+  return directProduct(args, traits, {
     label: `matmul/${pick.tile.id}`,
     element,
     pick,

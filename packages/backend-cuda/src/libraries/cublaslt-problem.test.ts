@@ -108,7 +108,7 @@ const problems = fc
 
 describe('cublasMatmul', () => {
   test('means what the op means, in every layout it takes', () => {
-    const taken = { all: 0, folded: 0, transposed: 0, batched: 0, biased: 0, added: 0, columnMajor: 0 };
+    const counts = { all: 0, folded: 0, transposed: 0, batched: 0, biased: 0, added: 0, columnMajor: 0 };
     fc.assert(
       fc.property(problems, ({ op, layouts, offsets }) => {
         const args = layouts.map((l) => spec(l));
@@ -134,19 +134,19 @@ describe('cublasMatmul', () => {
         const strides = contiguousStrides(shape);
         const got = want.map((_, flat) => memory[element(out, shape, shape.map((d, i) => Math.floor(flat / strides[i]!) % d))]!); // prettier-ignore
         expect(got).toEqual(want);
-        taken.all++;
+        counts.all++;
         const { problem: p } = m;
-        if (shape.length > 2 && !p.d.batch) taken.folded++;
-        if (p.transposeA || p.transposeB) taken.transposed++;
-        if (p.d.batch) taken.batched++;
-        if (m.bias >= 0) taken.biased++;
-        if (m.beta !== 0) taken.added++;
-        if (m.a === 0) taken.columnMajor++;
+        if (shape.length > 2 && !p.d.batch) counts.folded++;
+        if (p.transposeA || p.transposeB) counts.transposed++;
+        if (p.d.batch) counts.batched++;
+        if (m.bias >= 0) counts.biased++;
+        if (m.beta !== 0) counts.added++;
+        if (m.a === 0) counts.columnMajor++;
       }),
       { numRuns: 3000, seed: 1 },
     );
     // The property holds of cases of every kind, not of none.
-    for (const [kind, count] of Object.entries(taken)) expect([kind, count >= 40]).toEqual([kind, true]);
+    for (const [kind, count] of Object.entries(counts)) expect([kind, count >= 40]).toEqual([kind, true]);
   });
 
   const a = layoutOf([4, 6]);

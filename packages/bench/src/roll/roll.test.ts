@@ -69,7 +69,7 @@ describe.each(Object.keys(without) as (keyof typeof without)[])('%s', (name) => 
     await traced.save(path);
     const loaded = await loadTraced<[Tensor], Tensor>(path, { device, params: new Map() });
     expect(await values(loaded.call(x))).toEqual(want);
-    expect(loaded.plans[0]!.steps.map(({ op }) => op.kind)).toEqual(['roll', 'roll']);
+    expect(loaded.plans[0]!.launches.map(({ op }) => op.kind)).toEqual(['roll', 'roll']);
     for (const t of [traced, loaded, x]) t.dispose();
     rmSync(folder, { recursive: true });
   });

@@ -17,7 +17,7 @@ export type { Pass, SliceAttentionOptions, WinogradOptions } from './passes/inde
 export { liftScalars } from './lift-scalars.ts';
 export type { Lifted } from './lift-scalars.ts';
 export { planGraph } from './plan.ts';
-export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanStep } from './plan-data.ts';
+export type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanLaunch } from './plan-data.ts';
 export { maxLiveBytes, planMemory } from './plan-memory.ts';
 export type { Lifetime, Placement, Place } from './plan-memory.ts';
 export { printPlan, printSummary, summarizePlan } from './print-plan.ts';

@@ -1,5 +1,5 @@
 // Copies that only put values side by side (slices of an attention, a concatenation): a value that nothing else reads is
-// written straight into its place, and the copy goes. Only where every value of the copy is one that its step can write
+// written straight into its place, and the copy goes. Only where every value of the copy is one that its launch can write
 // anywhere without another sum: products keep the outputs that their kernels are fastest with.
 
 import type { Choice } from '../backend.ts';
@@ -9,21 +9,21 @@ import type { AnyOp } from '../op.ts';
 import type { CopyOp } from '../ops/copy-rules.ts';
 import { anyDefinitionOf } from '../ops/table.ts';
 import { inputsOf, outputsOf } from './plan-data.ts';
-import type { PlanArg, PlanStep } from './plan-data.ts';
+import type { PlanArg, PlanLaunch } from './plan-data.ts';
 
 /**
- * Steps without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself; `choose`:
- * what a step runs when its output lies otherwise, undefined when it cannot.
+ * Launches without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself; `choose`:
+ * what a launch runs when its output lies otherwise, undefined when it cannot.
  */
 export function joinInPlace(
-  steps: readonly PlanStep[],
+  launches: readonly PlanLaunch[],
   isValue: (base: number) => boolean,
   choose: (op: AnyOp, args: readonly PlanArg[]) => Choice | undefined,
-): PlanStep[] {
-  const now = [...steps];
+): PlanLaunch[] {
+  const now = [...launches];
   const joined = new Set<number>();
-  const uses = usesOf(steps);
-  for (const [at, { op: any, args }] of steps.entries()) {
+  const uses = usesOf(launches);
+  for (const [at, { op: any, args }] of launches.entries()) {
     if (any.kind !== 'copy') continue;
     const op = any as CopyOp;
     if (op.fill !== undefined || args.length < 3 || overlap(op, args)) continue;
@@ -33,10 +33,10 @@ export function joinInPlace(
       const alone = writers.length === 1 && readers.length === 1 && isValue(part.base);
       const written = alone ? placed(now[writers[0]!]!, part, out, op.starts[i]!) : undefined;
       const choice = written && choose(written.op, written.args);
-      return choice && { at: writers[0]!, step: { ...written, choice } };
+      return choice && { at: writers[0]!, launch: { ...written, choice } };
     });
     if (uses.get(out.base)!.writers.length > 1 || !moved.every((m) => m !== undefined)) continue;
-    for (const { at: writer, step } of moved) now[writer] = step;
+    for (const { at: writer, launch } of moved) now[writer] = launch;
     joined.add(at);
     uses.set(out.base, { ...uses.get(out.base)!, writers: moved.map((m) => m.at) });
   }
@@ -44,20 +44,20 @@ export function joinInPlace(
 }
 
 interface Uses {
-  /** Steps, in order; a step that reads twice counts twice. */
+  /** Launches, in order; a launch that reads twice counts twice. */
   readonly writers: number[];
   readonly readers: number[];
 }
 
-function usesOf(steps: readonly PlanStep[]): Map<number, Uses> {
+function usesOf(launches: readonly PlanLaunch[]): Map<number, Uses> {
   const uses = new Map<number, Uses>();
   const usesOfBase = (base: number): Uses => {
     if (!uses.has(base)) uses.set(base, { writers: [], readers: [] });
     return uses.get(base)!;
   };
-  for (const [at, step] of steps.entries()) {
-    for (const { base } of inputsOf(step)) usesOfBase(base).readers.push(at);
-    for (const { base } of outputsOf(step)) usesOfBase(base).writers.push(at);
+  for (const [at, launch] of launches.entries()) {
+    for (const { base } of inputsOf(launch)) usesOfBase(base).readers.push(at);
+    for (const { base } of outputsOf(launch)) usesOfBase(base).writers.push(at);
   }
   return uses;
 }
@@ -72,16 +72,21 @@ function overlap(op: CopyOp, args: readonly PlanArg[]): boolean {
   );
 }
 
-/** `step`, which writes what the copy reads as `part`, writing to the part's place in `out`. */
-function placed(step: PlanStep, part: PlanArg, out: PlanArg, start: readonly number[]): PlanStep | undefined {
-  if (!anyDefinitionOf(step.op).writesAnywhere || outputsOf(step).length > 1) return undefined;
-  const own = step.args.at(-1)!;
+/** `launch`, which writes what the copy reads as `part`, writing to the part's place in `out`. */
+function placed(
+  launch: PlanLaunch,
+  part: PlanArg,
+  out: PlanArg,
+  start: readonly number[],
+): PlanLaunch | undefined {
+  if (!anyDefinitionOf(launch.op).writesAnywhere || outputsOf(launch).length > 1) return undefined;
+  const own = launch.args.at(-1)!;
   if (own.dtype !== out.dtype || own.layout.offset !== part.layout.offset) return undefined;
   const strides = stridesIn(own.layout, part.layout, out.layout.strides);
   if (!strides) return undefined;
   const offset = start.reduce((sum, s, d) => sum + s * out.layout.strides[d]!, out.layout.offset);
   const target = { base: out.base, dtype: out.dtype, layout: { shape: own.layout.shape, strides, offset } };
-  return { ...step, args: [...step.args.slice(0, -1), target] };
+  return { ...launch, args: [...launch.args.slice(0, -1), target] };
 }
 
 /**

@@ -1,4 +1,4 @@
-// What a plan is: a graph for one device as data. Views are gone, every step has its kernel's choice, every value its
+// What a plan is: a graph for one device as data. Views are gone, every launch has its kernel's choice, every value its
 // place. plan.ts makes it, replay.ts runs it.
 
 import type { Choice } from '../backend.ts';
@@ -15,7 +15,7 @@ export interface PlanArg {
 }
 
 /** One kernel call of a plan. */
-export interface PlanStep {
+export interface PlanLaunch {
   readonly op: AnyOp;
   readonly choice: Choice;
   /** Inputs, then outputs. */
@@ -24,19 +24,19 @@ export interface PlanStep {
   readonly outputs?: number;
 }
 
-/** The arguments that a step reads. */
-export function inputsOf<Arg>(step: {
+/** The arguments that a launch reads. */
+export function inputsOf<Arg>(launch: {
   readonly args: readonly Arg[];
   readonly outputs?: number;
 }): readonly Arg[] {
-  return step.args.slice(0, step.args.length - (step.outputs ?? 1));
+  return launch.args.slice(0, launch.args.length - (launch.outputs ?? 1));
 }
-/** The arguments that a step writes. */
-export function outputsOf<Arg>(step: {
+/** The arguments that a launch writes. */
+export function outputsOf<Arg>(launch: {
   readonly args: readonly Arg[];
   readonly outputs?: number;
 }): readonly Arg[] {
-  return step.args.slice(step.args.length - (step.outputs ?? 1));
+  return launch.args.slice(launch.args.length - (launch.outputs ?? 1));
 }
 
 /** A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory. */
@@ -50,7 +50,7 @@ export interface PlanPort extends PlanArg {
   readonly name: string;
 }
 
-/** Steps from … to - 1 of a plan, which depend on these inputs and on weights. */
+/** Launches from … to - 1 of a plan, which depend on these inputs and on weights. */
 export interface PlanSegment {
   readonly reads: readonly string[];
   readonly from: number;
@@ -62,8 +62,8 @@ export interface Plan {
   readonly bases: readonly PlanBase[];
   /** Bytes of the plan's own buffers: one arena, or several where a backend cannot divide buffers. */
   readonly buffers: readonly number[];
-  readonly steps: readonly PlanStep[];
-  /** All steps, in order; the last segment runs at every call, others when an input they read changed. */
+  readonly launches: readonly PlanLaunch[];
+  /** All launches, in order; the last segment runs at every call, others when an input they read changed. */
   readonly segments: readonly PlanSegment[];
   readonly inputs: readonly PlanPort[];
   readonly outputs: readonly PlanPort[];

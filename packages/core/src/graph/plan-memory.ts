@@ -1,7 +1,7 @@
-// Where the values of a plan lie. Values live from the step that writes them to the last that reads them; two that live
-// at one step never share memory. One arena with offsets, or, where a backend validates whole buffers, several buffers.
+// Where the values of a plan lie. Values live from the launch that writes them to the last that reads them; two that live
+// at one launch never share memory. One arena with offsets, or, where a backend validates whole buffers, several buffers.
 
-/** Steps are numbered from 0; both ends count. */
+/** Launches are numbered from 0; both ends count. */
 export interface Lifetime {
   readonly bytes: number;
   readonly first: number;
@@ -73,7 +73,7 @@ function planBuffers(values: readonly Lifetime[]): Placement {
   return { buffers: buffers.map((b) => b.bytes), places };
 }
 
-/** The most bytes that live at one step: no plan can do with less. */
+/** The most bytes that live at one launch: no plan can do with less. */
 export function maxLiveBytes(values: readonly Lifetime[]): number {
   let most = 0;
   for (const { first } of values) {

@@ -3,7 +3,7 @@
 import { expect, test, vi } from 'vitest';
 import { nullBackend } from '../backends/null.ts';
 import type { NullBackend } from '../backends/null.ts';
-import type { CompiledSteps, PreparedStep } from '../backend.ts';
+import type { CompiledLaunches, PreparedLaunch } from '../backend.ts';
 import { Device } from '../device.ts';
 import { keep } from '../scope.ts';
 import { full } from '../ops/fill.ts';
@@ -47,7 +47,7 @@ const planOf = (r: Recording & { params: Map<string, Tensor> }, device: Device, 
 /** Labels of what ran since `before`. */
 const ran = (backend: NullBackend, before: number): readonly string[] => backend.runs.slice(before);
 
-test('a plan prints its steps and places, and says what it saves', () => {
+test('a plan prints its launches and places, and says what it saves', () => {
   const device = new Device(nullBackend());
   const recording = record(device);
   const plan = planOf(recording, device, true);
@@ -62,7 +62,7 @@ test('a plan prints its steps and places, and says what it saves', () => {
   );
 });
 
-test('the least time of a call is its steps, each at the rate of its arithmetic or of memory', () => {
+test('the least time of a call is its launches, each at the rate of its arithmetic or of memory', () => {
   const device = new Device(nullBackend());
   const { graph, constants } = recordGraph(({ x, w }) => matmul(add(x!, 1), w!), {
     x: Tensor.abstract('float32', [4, 8], device),
@@ -101,7 +101,7 @@ test.each([nullBackend, picky])(
   },
 );
 
-test('a backend that compiles gets prepared steps once, and again when weights move', () => {
+test('a backend that compiles gets prepared launches once, and again when weights move', () => {
   const run = vi.fn();
   const dispose = vi.fn();
   const compile = vi.fn(() => ({ run, [Symbol.dispose]: dispose }));
@@ -119,7 +119,7 @@ test('a backend that compiles gets prepared steps once, and again when weights m
   expect([compile.mock.calls.length, dispose.mock.calls.length]).toEqual([2, 1]);
   device.profile.enabled = true; // the profile is by kernel
   replay.run();
-  expect(backend.runs.length - before).toBe(plan.steps.length);
+  expect(backend.runs.length - before).toBe(plan.launches.length);
   replay[Symbol.dispose]();
   expect(dispose).toHaveBeenCalledTimes(2);
 });
@@ -155,11 +155,11 @@ test('missing weights and inputs are named', () => {
   expect(() => replay.set('x', mul(recording.x, 2).view([64]))).toThrow('does not fit in [8,8]');
 });
 
-test('a backend is told which arguments of the steps of every call stay as they are', () => {
-  const compiled: (readonly PreparedStep[])[] = [];
-  const compile = (steps: readonly PreparedStep[]): CompiledSteps => {
-    compiled.push(steps);
-    return { packedBytes: 2 ** 20 * steps.length, run() {}, [Symbol.dispose]() {} };
+test('a backend is told which arguments of the launches of every call stay as they are', () => {
+  const compiled: (readonly PreparedLaunch[])[] = [];
+  const compile = (launches: readonly PreparedLaunch[]): CompiledLaunches => {
+    compiled.push(launches);
+    return { packedBytes: 2 ** 20 * launches.length, run() {}, [Symbol.dispose]() {} };
   };
   const device = new Device({ ...nullBackend(), compile });
   const zeros = (...shape: number[]): Tensor => full(shape, 0, { device });
@@ -176,7 +176,7 @@ test('a backend is told which arguments of the steps of every call stay as they 
   const plan = planGraph(graph, { device, params, constants });
   using replay = new Replay(plan, device);
   replay.bind(params);
-  const fixed = compiled.map((steps) => steps.map((s) => [s.kernel.label, ...s.fixed]));
+  const fixed = compiled.map((launches) => launches.map((s) => [s.kernel.label, ...s.fixed]));
   expect(fixed).toEqual([
     [['map/null', false, false]], // runs once
     [['matmul/null', false, false, false]], // runs when the text changes

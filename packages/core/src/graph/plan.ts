@@ -16,14 +16,14 @@ import { Scope } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import type { Graph, NamedValue } from './graph.ts';
 import { joinInPlace } from './join-in-place.ts';
-import type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanStep } from './plan-data.ts';
+import type { Named, Plan, PlanArg, PlanBase, PlanPort, PlanSegment, PlanLaunch } from './plan-data.ts';
 import { planMemory } from './plan-memory.ts';
 import type { Lifetime } from './plan-memory.ts';
 import { runGraph } from './run.ts';
-import { segmentSteps } from './segments.ts';
+import { segmentLaunches } from './segments.ts';
 
 class Lowering implements Recorder {
-  readonly steps: PlanStep[] = [];
+  readonly launches: PlanLaunch[] = [];
   readonly bases: ({ kind: 'input' | 'param' | 'constant'; name: string; bytes: number } | { kind: 'value'; bytes: number })[] = []; // prettier-ignore
   readonly #device: Device;
   readonly #baseOf = new Map<Tensor, number>();
@@ -59,7 +59,7 @@ class Lowering implements Recorder {
     }
     const args = [...inputs, ...outputs].map((t) => this.argOf(t));
     const several = outputs.length > 1 && { outputs: outputs.length };
-    this.steps.push({ op, choice: found as Choice, args, ...several });
+    this.launches.push({ op, choice: found as Choice, args, ...several });
   }
 
   /** `output` is what simpler ops gave in `found`; in the layout that the op promised. */
@@ -113,19 +113,19 @@ export function planGraph(
     const { suballocate = device.caps.suballocate, hoist = true } = options;
     const byBase = new Map(ports.map((port) => [port.base, port.name]));
     const joined = joinInPlace(
-      lowering.steps,
+      lowering.launches,
       (base) => lowering.bases[base]!.kind === 'value' && !outputs.some((o) => o.base === base),
       (op, args) => choiceFor(anyDefinitionOf(op), op, args, device),
     );
-    const { steps, segments } = segmentSteps(joined, byBase, hoist);
-    return { ...place(lowering, steps, segments, outputs, suballocate), segments, inputs: ports };
+    const { launches, segments } = segmentLaunches(joined, byBase, hoist);
+    return { ...place(lowering, launches, segments, outputs, suballocate), segments, inputs: ports };
   });
 }
 
-/** Gives every value that a step still writes its place. */
+/** Gives every value that a launch still writes its place. */
 function place(
   lowering: Lowering,
-  lowered: readonly PlanStep[],
+  lowered: readonly PlanLaunch[],
   segments: readonly PlanSegment[],
   ports: readonly PlanPort[],
   suballocate: boolean,
@@ -135,20 +135,20 @@ function place(
   const bases = kept.map(([, base]) => base);
   const numbers = new Map(kept.map(([before], now) => [before, now]));
   const renumber = <T extends PlanArg>(arg: T): T => ({ ...arg, base: numbers.get(arg.base)! });
-  const steps = lowered.map((step) => ({ ...step, args: step.args.map(renumber) }));
+  const launches = lowered.map((launch) => ({ ...launch, args: launch.args.map(renumber) }));
   const outputs = ports.map(renumber);
   const ends = new Set(outputs.map((o) => o.base));
   const lives = new Map<number, { bytes: number; first: number; last: number; segment: PlanSegment }>();
   for (const segment of segments) {
     for (let at = segment.from; at < segment.to; at++) {
-      for (const { base } of steps[at]!.args) {
+      for (const { base } of launches[at]!.args) {
         const info = bases[base]!;
         if (info.kind !== 'value' || ends.has(base)) continue;
         const life = lives.get(base);
         if (!life) lives.set(base, { bytes: info.bytes, first: at, last: at, segment });
         else if (life.segment === segment) life.last = Math.max(life.last, at);
         // Read by a later segment, which may run when this one does not: it lives from call to call.
-        else Object.assign(life, { first: 0, last: steps.length });
+        else Object.assign(life, { first: 0, last: launches.length });
       }
     }
   }
@@ -161,7 +161,7 @@ function place(
       const at = places.get(i);
       return at ? { kind: 'arena', bytes: b.bytes, ...at } : { kind: 'output', bytes: b.bytes };
     }),
-    steps,
+    launches,
     outputs,
     buffers: memory.buffers,
     unsharedBytes: values.reduce((n, v) => n + v.bytes, 0),

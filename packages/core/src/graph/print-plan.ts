@@ -1,4 +1,4 @@
-// Plans as text: a line a step, and what a plan saves in steps and memory.
+// Plans as text: a line a launch, and what a plan saves in launches and memory.
 
 import type { Graph } from './graph.ts';
 import { inputsOf, outputsOf } from './plan-data.ts';
@@ -18,21 +18,21 @@ export function printPlan(plan: Plan): string {
       return `${type}@${plan.buffers.length > 1 ? `b${base.buffer}` : base.offset}${layout.offset > 0 ? `+${layout.offset}` : ''}`;
     return `${type} ${base.kind === 'output' ? 'output' : `${base.kind[0]}:${base.name}`}`;
   };
-  return plan.steps
-    .map((step) => {
-      const outputs = outputsOf(step).map(place).join(', ');
-      return `${outputs} = ${step.op.kind}/${step.choice.id}(${inputsOf(step).map(place).join(', ')})`;
+  return plan.launches
+    .map((launch) => {
+      const outputs = outputsOf(launch).map(place).join(', ');
+      return `${outputs} = ${launch.op.kind}/${launch.choice.id}(${inputsOf(launch).map(place).join(', ')})`;
     })
     .join('\n');
 }
 
 /** Numbers of a plan, beside those of the graph it came from. */
 export interface PlanSummary {
-  /** Ops of the recorded graph that run as kernels, before passes; steps of the plan. */
+  /** Ops of the recorded graph that run as kernels, before passes; launches of the plan. */
   readonly opsBefore: number;
-  readonly steps: number;
-  /** Steps of every call; the others run when an input that they read changes. */
-  readonly stepsAtEveryCall: number;
+  readonly launches: number;
+  /** Launches of every call; the others run when an input that they read changes. */
+  readonly launchesAtEveryCall: number;
   /** Intermediate values: without sharing, and in the plan's memory. */
   readonly unsharedBytes: number;
   readonly arenaBytes: number;
@@ -47,8 +47,8 @@ export interface PlanSummary {
 export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packedBytes = 0): PlanSummary {
   return {
     opsBefore: recorded.nodes.filter(({ op }) => !isView(op) && op.kind !== 'result').length,
-    steps: plan.steps.length,
-    stepsAtEveryCall: plan.steps.length - plan.segments.at(-1)!.from,
+    launches: plan.launches.length,
+    launchesAtEveryCall: plan.launches.length - plan.segments.at(-1)!.from,
     unsharedBytes: plan.unsharedBytes,
     arenaBytes: plan.buffers.reduce((n, b) => n + b, 0),
     buffers: plan.buffers.length,
@@ -57,12 +57,12 @@ export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packed
   };
 }
 
-/** Of the steps of every call: each at the rate of its arithmetic or of memory, whichever takes longer. */
+/** Of the launches of every call: each at the rate of its arithmetic or of memory, whichever takes longer. */
 function roofline(plan: Plan, { flops: rates, bandwidth }: Rates): number {
   let ms = 0;
-  for (const step of plan.steps.slice(plan.segments.at(-1)!.from)) {
-    const { op, args } = step;
-    const { flops, bytes } = anyDefinitionOf(op).cost(op, inputsOf(step));
+  for (const launch of plan.launches.slice(plan.segments.at(-1)!.from)) {
+    const { op, args } = launch;
+    const { flops, bytes } = anyDefinitionOf(op).cost(op, inputsOf(launch));
     const rate = rates[args[0]!.dtype] ?? rates.float32 ?? Infinity;
     ms += 1000 * Math.max(bytes / bandwidth, flops / rate);
   }
@@ -76,7 +76,7 @@ export function printSummary(s: PlanSummary): string {
   const time =
     s.rooflineMs === undefined ? '' : `; at least ${s.rooflineMs.toFixed(2)} ms at the device's own rates`;
   return (
-    `${s.opsBefore} ops → ${s.steps} kernels, ${s.stepsAtEveryCall} at every call; values ${mib(s.unsharedBytes)} → ${mib(s.arenaBytes)} ` +
+    `${s.opsBefore} ops → ${s.launches} kernels, ${s.launchesAtEveryCall} at every call; values ${mib(s.unsharedBytes)} → ${mib(s.arenaBytes)} ` +
     `in ${s.buffers} buffer${s.buffers === 1 ? '' : 's'}${packed}${time}`
   );
 }

@@ -1,7 +1,7 @@
 // Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held from bind() to
 // release(). One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
 
-import type { Buffer, CompiledSteps, PreparedStep, Slice } from '../backend.ts';
+import type { Buffer, CompiledLaunches, PreparedLaunch, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
 import { assign, kernelFor } from '../dispatch.ts';
 import { dtypes, encode } from '../dtype.ts';
@@ -14,7 +14,7 @@ import { Storage } from '../storage.ts';
 import { SegmentMemo } from './segment-memo.ts';
 import { Tensor } from '../tensor.ts';
 import { inputsOf, outputsOf } from './plan-data.ts';
-import type { Named, Plan, PlanArg, PlanPort, PlanStep } from './plan-data.ts';
+import type { Named, Plan, PlanArg, PlanPort, PlanLaunch } from './plan-data.ts';
 import { fixedBases } from './segments.ts';
 
 /** A plan that is run again and again. */
@@ -25,7 +25,7 @@ export class Replay {
   readonly #own = new Map<number, Storage>();
   #arena: readonly Storage[] = [];
   #slots: ReadonlyMap<string, Tensor> | undefined;
-  readonly #kernels: readonly PreparedStep['kernel'][];
+  readonly #kernels: readonly PreparedLaunch['kernel'][];
   /** Where each base of the plan lies. */
   #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
   #segments: readonly BoundSegment[] = [];
@@ -78,12 +78,12 @@ export class Replay {
       if (!weight) throw new ArgumentError(`replay: ${base.kind} '${base.name}' is missing`);
       return { buffer: weight.storage('replay').buffer, offset: 0 };
     });
-    const { steps: planned, segments, bases } = this.plan;
+    const { launches: planned, segments, bases } = this.plan;
     const isWeight = (base: number): boolean => ['param', 'constant'].includes(bases[base]!.kind);
     const fixed = fixedBases(planned, segments, isWeight);
-    // Only for steps that run often: what a backend makes of fixed arguments takes time and memory once.
+    // Only for launches that run often: what a backend makes of fixed arguments takes time and memory once.
     const last = segments.at(-1)?.from ?? 0;
-    const steps = planned.map(({ op, args }, i): PreparedStep => ({
+    const launches = planned.map(({ op, args }, i): PreparedLaunch => ({
       kernel: this.#kernels[i]!,
       args: args.map((arg): Slice => {
         const at = this.#bases[arg.base]!;
@@ -96,22 +96,22 @@ export class Replay {
     const isNumbers = (reads: readonly string[]): boolean =>
       reads.length > 0 && reads.every((name) => this.#slots!.get(name)!.elements === 1);
     this.#segments = segments.map(({ reads, from, to }) => {
-      const own = steps.slice(from, to);
+      const own = launches.slice(from, to);
       const memo = from < last && isNumbers(reads) ? this.#memoOf(from, to) : undefined;
-      return { reads, steps: own, compiled: backend.compile?.(own), memo, ran: false };
+      return { reads, launches: own, compiled: backend.compile?.(own), memo, ran: false };
     });
   }
 
-  /** For the results of steps from … to - 1, where copies of them are fewer than the steps. */
+  /** For the results of launches from … to - 1, where copies of them are fewer than the launches. */
   #memoOf(from: number, to: number): SegmentMemo | undefined {
-    const { steps, bases } = this.plan;
+    const { launches, bases } = this.plan;
     const written = new Set(
-      steps
+      launches
         .slice(from, to)
         .flatMap(outputsOf)
         .map(({ base }) => base),
     );
-    const elsewhere = steps.filter((_, i) => i < from || i >= to).flatMap(({ args }) => args);
+    const elsewhere = launches.filter((_, i) => i < from || i >= to).flatMap(({ args }) => args);
     const read = new Set(elsewhere.map(({ base }) => base));
     const results = [...written].filter((i) => read.has(i) || bases[i]!.kind === 'output');
     if (results.length >= to - from) return undefined;
@@ -119,7 +119,7 @@ export class Replay {
     return new SegmentMemo(this.#device, slices);
   }
 
-  /** Memory that the backend's compiled steps take beside the plan's. */
+  /** Memory that the backend's compiled launches take beside the plan's. */
   get packedBytes(): number {
     return this.#segments.reduce((sum, { compiled }) => sum + (compiled?.packedBytes ?? 0), 0);
   }
@@ -149,7 +149,7 @@ export class Replay {
     this.#held.set(name, held);
   }
 
-  /** Enqueues the steps, on what the slots hold: those of the last segment, and others whose inputs changed. */
+  /** Enqueues the launches, on what the slots hold: those of the last segment, and others whose inputs changed. */
   run(): void {
     const last = this.#segments.length - 1;
     for (const [i, segment] of this.#segments.entries()) {
@@ -171,16 +171,16 @@ export class Replay {
     return held.every((value) => typeof value === 'number') ? held : undefined;
   }
 
-  #runSegment({ steps, compiled }: BoundSegment): void {
+  #runSegment({ launches, compiled }: BoundSegment): void {
     const { backend, profile } = this.#device;
     if (profile.enabled) {
-      for (const { kernel, args, scalars } of steps) {
+      for (const { kernel, args, scalars } of launches) {
         const start = performance.now();
         backend.run(kernel, args, scalars);
         profile.add(kernel.label, performance.now() - start);
       }
     } else if (compiled) compiled.run();
-    else for (const { kernel, args, scalars } of steps) backend.run(kernel, args, scalars);
+    else for (const { kernel, args, scalars } of launches) backend.run(kernel, args, scalars);
   }
 
   /** An output of the last run as a tensor of its own. */
@@ -211,8 +211,8 @@ export class Replay {
 /** A segment of the plan on the buffers that it is bound to. */
 interface BoundSegment {
   readonly reads: readonly string[];
-  readonly steps: readonly PreparedStep[];
-  readonly compiled: CompiledSteps | undefined;
+  readonly launches: readonly PreparedLaunch[];
+  readonly compiled: CompiledLaunches | undefined;
   readonly memo: SegmentMemo | undefined;
   ran: boolean;
 }
@@ -242,15 +242,15 @@ const spanBytes = ({ dtype, layout }: PlanArg): number =>
   elementCount(layout.shape) === 0 ? 0 : span(layout) * dtypes[dtype].bytes;
 const wholeOf = (s: Storage): Slice => ({ buffer: s.buffer, offset: 0, bytes: s.bytes });
 
-/** One kernel for all steps that are alike. */
-function kernelsOf(plan: Plan, device: Device): PreparedStep['kernel'][] {
-  const made = new Map<string, PreparedStep['kernel']>();
+/** One kernel for all launches that are alike. */
+function kernelsOf(plan: Plan, device: Device): PreparedLaunch['kernel'][] {
+  const made = new Map<string, PreparedLaunch['kernel']>();
   const specKey = ({ dtype, layout }: PlanArg): string => `${dtype} ${layout.shape}|${layout.strides}`;
-  return plan.steps.map((step: PlanStep) => {
-    const { op, choice, args } = step;
+  return plan.launches.map((launch: PlanLaunch) => {
+    const { op, choice, args } = launch;
     const key = `${opKey(op)};${JSON.stringify(choice)};${args.map(specKey).join(';')}`;
     let kernel = made.get(key);
-    if (!kernel) made.set(key, (kernel = kernelFor(anyDefinitionOf(op), op, inputsOf(step), outputsOf(step), choice, device))); // prettier-ignore
+    if (!kernel) made.set(key, (kernel = kernelFor(anyDefinitionOf(op), op, inputsOf(launch), outputsOf(launch), choice, device))); // prettier-ignore
     return kernel;
   });
 }

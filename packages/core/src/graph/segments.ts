@@ -1,37 +1,37 @@
 // What a plan need not do at every call. The first input (the sample) is new each time; others (the prompt, conditions,
-// sometimes the timestep) often are what they were. Steps that do not depend on the first input move to the front, in
+// sometimes the timestep) often are what they were. Launches that do not depend on the first input move to the front, in
 // segments by the inputs they read; a replay runs a segment only when one of those changed.
 
 import { inputsOf, outputsOf } from './plan-data.ts';
 import type { PlanSegment } from './plan-data.ts';
 
-/** What is read of a step: the bases of its inputs, then of its outputs. */
+/** What is read of a launch: the bases of its inputs, then of its outputs. */
 interface Writes {
   readonly args: readonly { readonly base: number }[];
   readonly outputs?: number;
 }
 
 /**
- * Orders steps into segments, the one of the first input last. `inputs` are names by base; every other base that no step
+ * Orders launches into segments, the one of the first input last. `inputs` are names by base; every other base that no launch
  * writes is a weight.
  */
-export function segmentSteps<S extends Writes>(
-  steps: readonly S[],
+export function segmentLaunches<S extends Writes>(
+  launches: readonly S[],
   inputs: ReadonlyMap<number, string>,
   hoist: boolean,
-): { steps: S[]; segments: PlanSegment[] } {
+): { launches: S[]; segments: PlanSegment[] } {
   const names = [...inputs.values()];
-  const everything = { reads: names, from: 0, to: steps.length };
-  if (!hoist || names.length === 0) return { steps: [...steps], segments: [everything] };
-  const dependencies = dependenciesOf(steps, inputs);
-  const keyOf = (step: S): string => {
-    const reads = names.filter((name) => dependencies(step).has(name));
+  const everything = { reads: names, from: 0, to: launches.length };
+  if (!hoist || names.length === 0) return { launches: [...launches], segments: [everything] };
+  const dependencies = dependenciesOf(launches, inputs);
+  const keyOf = (launch: S): string => {
+    const reads = names.filter((name) => dependencies(launch).has(name));
     return JSON.stringify(reads.includes(names[0]!) ? names : reads);
   };
   const groups = new Map<string, S[]>();
-  for (const step of steps) {
-    const key = keyOf(step);
-    groups.set(key, [...(groups.get(key) ?? []), step]);
+  for (const launch of launches) {
+    const key = keyOf(launch);
+    groups.set(key, [...(groups.get(key) ?? []), launch]);
   }
   // A segment reads what segments of fewer inputs wrote.
   const ordered = [...groups]
@@ -39,47 +39,47 @@ export function segmentSteps<S extends Writes>(
     .sort((a, b) => a.reads.length - b.reads.length);
   let at = 0;
   const segments = ordered.map(({ reads, members }) => ({ reads, from: at, to: (at += members.length) }));
-  return { steps: ordered.flatMap((g) => g.members), segments };
+  return { launches: ordered.flatMap((g) => g.members), segments };
 }
 
 /**
- * Bases that hold the same at every run of the last segment: weights, and what is made of them by steps that run once.
+ * Bases that hold the same at every run of the last segment: weights, and what is made of them by launches that run once.
  * `isWeight`: whether a base is bound from outside and no input.
  */
 export function fixedBases(
-  steps: readonly Writes[],
+  launches: readonly Writes[],
   segments: readonly PlanSegment[],
   isWeight: (base: number) => boolean,
 ): ReadonlySet<number> {
   const writtenBy = ({ from, to }: PlanSegment): number[] =>
-    steps.slice(from, to).flatMap((step) => outputsOf(step).map(({ base }) => base));
+    launches.slice(from, to).flatMap((launch) => outputsOf(launch).map(({ base }) => base));
   const once = segments.slice(0, -1).filter(({ reads }) => reads.length === 0);
   const again = new Set(segments.filter((s) => !once.includes(s)).flatMap(writtenBy));
-  const weights = steps.flatMap(({ args }) => args.map((arg) => arg.base)).filter(isWeight);
+  const weights = launches.flatMap(({ args }) => args.map((arg) => arg.base)).filter(isWeight);
   return new Set([...weights, ...once.flatMap(writtenBy)].filter((base) => !again.has(base)));
 }
 
 /**
- * The inputs that a step depends on. Steps that write one base (its parts) depend on the same inputs, so that they stay in
+ * The inputs that a launch depends on. Launches that write one base (its parts) depend on the same inputs, so that they stay in
  * one segment. What is written again after it was read counts as depending on all: its readers stay there too, in order.
  */
 function dependenciesOf<S extends Writes>(
-  steps: readonly S[],
+  launches: readonly S[],
   inputs: ReadonlyMap<number, string>,
-): (step: S) => ReadonlySet<string> {
+): (launch: S) => ReadonlySet<string> {
   const byBase = new Map<number, Set<string>>([...inputs].map(([base, name]) => [base, new Set([name])]));
   const read = new Set<number>();
-  for (const step of steps) {
-    for (const input of inputsOf(step)) read.add(input.base);
-    for (const { base } of outputsOf(step)) if (read.has(base)) byBase.set(base, new Set(inputs.values()));
+  for (const launch of launches) {
+    for (const input of inputsOf(launch)) read.add(input.base);
+    for (const { base } of outputsOf(launch)) if (read.has(base)) byBase.set(base, new Set(inputs.values()));
   }
-  const of = (step: S): Set<string> =>
-    new Set(step.args.flatMap(({ base }) => [...(byBase.get(base) ?? [])]));
+  const of = (launch: S): Set<string> =>
+    new Set(launch.args.flatMap(({ base }) => [...(byBase.get(base) ?? [])]));
   for (let changed = true; changed;) {
     changed = false;
-    for (const step of steps) {
-      const now = of(step);
-      for (const { base } of outputsOf(step)) {
+    for (const launch of launches) {
+      const now = of(launch);
+      for (const { base } of outputsOf(launch)) {
         if (now.size === (byBase.get(base)?.size ?? 0)) continue;
         byBase.set(base, now);
         changed = true;

@@ -65,7 +65,7 @@ const builtIn: Definitions = {
 };
 
 /** Kinds of nodes that are no kernel ops. */
-const taken: readonly string[] = ['reshape', 'permute', 'expand', 'slice', 'result'];
+const kindsOfOtherNodes: readonly string[] = ['reshape', 'permute', 'expand', 'slice', 'result'];
 
 const definitions = new OpTable<AnyDefinition>('core', builtIn as unknown as Record<string, AnyDefinition>);
 
@@ -75,7 +75,7 @@ const definitions = new OpTable<AnyDefinition>('core', builtIn as unknown as Rec
  * @throws ArgumentError when the kind has another definition.
  */
 export function registerOp<O extends AnyOp>(definition: AnyDefinition<O>): void {
-  if (taken.includes(definition.kind))
+  if (kindsOfOtherNodes.includes(definition.kind))
     throw new ArgumentError(`registerOp: '${definition.kind}' is a kind of view or result`);
   definitions.register(definition.kind, definition as unknown as AnyDefinition);
 }

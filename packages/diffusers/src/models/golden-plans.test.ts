@@ -40,9 +40,9 @@ function planOf(
   const { graph, constants } = recordGraph(body, inputs, params);
   const plan = planGraph(optimize(graph, list), { device, params, constants });
   const kinds: Record<string, number> = {};
-  for (const { op } of plan.steps) kinds[op.kind] = (kinds[op.kind] ?? 0) + 1;
-  const { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes } = summarizePlan(plan, graph);
-  return { opsBefore, steps, stepsAtEveryCall, unsharedBytes, arenaBytes, kinds };
+  for (const { op } of plan.launches) kinds[op.kind] = (kinds[op.kind] ?? 0) + 1;
+  const { opsBefore, launches, launchesAtEveryCall, unsharedBytes, arenaBytes } = summarizePlan(plan, graph);
+  return { opsBefore, launches, launchesAtEveryCall, unsharedBytes, arenaBytes, kinds };
 }
 
 test('SD 1.5 UNet, 512x512 under guidance', () => {
@@ -57,24 +57,24 @@ test('SD 1.5 UNet, 512x512 under guidance', () => {
       (x) => unet.call(x['sample']!, x['time']!, { encoderHiddenStates: x['text']! }).sample,
     ),
   ).toMatchInlineSnapshot(`
-      {
-        "arenaBytes": 217646848,
-        "kinds": {
-          "attention": 32,
-          "conv2d": 98,
-          "copy": 31,
-          "groupNorm": 61,
-          "layerNorm": 48,
-          "map": 18,
-          "matmul": 131,
-          "resize": 3,
-        },
-        "opsBefore": 507,
-        "steps": 422,
-        "stepsAtEveryCall": 366,
-        "unsharedBytes": 1748581760,
-      }
-    `);
+    {
+      "arenaBytes": 217646848,
+      "kinds": {
+        "attention": 32,
+        "conv2d": 98,
+        "copy": 31,
+        "groupNorm": 61,
+        "layerNorm": 48,
+        "map": 18,
+        "matmul": 131,
+        "resize": 3,
+      },
+      "launches": 422,
+      "launchesAtEveryCall": 366,
+      "opsBefore": 507,
+      "unsharedBytes": 1748581760,
+    }
+  `);
 });
 
 test('SD 1.5 UNet from contiguous weights in channels last: what is copied is joined, converted, or a weight', () => {
@@ -118,9 +118,9 @@ test("SD 1.5's text encoder", () => {
         "map": 1,
         "matmul": 48,
       },
+      "launches": 112,
+      "launchesAtEveryCall": 87,
       "opsBefore": 136,
-      "steps": 112,
-      "stepsAtEveryCall": 87,
       "unsharedBytes": 77176320,
     }
   `);
@@ -138,9 +138,9 @@ test("SDXL's second text encoder", () => {
         "map": 1,
         "matmul": 128,
       },
+      "launches": 292,
+      "launchesAtEveryCall": 227,
       "opsBefore": 356,
-      "steps": 292,
-      "stepsAtEveryCall": 227,
       "unsharedBytes": 467192320,
     }
   `);
@@ -173,9 +173,9 @@ test('SDXL UNet', () => {
         "matmul": 587,
         "resize": 2,
       },
+      "launches": 1205,
+      "launchesAtEveryCall": 981,
       "opsBefore": 1503,
-      "steps": 1205,
-      "stepsAtEveryCall": 981,
       "unsharedBytes": 12549922176,
     }
   `);
@@ -195,9 +195,9 @@ test('SSD-1B UNet: fewer transformer layers, none in the middle', () => {
         "matmul": 297,
         "resize": 2,
       },
+      "launches": 657,
+      "launchesAtEveryCall": 541,
       "opsBefore": 810,
-      "steps": 657,
-      "stepsAtEveryCall": 541,
       "unsharedBytes": 7356442496,
     }
   `);
@@ -218,9 +218,9 @@ test('VAE decoder, 512x512', () => {
         "matmul": 2,
         "resize": 3,
       },
+      "launches": 75,
+      "launchesAtEveryCall": 73,
       "opsBefore": 75,
-      "steps": 75,
-      "stepsAtEveryCall": 73,
       "unsharedBytes": 2232978432,
     }
   `);

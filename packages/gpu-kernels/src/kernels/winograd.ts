@@ -183,7 +183,7 @@ function outputs(op: WinogradOp, args: readonly ArgSpec[], traits: Traits, wide:
   return s.dispatch(flatThreads, groupsFor(g.tiles * g.oq), body);
 }
 
-function plan(
+function prepare(
   op: WinogradOp,
   args: readonly ArgSpec[],
   choice: string,
@@ -209,5 +209,5 @@ export const winograd: KernelFactory<WinogradOp> = {
     const size: ProductSize = { m: tiles, n, k, stacks: 16 };
     return productChoices(size, traits);
   },
-  prepare: plan,
+  prepare,
 };

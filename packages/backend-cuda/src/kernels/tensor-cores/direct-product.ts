@@ -56,7 +56,7 @@ function stagesFor(stageBytes: number, poolBytes: number): number {
   return Math.max(2, Math.min(4, Math.floor(poolBytes / 2 / stageBytes)));
 }
 
-export function directPlan(args: readonly ArgSpec[], traits: CudaTraits, p: DirectProblem): KernelSpec {
+export function directProduct(args: readonly ArgSpec[], traits: CudaTraits, p: DirectProblem): KernelSpec {
   const { tile, splits } = p.pick;
   const [tilesM, tilesN] = [Math.ceil(p.m / tile.m), Math.ceil(p.n / tile.n)];
   const s = new Shader(traits, `${p.label} direct`, args);

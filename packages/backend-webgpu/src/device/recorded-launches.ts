@@ -1,15 +1,15 @@
-// Steps of a plan as commands that are made once: bind groups on the plan's buffers, all parameters in one buffer of
+// Launches of a plan as commands that are made once: bind groups on the plan's buffers, all parameters in one buffer of
 // their own. WebGPU has no bundles of compute commands, so each run still encodes them, but nothing else. They are made
 // anew when scratch memory has moved.
 
-import type { CompiledSteps } from '@darkroom/core/backend';
+import type { CompiledLaunches } from '@darkroom/core/backend';
 import { Encoder } from './encoder.ts';
 import { bindGroup } from './groups.ts';
 import type { Window } from './groups.ts';
 import type { GpuMemory } from './memory.ts';
 import type { Program } from './programs.ts';
 
-/** Where the commands of a step go: into the pending batch, or into a recording. */
+/** Where the commands of a launch go: into the pending batch, or into a recording. */
 export interface CommandSink {
   /** Whole words. */
   copy(src: GpuMemory, from: number, dst: GpuMemory, to: number, bytes: number): void;
@@ -23,13 +23,13 @@ export interface CommandSink {
   ): void;
 }
 
-export interface RecordedStepsHost {
+export interface RecordedLaunchesHost {
   readonly device: GPUDevice;
   readonly encoder: Encoder;
-  /** How many steps there are. */
-  readonly steps: number;
-  readonly flops: (step: number) => number;
-  readonly lower: (step: number, sink: CommandSink) => void;
+  /** How many launches there are. */
+  readonly launches: number;
+  readonly flops: (launch: number) => number;
+  readonly lower: (launch: number, sink: CommandSink) => void;
   readonly pipeline: (program: Program) => GPUComputePipeline;
   /** Changes whenever memory that kernels share beside their arguments has moved. */
   readonly scratch: () => number;
@@ -40,18 +40,18 @@ export interface RecordedStepsHost {
 type Command = (encoder: Encoder) => void;
 
 interface Recording {
-  /** By step. */
+  /** By launch. */
   readonly commands: readonly (readonly Command[])[];
   readonly memories: ReadonlySet<GpuMemory>;
   readonly parameters: GPUBuffer;
   readonly scratch: number;
 }
 
-export class RecordedSteps implements CompiledSteps {
-  readonly #host: RecordedStepsHost;
+export class RecordedLaunches implements CompiledLaunches {
+  readonly #host: RecordedLaunchesHost;
   #recording: Recording | undefined;
 
-  constructor(host: RecordedStepsHost) {
+  constructor(host: RecordedLaunchesHost) {
     this.#host = host;
   }
 
@@ -76,12 +76,12 @@ export class RecordedSteps implements CompiledSteps {
   }
 
   #record(scratch: number): Recording {
-    const { device, steps, lower, pipeline } = this.#host;
+    const { device, launches, lower, pipeline } = this.#host;
     const parts: { at: number; fill: (words: Uint32Array, at: number) => void }[] = [];
     const memories = new Set<GpuMemory>();
     const later: ((parameters: GPUBuffer) => Command)[][] = [];
     let bytes = 0;
-    for (let i = 0; i < steps; i++) {
+    for (let i = 0; i < launches; i++) {
       const commands: ((parameters: GPUBuffer) => Command)[] = [];
       lower(i, {
         copy(src, from, dst, to, count) {

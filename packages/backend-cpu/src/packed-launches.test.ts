@@ -19,8 +19,8 @@ import type { Device, Tensor } from '@darkroom/core';
 import { buildInput } from '@darkroom/core/testing';
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { cpu } from './backend.ts';
-import { PackedMemory, PackedSteps } from './packed-steps.ts';
-import type { Step } from './packed-steps.ts';
+import { PackedMemory, PackedLaunches } from './packed-launches.ts';
+import type { PlacedLaunch } from './packed-launches.ts';
 import { Engine } from './simd/engine.ts';
 import { calledAs } from './simd/packing.ts';
 import { prepareProduct, tiles } from './simd/product.ts';
@@ -103,14 +103,14 @@ test('a captured tensor written in place is seen', async () => {
 const engine = await Engine.create({ threads: 1 });
 afterAll(() => engine.dispose());
 
-interface TestStep extends Step {
+interface TestLaunch extends PlacedLaunch {
   result(): number[];
   /** Zeroes the weight, so that only a packed copy still has its values. */
   forget(): void;
 }
 
 /** A product with a weight of k rows and n columns. */
-function stepOf(m: number, n: number, k: number): TestStep {
+function launchOf(m: number, n: number, k: number): TestLaunch {
   const product = prepareProduct(
     engine,
     {
@@ -133,37 +133,41 @@ function stepOf(m: number, n: number, k: number): TestStep {
   };
 }
 
-/** Blocks of the heap taken by `work` and not given back. */
+/** Blocks of the heap allocated by `work` and not freed. */
 function kept(work: () => void): number {
   const alloc = vi.spyOn(engine, 'alloc');
   const free = vi.spyOn(engine, 'free');
   work();
-  const taken = alloc.mock.results.filter(({ type }) => type === 'return').length;
+  const allocated = alloc.mock.results.filter(({ type }) => type === 'return').length;
   const given = free.mock.calls.length;
   vi.restoreAllMocks();
-  return taken - given;
+  return allocated - given;
 }
 
-/** Which of the steps run on packed copies; all must give what their kernels give by themselves. */
-function packedOf(steps: readonly TestStep[], compiled: PackedSteps): boolean[] {
-  const want = steps.map(({ kernel, pointers, result }) => (kernel.run(pointers, []), result()));
+/** Which of the launches run on packed copies; all must give what their kernels give by themselves. */
+function packedOf(launches: readonly TestLaunch[], compiled: PackedLaunches): boolean[] {
+  const want = launches.map(({ kernel, pointers, result }) => (kernel.run(pointers, []), result()));
   compiled.run();
-  expect(steps.map((s) => s.result())).toEqual(want);
-  for (const s of steps) s.forget();
+  expect(launches.map((s) => s.result())).toEqual(want);
+  for (const s of launches) s.forget();
   compiled.run();
-  return steps.map((s, i) => s.result().every((v, j) => v === want[i]![j]));
+  return launches.map((s, i) => s.result().every((v, j) => v === want[i]![j]));
 }
 
 test('what exceeds the budget is packed at every call, and memory comes back', () => {
-  const steps = [stepOf(4, 8, 100), stepOf(4, 8, 50), { ...stepOf(4, 8, 10), fixed: [false, false, false] }];
-  for (const s of steps) s.kernel.packed!(); // whose tables stay
+  const launches = [
+    launchOf(4, 8, 100),
+    launchOf(4, 8, 50),
+    { ...launchOf(4, 8, 10), fixed: [false, false, false] },
+  ];
+  for (const s of launches) s.kernel.packed!(); // whose tables stay
   const memory = new PackedMemory(4 * 8 * 100 + 100);
-  const compile = (): PackedSteps => new PackedSteps(engine, memory, steps);
-  let compiled: PackedSteps | undefined;
+  const compile = (): PackedLaunches => new PackedLaunches(engine, memory, launches);
+  let compiled: PackedLaunches | undefined;
   const two = (): void => {
     compiled = compile();
     expect(compiled.packedBytes).toBe(4 * 8 * 100);
-    expect(packedOf(steps, compiled)).toEqual([true, false, false]);
+    expect(packedOf(launches, compiled)).toEqual([true, false, false]);
   };
   expect(kept(two)).toBe(1);
   expect(compile().packedBytes).toBe(0);
@@ -176,7 +180,7 @@ test('what exceeds the budget is packed at every call, and memory comes back', (
 
 test('what saves most for its bytes is packed first', () => {
   const ran: string[] = [];
-  const step = (name: string, saves: number, bytes: number): Step => ({
+  const launch = (name: string, saves: number, bytes: number): PlacedLaunch => ({
     kernel: {
       run: () => void ran.push(name),
       packed: () => ({ bytes, saves, pack() {}, run: () => void ran.push(`${name} packed`) }),
@@ -185,21 +189,21 @@ test('what saves most for its bytes is packed first', () => {
     scalars: [],
     fixed: [false, true, false],
   });
-  const steps = [
-    step('once', 100, 100),
-    step('thrice', 300, 100),
-    step('large', 500, 1000),
-    step('small', 1, 4),
+  const launches = [
+    launch('once', 100, 100),
+    launch('thrice', 300, 100),
+    launch('large', 500, 1000),
+    launch('small', 1, 4),
   ];
-  using compiled = new PackedSteps(engine, new PackedMemory(204), steps);
+  using compiled = new PackedLaunches(engine, new PackedMemory(204), launches);
   compiled.run();
   expect(ran).toEqual(['once packed', 'thrice packed', 'large', 'small packed']);
 });
 
-test('without memory for all copies the steps run without any', () => {
-  const steps = [stepOf(4, 8, 100), stepOf(4, 16, 100)];
+test('without memory for all copies the launches run without any', () => {
+  const launches = [launchOf(4, 8, 100), launchOf(4, 16, 100)];
   const memory = new PackedMemory(2 ** 20);
-  const compiled = new PackedSteps(engine, memory, steps);
+  const compiled = new PackedLaunches(engine, memory, launches);
   const alloc = engine.alloc.bind(engine);
   vi.spyOn(engine, 'alloc')
     .mockImplementationOnce(alloc)
@@ -207,7 +211,7 @@ test('without memory for all copies the steps run without any', () => {
       throw new OutOfMemoryError('full');
     });
   const free = vi.spyOn(engine, 'free');
-  expect(packedOf(steps, compiled)).toEqual([false, false]);
+  expect(packedOf(launches, compiled)).toEqual([false, false]);
   expect(free).toHaveBeenCalledTimes(1);
   expect(compiled.packedBytes).toBe(0);
   expect(memory.take(2 ** 20)).toBe(true);

@@ -1,25 +1,25 @@
-// Steps of a plan whose weights are packed once, not at every run (simd/packing.ts). Packed copies are a cache: a budget
-// bounds them, and where there is no memory for them the steps run as they would without.
+// Launches of a plan whose weights are packed once, not at every run (simd/packing.ts). Packed copies are a cache: a budget
+// bounds them, and where there is no memory for them the launches run as they would without.
 
 import { OutOfMemoryError } from '@darkroom/core';
-import type { CompiledSteps } from '@darkroom/core/backend';
+import type { CompiledLaunches } from '@darkroom/core/backend';
 import { weightArgument } from './kernels/kernel.ts';
 import type { Run } from './kernels/kernel.ts';
 import type { Engine } from './simd/engine.ts';
 import type { Packable, Packed } from './simd/packing.ts';
 
-/** A step with its addresses. */
-export interface Step {
+/** A launch with its addresses. */
+export interface PlacedLaunch {
   readonly kernel: Packable<Run>;
   readonly pointers: readonly number[];
   readonly scalars: readonly number[];
   readonly fixed: readonly boolean[];
 }
 
-/** What the packed copies of one device may take together, and the steps that have them. */
+/** What the packed copies of one device may take together, and the launches that have them. */
 export class PackedMemory {
   #left: number;
-  readonly users: Set<PackedSteps> = new Set<PackedSteps>();
+  readonly users: Set<PackedLaunches> = new Set<PackedLaunches>();
 
   /**
    * Default: an eighth of what WebAssembly can address. The weights themselves stay, and packed copies are wider (float32,
@@ -38,9 +38,9 @@ export class PackedMemory {
     this.#left += bytes;
   }
 
-  /** Frees all copies; steps that run again make them again. */
+  /** Frees all copies; launches that run again make them again. */
   drop(): void {
-    for (const steps of this.users) steps.drop();
+    for (const launches of this.users) launches.drop();
   }
 }
 
@@ -50,21 +50,21 @@ interface Call {
   readonly scalars: readonly number[];
 }
 
-export class PackedSteps implements CompiledSteps {
+export class PackedLaunches implements CompiledLaunches {
   readonly #engine: Engine;
   readonly #memory: PackedMemory;
   readonly #plain: readonly Call[];
-  /** By step: what is to be packed. */
+  /** By launch: what is to be packed. */
   readonly #packable: Map<number, Packed<Run>>;
-  /** The steps on what is packed now; undefined before. */
+  /** The launches on what is packed now; undefined before. */
   #calls: readonly Call[] | undefined;
   #copies: number[] = [];
 
-  constructor(engine: Engine, memory: PackedMemory, steps: readonly Step[]) {
+  constructor(engine: Engine, memory: PackedMemory, launches: readonly PlacedLaunch[]) {
     this.#engine = engine;
     this.#memory = memory;
-    this.#plain = steps.map(({ kernel, pointers, scalars }) => ({ run: kernel.run, pointers, scalars }));
-    const candidates = steps.flatMap(({ kernel, fixed }, i) => {
+    this.#plain = launches.map(({ kernel, pointers, scalars }) => ({ run: kernel.run, pointers, scalars }));
+    const candidates = launches.flatMap(({ kernel, fixed }, i) => {
       const packed = fixed[weightArgument] ? kernel.packed?.() : undefined;
       return packed ? [[i, packed] as const] : [];
     });
@@ -98,7 +98,7 @@ export class PackedSteps implements CompiledSteps {
       }
       return calls;
     } catch (error) {
-      // What little memory is left, the steps themselves need: they run without any copies.
+      // What little memory is left, the launches themselves need: they run without any copies.
       this[Symbol.dispose]();
       if (!(error instanceof OutOfMemoryError)) throw error;
       return this.#plain;
