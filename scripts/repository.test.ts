@@ -149,6 +149,9 @@ test('every export of these packages has a doc comment', () => {
     ...['cli', 'conformance', 'gpu-kernels', 'backend-cpu', 'backend-webgpu', 'backend-cuda'].map(
       (name) => `${name}/src/index.ts`,
     ),
+    ...['index', 'backend-api', 'graph/index', 'node/index', 'testing/index'].map(
+      (name) => `core/src/${name}.ts`,
+    ),
     'cli/src/device.ts',
     'backend-webgpu/src/node/testing.ts',
     'backend-cuda/src/node/testing.ts',

@@ -1,5 +1,5 @@
-// Launches of a plan whose weights are packed once, not at every run (simd/packing.ts). Packed copies are a cache: a budget
-// bounds them, and where there is no memory for them the launches run as they would without.
+// Launches of a plan whose weights are packed once, not at every run (simd/packing.ts). Packed copies are a cache: a
+// budget bounds them, and where there is no memory for them the launches run as they would without.
 
 import { OutOfMemoryError } from '@darkroom/core';
 import type { CompiledLaunches } from '@darkroom/core/backend';
@@ -22,8 +22,8 @@ export class PackedMemory {
   readonly users: Set<PackedLaunches> = new Set<PackedLaunches>();
 
   /**
-   * Default: an eighth of what WebAssembly can address. The weights themselves stay, and packed copies are wider (float32,
-   * and 16 values for 9 in Winograd's form): those of a large model would leave no room to compute in.
+   * Default: an eighth of what WebAssembly can address. The weights themselves stay, and packed copies are wider
+   * (float32, and 16 values for 9 in Winograd's form): those of a large model would leave no room to compute in.
    */
   constructor(bytes: number = 512 * 2 ** 20) {
     this.#left = bytes;

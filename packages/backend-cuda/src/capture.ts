@@ -1,5 +1,5 @@
-// Launches of a plan as one CUDA graph: captured once they have run, then launched as a whole. A graph keeps addresses, so
-// it is captured anew when scratch memory has moved.
+// Launches of a plan as one CUDA graph: captured once they have run, then launched as a whole. A graph keeps addresses,
+// so it is captured anew when scratch memory has moved.
 
 import { log } from '@darkroom/core';
 import type { CompiledLaunches } from '@darkroom/core/backend';

@@ -1,5 +1,6 @@
-// bench trace: steps traced beside eager, interleaved in one run: emoji-64 as trained, its UNet and a pipeline's whole step,
-// and the UNet at Stable Diffusion 1.5's real size with random weights. The sample and the timestep are new at every call, the prompt is not, as in a loop.
+// bench trace: steps traced beside eager, interleaved in one run: emoji-64 as trained, its UNet and a pipeline's whole
+// step, and the UNet at Stable Diffusion 1.5's real size with random weights. The sample and the timestep are new at
+// every call, the prompt is not, as in a loop.
 
 import { map, scope, trace } from '@darkroom/core';
 import { measureRates } from '@darkroom/core/backend';

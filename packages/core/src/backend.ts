@@ -65,9 +65,9 @@ export interface CompiledLaunches {
 }
 
 /**
- * A graph pass that a device asks for. 'channelsLast': images run with their channels adjacent. 'outputsAdjacent': weights
- * lie so that the outputs of a product are neighbours. 'winograd': 3x3 convolutions of at least `leastChannels` channels
- * and `leastTiles` tiles of 2x2 outputs run by Winograd's method, which needs a kernel for that op.
+ * A graph pass that a device asks for. 'channelsLast': images run with their channels adjacent. 'outputsAdjacent':
+ * weights lie so that the outputs of a product are neighbours. 'winograd': 3x3 convolutions of at least `leastChannels`
+ * channels and `leastTiles` tiles of 2x2 outputs run by Winograd's method, which needs a kernel for that op.
  */
 export type Rewrite =
   | { readonly pass: 'channelsLast' | 'outputsAdjacent' }
@@ -80,7 +80,9 @@ export type Rewrite =
 export interface Caps {
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
   readonly convFormat: MemoryFormat;
-  /** What traces on this device change for its kernels' sake, beside the passes that all devices have, in this order. */
+  /**
+   * What traces on this device change for its kernels' sake, beside the passes that all devices have, in this order.
+   */
   readonly rewrites: readonly Rewrite[];
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
   readonly suballocate: boolean;
@@ -128,8 +130,8 @@ export interface Backend {
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
 
   /**
-   * Makes one replay of launches whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent where
-   * running them one by one is as good.
+   * Makes one replay of launches whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent
+   * where running them one by one is as good.
    */
   compile?(launches: readonly PreparedLaunch[]): CompiledLaunches;
 

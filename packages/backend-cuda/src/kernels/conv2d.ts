@@ -1,5 +1,5 @@
-// conv2d on tensor cores beside the shared kernels: on the direct product where input and weights are channels-last (rows
-// are pixels, columns output channels, the sum runs tap by tap over the channels), else on the strided one.
+// conv2d on tensor cores beside the shared kernels: on the direct product where input and weights are channels-last
+// (rows are pixels, columns output channels, the sum runs tap by tap over the channels), else on the strided one.
 
 import { elementCount } from '@darkroom/core/backend';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';

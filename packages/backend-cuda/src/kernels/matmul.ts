@@ -1,5 +1,5 @@
-// matmul on tensor cores beside the shared kernels: on the direct product where rows of A and columns of B lie along k, as
-// in every linear layer, else on the strided one.
+// matmul on tensor cores beside the shared kernels: on the direct product where rows of A and columns of B lie along k,
+// as in every linear layer, else on the strided one.
 
 import { elementCount } from '@darkroom/core/backend';
 import type { ArgSpec, MatmulOp } from '@darkroom/core/backend';

@@ -1,5 +1,6 @@
-// An op from outside: what docs/add-an-op.md asks for, in seven files, without an edit of any package. It passes the suite
-// of the built-in ops on every backend, and a trace of it is saved, read in another device's process and replayed.
+// An op from outside: what docs/add-an-op.md asks for, in seven files, without an edit of any package. It passes the
+// suite of the built-in ops on every backend, and a trace of it is saved, read in another device's process and
+// replayed.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

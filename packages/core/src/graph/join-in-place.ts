@@ -1,6 +1,6 @@
-// Copies that only put values side by side (slices of an attention, a concatenation): a value that nothing else reads is
-// written straight into its place, and the copy goes. Only where every value of the copy is one that its launch can write
-// anywhere without another sum: products keep the outputs that their kernels are fastest with.
+// Copies that only put values side by side (slices of an attention, a concatenation): a value that nothing else reads
+// is written straight into its place, and the copy goes. Only where every value of the copy is one that its launch can
+// write anywhere without another sum: products keep the outputs that their kernels are fastest with.
 
 import type { Choice } from '../backend.ts';
 import type { Layout } from '../layout.ts';
@@ -12,8 +12,8 @@ import { inputsOf, outputsOf } from './plan-data.ts';
 import type { PlanArg, PlanLaunch } from './plan-data.ts';
 
 /**
- * Launches without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself; `choose`:
- * what a launch runs when its output lies otherwise, undefined when it cannot.
+ * Launches without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself;
+ * `choose`: what a launch runs when its output lies otherwise, undefined when it cannot.
  */
 export function joinInPlace(
   launches: readonly PlanLaunch[],

@@ -39,7 +39,9 @@ export function outputsOf<Arg>(launch: {
   return launch.args.slice(launch.args.length - (launch.outputs ?? 1));
 }
 
-/** A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory. */
+/**
+ * A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory.
+ */
 export type PlanBase =
   | { readonly kind: 'input' | 'param' | 'constant'; readonly name: string; readonly bytes: number }
   | { readonly kind: 'output'; readonly bytes: number }

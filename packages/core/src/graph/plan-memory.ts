@@ -1,5 +1,6 @@
-// Where the values of a plan lie. Values live from the launch that writes them to the last that reads them; two that live
-// at one launch never share memory. One arena with offsets, or, where a backend validates whole buffers, several buffers.
+// Where the values of a plan lie. Values live from the launch that writes them to the last that reads them; two that
+// live at one launch never share memory. One arena with offsets, or, where a backend validates whole buffers, several
+// buffers.
 
 /** Launches are numbered from 0; both ends count. */
 export interface Lifetime {

@@ -1,4 +1,5 @@
-// Makes the plan of a graph (plan-data.ts). Lowering runs the graph under a recorder that asks the device what dispatch would do, so a plan runs eager's kernels.
+// Makes the plan of a graph (plan-data.ts). Lowering runs the graph under a recorder that asks the device what dispatch
+// would do, so a plan runs eager's kernels.
 
 import type { Choice } from '../backend.ts';
 import type { Device } from '../device.ts';
@@ -82,8 +83,8 @@ class Lowering implements Recorder {
 
 /**
  * Plans `graph` for a device, on weights of the layouts that `params` and `constants` have; nothing is computed.
- * `suballocate`: one arena instead of several buffers; default: as the device needs it. `hoist`: what does not depend on
- * the first input is not done at every call.
+ * `suballocate`: one arena instead of several buffers; default: as the device needs it. `hoist`: what does not depend
+ * on the first input is not done at every call.
  */
 export function planGraph(
   graph: Graph,

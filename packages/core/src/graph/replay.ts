@@ -63,7 +63,9 @@ export class Replay {
     this.#slots = new Map(plan.inputs.map((port) => [port.name, slot(port)]));
   }
 
-  /** Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind. */
+  /**
+   * Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind.
+   */
   bind(weights: Named): void {
     this.#dropSegments();
     if (!this.#slots) this.#allocate();

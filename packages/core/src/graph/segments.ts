@@ -1,6 +1,6 @@
 // What a plan need not do at every call. The first input (the sample) is new each time; others (the prompt, conditions,
-// sometimes the timestep) often are what they were. Launches that do not depend on the first input move to the front, in
-// segments by the inputs they read; a replay runs a segment only when one of those changed.
+// sometimes the timestep) often are what they were. Launches that do not depend on the first input move to the front,
+// in segments by the inputs they read; a replay runs a segment only when one of those changed.
 
 import { inputsOf, outputsOf } from './plan-data.ts';
 import type { PlanSegment } from './plan-data.ts';
@@ -12,8 +12,8 @@ interface Writes {
 }
 
 /**
- * Orders launches into segments, the one of the first input last. `inputs` are names by base; every other base that no launch
- * writes is a weight.
+ * Orders launches into segments, the one of the first input last. `inputs` are names by base; every other base that no
+ * launch writes is a weight.
  */
 export function segmentLaunches<S extends Writes>(
   launches: readonly S[],
@@ -43,8 +43,8 @@ export function segmentLaunches<S extends Writes>(
 }
 
 /**
- * Bases that hold the same at every run of the last segment: weights, and what is made of them by launches that run once.
- * `isWeight`: whether a base is bound from outside and no input.
+ * Bases that hold the same at every run of the last segment: weights, and what is made of them by launches that run
+ * once. `isWeight`: whether a base is bound from outside and no input.
  */
 export function fixedBases(
   launches: readonly Writes[],
@@ -60,8 +60,9 @@ export function fixedBases(
 }
 
 /**
- * The inputs that a launch depends on. Launches that write one base (its parts) depend on the same inputs, so that they stay in
- * one segment. What is written again after it was read counts as depending on all: its readers stay there too, in order.
+ * The inputs that a launch depends on. Launches that write one base (its parts) depend on the same inputs, so that they
+ * stay in one segment. What is written again after it was read counts as depending on all: its readers stay there too,
+ * in order.
  */
 function dependenciesOf<S extends Writes>(
   launches: readonly S[],

@@ -1,13 +1,15 @@
-// How large a JSON text is once parsed, told before it is: a hostile text is twenty times as large in memory, or nested so
-// deeply that recursive code behind it exhausts the stack.
+// The size of a JSON text, counted before it is parsed: a hostile text takes twenty times its length in memory, or is
+// nested so deeply that recursive code exhausts the stack.
 
+/** Nesting and number of values of a JSON text. */
 export interface JsonSize {
-  /** Lists and objects around the innermost value. */
+  /** Levels of nesting: the lists and objects that hold the innermost value. */
   readonly depth: number;
-  /** Values, keys of objects not counted; about right for what is not JSON. */
+  /** Number of values, without the keys of objects; an estimate where the text is not JSON. */
   readonly values: number;
 }
 
+/** Depth and number of values of a JSON text, without parsing it. Never throws, also for text that is not JSON. */
 export function jsonSize(text: string): JsonSize {
   let [depth, deepest, values, isString] = [0, 0, 1, false];
   for (let i = 0; i < text.length; i++) {

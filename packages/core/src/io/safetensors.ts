@@ -14,13 +14,14 @@ import { convertFloats } from './convert-floats.ts';
 import { jsonSize } from './json-size.ts';
 import type { ByteSource } from './source.ts';
 
-/** Sizes in bits, so that sub-byte kinds can be told apart from unknown ones. */
+/** Bits of an element by dtype name, so that types under a byte can be told apart from unknown ones. */
 const elementBits: Readonly<Record<string, number>> = {
   BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, I16: 16, U16: 16, F16: 16, BF16: 16,
   I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64, C64: 64,
   F4: 4, F6_E2M3: 6, F6_E3M2: 6, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8,
 }; // prettier-ignore
 
+/** Dtypes of the file that are read without a conversion. */
 const direct: Readonly<Record<string, DType>> = {
   F32: 'float32',
   F16: 'float16',
@@ -30,9 +31,10 @@ const direct: Readonly<Record<string, DType>> = {
   BOOL: 'bool',
 };
 
+/** One tensor of a safetensors file, as the header describes it. */
 export interface SafetensorsEntry {
   readonly name: string;
-  /** As the file names it: 'F32', 'I64', … */
+  /** The dtype under the file's name for it: 'F32', 'I64', … */
   readonly kind: string;
   readonly shape: readonly number[];
   /** Byte range within the data section. */
@@ -42,15 +44,21 @@ export interface SafetensorsEntry {
 
 /** The limit of the format's own library. */
 const maxHeaderBytes = 100_000_000;
-/** Of a header: a million tensors have fewer. */
+/** The most JSON values of a header that is read; the header of a million tensors has fewer. */
 const maxHeaderValues = 10_000_000;
 const maxHeaderDepth = 64;
-/** Weights are streamed to the device in pieces, so that a large tensor never lies in host memory whole. */
+/** Weights are streamed to the device in pieces, so that host memory never holds a large tensor whole. */
 const chunkBytes = 64 * 2 ** 20;
 
+/**
+ * An open safetensors file with a checked header; openSafetensors makes it. Tensors are read when they are asked for.
+ */
 export class SafetensorsFile {
+  /** The source's name, for messages. */
   readonly name: string;
+  /** The header's `__metadata__`; empty where the file has none. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** The tensors by name, in the header's order. */
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;
   readonly #source: ByteSource;
   readonly #dataStart: number;
@@ -68,19 +76,23 @@ export class SafetensorsFile {
     this.entries = entries;
   }
 
+  /** The entry of a tensor. @throws FormatError naming the file when it has no such tensor. */
   entry(name: string): SafetensorsEntry {
     const entry = this.entries.get(name);
     if (!entry) throw new FormatError(`${this.name}: has no tensor '${shorten(name)}'`);
     return entry;
   }
 
-  /** The raw little-endian bytes of one tensor. */
+  /** The bytes of one tensor as they are in the file, little-endian. @throws FormatError when it is not in the file. */
   async bytes(name: string): Promise<Uint8Array> {
     const { begin, end } = this.entry(name);
     return this.#source.read(this.#dataStart + begin, end - begin);
   }
 
-  /** The dtype `load` gives without a `dtype` option: I64 narrows to int32, F64 to float32. */
+  /**
+   * The dtype that `load` gives without a `dtype` option: I64 becomes int32, F64 float32.
+   * @throws FormatError for a dtype that Darkroom does not compute with (float8, I8, …).
+   */
   dtypeOf(name: string): DType {
     const { kind } = this.entry(name);
     const dtype = direct[kind] ?? (kind === 'I64' ? 'int32' : kind === 'F64' ? 'float32' : undefined);
@@ -91,7 +103,10 @@ export class SafetensorsFile {
     return dtype;
   }
 
-  /** One tensor on `device`, converted there to `dtype` if it is a floating one. */
+  /**
+   * One tensor on `device`; a floating one is converted there to `dtype`.
+   * @throws FormatError for a dtype that Darkroom does not compute with, or an I64 value outside int32.
+   */
   async load(name: string, options: { device: Device; dtype?: DType }): Promise<Tensor> {
     const { device, dtype } = options;
     const entry = this.entry(name);
@@ -121,7 +136,7 @@ export class SafetensorsFile {
     }
   }
 
-  /** The elements of one tensor in host memory, converted as `load` does: the same bits without a device. */
+  /** The elements of one tensor in host memory: the bits that `load` gives, without a device. @throws as load. */
   async read(name: string, options: { dtype?: DType } = {}): Promise<{ dtype: DType; bytes: Uint8Array }> {
     const entry = this.entry(name);
     const stored = this.dtypeOf(name);
@@ -141,7 +156,7 @@ export class SafetensorsFile {
     return { dtype, bytes: out };
   }
 
-  /** F64 as float32 and I64 as int32. */
+  /** The elements of an F64 tensor as float32, of an I64 tensor as int32. */
   async #narrow(entry: SafetensorsEntry): Promise<Uint8Array> {
     const bytes = new Uint8Array(await this.bytes(entry.name)).buffer;
     if (entry.kind === 'F64') return encode(new Float64Array(bytes), 'float32');
@@ -155,7 +170,7 @@ export class SafetensorsFile {
   }
 }
 
-/** Reads and checks the header. Throws FormatError naming the file, the key and what is wrong. */
+/** Reads and checks the header. @throws FormatError naming the file, the key and the rule that it breaks. */
 export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   const fail = (message: string): never => {
     throw new FormatError(`${source.name}: not a valid safetensors file: ${message}`);

@@ -1,9 +1,10 @@
-// Bytes by range: what weight files are read from (a local file, an HTTP resource, a Blob, memory).
+// Bytes by range: weight files are read from a ByteSource, be it a local file, an HTTP resource, a Blob or memory.
 
+/** A file of known size that is read by byte ranges. */
 export interface ByteSource {
   /** For messages: a path or address. */
   readonly name: string;
-  /** Total size. */
+  /** Total size in bytes. */
   readonly bytes: number;
   /** Exactly `length` bytes from `offset`; rejects when the range is outside the source. */
   read(offset: number, length: number): Promise<Uint8Array>;

@@ -1,5 +1,6 @@
-// Weights in host memory. Such a parameter is an abstract tensor of its device; its bytes lie here, pinned where the
-// device can pin. A tensor loaded from them remembers where it came from, so that letting go of it costs no copy.
+// Weights in host memory. The parameter is then an abstract tensor of its device, and a HostCopy holds the bytes,
+// pinned where the device can pin. A tensor that was loaded from a HostCopy refers to it, so that unloading needs no
+// copy back.
 
 import type { Buffer, Queue, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
@@ -14,15 +15,22 @@ import { Tensor } from '../tensor.ts';
 
 const copies = new WeakMap<Tensor, HostCopy>();
 
-/** The bytes behind a parameter that is in host memory, or was loaded from there. */
+/** The HostCopy of a parameter that is in host memory or was loaded from there; undefined for others. */
 export const hostCopyOf = (parameter: Tensor): HostCopy | undefined => copies.get(parameter);
 
 /** True for a parameter that is in host memory now. */
 export const isOnHost = (parameter: Tensor): boolean => parameter.isAbstract && copies.has(parameter);
 
+/**
+ * The bytes of one parameter in host memory. Pinned memory of `device` holds them where the device can pin, ordinary
+ * memory elsewhere. They stay until free(), also while the weights are loaded.
+ */
 export class HostCopy {
+  /** Dtype and layout of the parameter. */
   readonly spec: Spec;
+  /** The device that the parameter belongs to. */
   readonly device: Device;
+  /** Size in bytes. */
   readonly bytes: number;
   #pinned: Buffer | undefined;
   #data: Uint8Array | undefined;
@@ -35,7 +43,7 @@ export class HostCopy {
     this.#data = this.#pinned ? undefined : data;
   }
 
-  /** The parameter as it is while its weights are here; the caller keeps it. */
+  /** An abstract tensor that stands for the parameter while its weights are in host memory; the caller owns it. */
   placeholder(): Tensor {
     const { dtype, layout } = this.spec;
     const out = keep(new Tensor(dtype, layout, undefined, this.device));
@@ -43,14 +51,17 @@ export class HostCopy {
     return out;
   }
 
-  /** Memory for the weights on a device, to be filled; the caller keeps the tensor. */
+  /** An unfilled tensor for the weights on a device; the caller owns it. @throws OutOfMemoryError. */
   reserve(device: Device = this.device): Tensor {
     const out = keep(allocate(device, this.spec));
     if (device === this.device) copies.set(out, this);
     return out;
   }
 
-  /** Copies the weights into what reserve() gave, in the order of `queue` if one is given. */
+  /**
+   * Copies the weights into a tensor from reserve(), in the order of `queue` if one is given.
+   * @throws UseAfterDisposeError after free().
+   */
   fill(reserved: Tensor, queue?: Queue): void {
     if (this.bytes === 0) return;
     if (!this.#pinned && !this.#data)
@@ -62,14 +73,17 @@ export class HostCopy {
     else device.backend.write(to, from ? this.device.backend.readSync!(from) : this.#data!, queue);
   }
 
-  /** The weights on a device; the caller keeps the tensor. */
+  /** The weights on a device; the caller owns the tensor. @throws as reserve and fill. */
   load(device: Device = this.device): Tensor {
     const out = this.reserve(device);
     this.fill(out);
     return out;
   }
 
-  /** Lets go of the bytes; no parameter may use them afterwards. Twice does nothing: two modules may have a weight. */
+  /**
+   * Frees the bytes; no parameter may use them afterwards. A second call does nothing, since modules may share a
+   * weight.
+   */
   free(): void {
     const pinned = this.#pinned;
     this.#data = this.#pinned = undefined;
@@ -90,7 +104,9 @@ function pinned(device: Device, data: Uint8Array): Buffer | undefined {
   }
 }
 
-/** A copy of a tensor's bytes in host memory, as a parameter; strides are kept where they are dense. */
+/**
+ * An abstract parameter whose HostCopy holds the bytes of `x`; dense strides are kept, other layouts become contiguous.
+ */
 export async function toHost(x: Tensor): Promise<Tensor> {
   const dense = isDense(x.layout) ? x : contiguous(x);
   try {

@@ -1,7 +1,7 @@
-// Module: named children and parameters, forward with hooks, state dicts, in-place moves.
-// Property names are the checkpoint's key segments (`down_blocks.0.resnets.1.conv1.weight`), so no key is mapped.
-// Beside its children a module may have attached ones (adapters): they run, move and are traced with it, but no checkpoint
-// of the module has their weights.
+// Module: named children and parameters, forward with hooks, state dicts, in-place moves. Property names are the
+// checkpoint's key segments (`down_blocks.0.resnets.1.conv1.weight`), so no key is mapped. Beside children a module may
+// have attached modules (adapters): they run, move and are traced with it, but checkpoints of the module do not have
+// their weights.
 
 import { toAsync } from '../create.ts';
 import type { ToOptions } from '../create.ts';
@@ -25,6 +25,10 @@ export function parameter(shape: readonly number[], dtype: DType = 'float32'): T
 /** Which modules a walk gives: all, or those whose weights a checkpoint of the model has. */
 export type Which = 'all' | 'checkpoint';
 
+/**
+ * A part of a model: parameters (Tensor properties), children (Module properties and arrays of modules), and `forward`.
+ * A module owns its parameters. `Args` and `Out` are the types of forward.
+ */
 export abstract class Module<Args extends readonly unknown[] = never, Out = unknown> {
   readonly #hooks: Hook<Args, Out>[] = [];
   readonly #attached = new Map<string, AnyModule>();
@@ -32,7 +36,10 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   /** The computation; call `call` instead, which runs hooks and frees intermediates. */
   abstract forward(...args: Args): Out;
 
-  /** Runs forward inside a memory scope, its hooks (in the order that Hook states) and the module's error context. */
+  /**
+   * Runs forward with its hooks (in the order that Hook states) inside a memory scope; errors name the module.
+   * @throws DarkroomError inside a trace when a hook is not traceable; errors of forward and hooks as they are.
+   */
   call(...args: Args): Out {
     return inModule(this.name, () => {
       if (this.#hooks.length === 0) return scope(() => this.forward(...args));
@@ -46,7 +53,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     });
   }
 
-  /** The forward inside of these hooks, the first outermost. */
+  /** Runs forward inside these hooks, the first one outermost. */
   #within([hook, ...inner]: readonly Hook<Args, Out>[], args: Args): Out {
     if (!hook) return scope(() => this.forward(...args));
     const input = hook.preForward?.(this, args) ?? args;
@@ -60,6 +67,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   /** Last segment of the module's path; its parent sets it. */
   name = '';
 
+  /** Attaches a hook inside those attached before. @throws DarkroomError when one of the same name is attached. */
   addHook(hook: Hook<Args, Out>): void {
     if (this.#hooks.some((h) => h.name === hook.name))
       throw new DarkroomError(`addHook: '${hook.name}' is attached already`);
@@ -76,13 +84,13 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   }
 
   /**
-   * Has hooks bring its weights to the device, as a call would: for a replay that takes its place. `together`: the modules
-   * whose weights are needed at the same time.
+   * Asks hooks to bring the module's weights to the device, as a call would; a replay does so instead of calling the
+   * module. `together`: the modules whose weights are needed at the same time.
    */
   bringWeights(together: readonly object[] = [this]): void {
     for (const hook of this.#hooks) hook.bringWeights?.(this, together);
   }
-  /** Tells hooks that its weights went to host memory. */
+  /** Tells hooks that the module's weights went to host memory. */
   weightsLeft(): void {
     for (const hook of [...this.#hooks]) hook.weightsLeft?.(this);
   }
@@ -103,11 +111,14 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     if (which === 'all') yield* this.#attached;
   }
 
-  /** Modules that belong to this one and to no checkpoint of it, by path below it. */
+  /** Attached modules by path below this one; checkpoints of this module do not have them. */
   protected get attached(): ReadonlyMap<string, AnyModule> {
     return this.#attached;
   }
-  /** Takes `module` in under `path`. @throws ArgumentError when the path is taken or `module` belongs to another one. */
+  /**
+   * Attaches `module` under `path`.
+   * @throws ArgumentError when the path is in use or `module` is attached elsewhere.
+   */
   protected attach(path: string, module: AnyModule): void {
     if (this.#attached.has(path)) throw new ArgumentError(`attach: '${path}' is taken already`);
     if (attachedModules.has(module))
@@ -118,7 +129,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     module.name = path;
     this.#attached.set(path, module);
   }
-  /** Lets go of an attached module, whose weights then are the caller's; undefined when there was none. */
+  /** Detaches a module, whose weights the caller then owns; undefined when `path` has none. */
   protected detach(path: string): AnyModule | undefined {
     const module = this.#attached.get(path);
     if (module) attachedModules.delete(module);
@@ -156,8 +167,9 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   }
 
   /**
-   * Replaces every parameter of the stateDict. All keys and shapes are checked first: on an error nothing was replaced and the
-   * caller still owns `weights`; on success the module owns them. `source` names the file in messages.
+   * Replaces every parameter of the stateDict. All keys and shapes are checked first: on an error nothing is replaced
+   * and the caller still owns `weights`; on success the module owns them. `source` names the file in messages.
+   * @throws FormatError listing the missing, extra and wrongly shaped keys.
    */
   loadStateDict(weights: ReadonlyMap<string, Tensor>, source = 'state dict'): void {
     checkStateDict(new Map([...this.stateDict()].map(([k, t]) => [k, t.shape])), weights, source);
@@ -168,7 +180,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     }
   }
 
-  /** Replaces one own parameter, disposing the old tensor. */
+  /** Replaces a parameter of this module and disposes the old tensor; `key` is the property's name. */
   setParameter(key: string, value: Tensor): void {
     const fields = this as unknown as Record<string, Tensor>;
     const old = fields[key]!;
@@ -182,6 +194,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   /**
    * Moves or converts every floating parameter in place (others only move); returns this module. Weights in host memory
    * stay there unless a device is named.
+   * @throws DTypeError for a parameter that was never loaded.
    */
   async to(options: ToOptions): Promise<this> {
     for (const [, module] of this.namedModules()) {
@@ -204,7 +217,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return this;
   }
 
-  /** Moves every parameter to host memory, from where hooks (offload) or `to({ device })` bring it back. */
+  /** Moves every parameter to host memory; hooks (offload) or `to({ device })` bring it back. */
   async toHost(): Promise<this> {
     for (const [, module] of this.namedModules()) {
       for (const [key, value] of [...module.ownParameters()])
@@ -215,7 +228,7 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return this;
   }
 
-  /** Whether its weights are in host memory; undefined when it has none. */
+  /** True if the module's weights are in host memory; undefined for a module without parameters. */
   get isOnHost(): boolean | undefined {
     for (const [, p] of this.namedParameters()) return isOnHost(p);
     return undefined;
@@ -226,20 +239,20 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     for (const [, p] of this.namedParameters()) return p.deviceOrNone;
     return undefined;
   }
-  /** The dtype of the first floating parameter. */
+  /** The dtype of the first floating parameter; float32 where there is none. */
   get dtype(): DType {
     for (const [, p] of this.namedParameters()) if (isFloat(p.dtype)) return p.dtype;
     return 'float32';
   }
 
-  /** Bytes of all parameters. */
+  /** Size of all parameters in bytes. */
   get bytes(): number {
     let n = 0;
     for (const [, p] of this.namedParameters()) n += p.bytes;
     return n;
   }
 
-  /** Frees every parameter. */
+  /** Frees every parameter, on the device and in host memory. */
   dispose(): void {
     for (const [, p] of this.namedParameters()) {
       hostCopyOf(p)?.free();
@@ -251,14 +264,14 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
   }
 }
 
-/** Modules that are attached somewhere: each has one place, so that its hooks and its path are its own. */
+/** Modules that are attached: a module is attached once at most, since its hooks and path belong to that place. */
 const attachedModules = new WeakSet<AnyModule>();
 
 /** A module of any signature. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- children have any signature; only the base is used
 export type AnyModule = Module<any, any>;
 
-/** Throws one FormatError listing the missing, extra and wrongly shaped keys. */
+/** Compares keys and shapes. @throws one FormatError listing the missing, extra and wrongly shaped keys. */
 export function checkStateDict(
   wanted: ReadonlyMap<string, readonly number[]>,
   given: ReadonlyMap<string, { readonly shape: readonly number[] }>,

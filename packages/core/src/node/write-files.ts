@@ -1,5 +1,6 @@
-// Files written whole or not at all: beside their places, synced, measured, and only then renamed. A reader sees the old
-// file or the new one; a failure, a signal or two writers at once leave no half of either and no temporary file.
+// Files written whole or not at all: as a temporary file beside the target, synced, its size checked, and only then
+// renamed. Readers see the old file or the new one; failures, signals and concurrent writers leave no partial file and
+// no temporary file.
 
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -8,8 +9,9 @@ import { DarkroomError } from '../errors.ts';
 import { atEnd } from './at-end.ts';
 import { whileLocked } from './folder-lock.ts';
 
+/** A file to write. `data` is its whole content; strings are written as UTF-8. */
 export interface NewFile {
-  /** Missing folders are made. A link is followed: the file it leads to is replaced. */
+  /** Missing folders are made. A link is followed: the file that it leads to is replaced. */
   readonly path: string;
   readonly data: string | Uint8Array | AsyncIterable<Uint8Array>;
 }
@@ -34,9 +36,10 @@ export async function writeFileWhole(path: string, data: NewFile['data']): Promi
 }
 
 /**
- * Writes all of the files or none. All are whole on disk before the first takes its name; they take their names in
- * order, without a pause in which a signal could be heard or another process that saves to the folder of the last could
- * come between, and get the old files back when one of them cannot.
+ * Writes all of the files or none. All are whole on disk before the first is renamed to its place. The renames run in
+ * order and synchronously, so that no signal handler runs between them, and under a lock on the last file's folder, so
+ * that no other process saves there meanwhile. When one rename fails, the old files come back.
+ * @throws DarkroomError naming the path and the reason.
  */
 export async function writeFilesTogether(files: Iterable<NewFile>): Promise<void> {
   const staged: Staged[] = [];
@@ -50,7 +53,7 @@ export async function writeFilesTogether(files: Iterable<NewFile>): Promise<void
   }
 }
 
-/** As writeFileWhole, for small files that are written inside a call; not synced. */
+/** Writes one small file synchronously, whole or not at all, without syncing it to disk. @throws as writeFileWhole. */
 export function writeFileWholeSync(path: string, data: string | Uint8Array): void {
   const bytes = bytesOf(data);
   const { file, fd } = begin(path);
@@ -69,7 +72,7 @@ export function writeFileWholeSync(path: string, data: string | Uint8Array): voi
   }
 }
 
-/** Finds out whether `paths` can be written, `bytes` each and all at once; nothing stays. @throws as writeFileWhole. */
+/** Tests that `bytes` can be written to each of `paths` at once; leaves nothing behind. @throws as writeFileWhole. */
 export async function tryWriting(paths: readonly string[], bytes: number): Promise<void> {
   const staged: Staged[] = [];
   try {
@@ -79,7 +82,7 @@ export async function tryWriting(paths: readonly string[], bytes: number): Promi
   }
 }
 
-/** The reason of a failed write as an error that names the file. Errors of another kind pass as they are. */
+/** A system error as a DarkroomError that names the file and the reason; other errors are returned unchanged. */
 export function cannotWrite(path: string, error: unknown): unknown {
   const { code, syscall, message } = error as NodeJS.ErrnoException;
   if (error instanceof DarkroomError || code === undefined || syscall === undefined) return error;
@@ -114,7 +117,7 @@ async function stage({ path, data }: NewFile): Promise<Staged> {
   }
 }
 
-/** Opens a temporary file beside the place of `path`, whose removal is seen to from here on. */
+/** Opens a temporary file beside `path` and registers its removal at the end of the process. */
 function begin(path: string): { file: Staged; fd: number } {
   let discard = (): void => {};
   try {
@@ -141,14 +144,14 @@ function begin(path: string): { file: Staged; fd: number } {
   }
 }
 
-/** Gives all files their names in one go, or none. */
+/** Renames all files to their targets, or none. */
 function commit(files: readonly Staged[]): void {
   const backups: string[] = [];
   const undo: (() => void)[] = [];
   try {
     for (const { path, target, temporary } of files) {
       try {
-        // One file replaces another in one step; of several, those before a failure must come back.
+        // A single rename is atomic. Of several, those before a failure are undone, which needs backups.
         const backup = files.length > 1 ? backUp(target) : undefined;
         if (backup) {
           backups.push(backup);
@@ -168,7 +171,9 @@ function commit(files: readonly Staged[]): void {
   }
 }
 
-/** A second name for the file that is there, if one is; where a file has only one name, it is moved. */
+/**
+ * Backs up the file at `target` by a hard link, or by a rename where links are not supported; undefined if none exists.
+ */
 function backUp(target: string): string | undefined {
   if (!fs.statSync(target, { throwIfNoEntry: false })?.isFile()) return undefined;
   const backup = temporaryBeside(target);
@@ -208,6 +213,6 @@ function removeFolders(folder: string, top: string): void {
   try {
     for (let at = folder; at.length >= top.length; at = dirname(at)) fs.rmdirSync(at);
   } catch {
-    // Another program has put something there.
+    // A folder is not empty: another program has put something there.
   }
 }

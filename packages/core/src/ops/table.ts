@@ -40,7 +40,9 @@ export type KernelOp =
   | MapOp | ReduceOp | MatmulOp | Conv2dOp | WinogradOp | AttentionOp | SoftmaxOp | GroupNormOp | LayerNormOp | RmsNormOp
   | GatherOp | CopyOp | FillOp | ResizeOp | RandomOp | CustomOp; // prettier-ignore
 
-/** What a node of a graph may be. A registered op stands in graphs as well; it is none of the kinds that are named here. */
+/**
+ * What a node of a graph may be. A registered op stands in graphs as well; it is none of the kinds that are named here.
+ */
 export type Op = KernelOp | ViewOp | ResultOp;
 
 type Definitions = { readonly [K in KernelOp['kind']]: OpDefinition<Extract<KernelOp, { kind: K }>> };

@@ -1,5 +1,5 @@
-// Plans of the full-size models on the NULL backend: kernels by kind and bytes of memory. A change that claims to change
-// nothing leaves these numbers as they are.
+// Plans of the full-size models on the NULL backend: kernels by kind and bytes of memory. A change that claims to
+// change nothing leaves these numbers as they are.
 
 import { Device, keep, nullBackend, Tensor } from '@darkroom/core';
 import { isChannelsLast } from '@darkroom/core/backend';

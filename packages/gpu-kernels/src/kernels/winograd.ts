@@ -1,6 +1,6 @@
-// winograd: input tiles are transformed into scratch memory, 16 products take them to sums, and those are transformed into
-// the output, where the epilogue runs. Scratch holds a plane of [tiles, channels] for each of the 16 positions of a tile,
-// channels in quads, so that the products read and write quads whatever the input's layout is.
+// winograd: input tiles are transformed into scratch memory, 16 products take them to sums, and those are transformed
+// into the output, where the epilogue runs. Scratch holds a plane of [tiles, channels] for each of the 16 positions of
+// a tile, channels in quads, so that the products read and write quads whatever the input's layout is.
 
 import { elementCount, winogradInput, winogradOutput, winogradTiles } from '@darkroom/core/backend';
 import type { ArgSpec, WinogradOp } from '@darkroom/core/backend';
@@ -39,7 +39,9 @@ const lanes = [0, 1, 2, 3];
 const signed = (signs: readonly number[], name: (i: number) => string): string =>
   signs.flatMap((sign, i) => (sign === 0 ? [] : [`${sign < 0 ? '-' : '+'} ${name(i)}`])).join(' ').replace(/^\+ /, ''); // prettier-ignore
 
-/** Statements that apply `matrix` to both sides of the 4x4 quads of the array `from`; texts of the results, row by row. */
+/**
+ * Statements that apply `matrix` to both sides of the 4x4 quads of the array `from`; texts of the results, row by row.
+ */
 function bothSides(
   matrix: readonly (readonly number[])[],
   from: string,
@@ -60,7 +62,10 @@ function eachPosition(s: Shader, statements: (p: string) => string): string {
   return Array.from({ length: 16 }, (_, p) => `{ ${statements(`${p}u`)} }`).join('\n  ');
 }
 
-/** An invocation's `tile`, at `tx`, `ty` of image `item`, and which of `quads` quads of channels is its; no more than there are. */
+/**
+ * An invocation's `tile`, at `tx`, `ty` of image `item`, and which of `quads` quads of channels is its; no more than
+ * there are.
+ */
 const head = (s: Shader, g: Geometry, quads: string): string =>
   `let id = group * ${flatThreads}u + tid;
   if (id >= ${s.u32('tiles', g.tiles)} * ${quads}) { return; }

@@ -21,7 +21,10 @@ const pieces = rowBytes / 16;
 export const directDepth = (element: TensorElement): number => rowBytes / (element === 'tf32' ? 4 : 2);
 
 export interface DirectOperand {
-  /** Statements that prepare row `index` (of A) or column `index` (of B), which may lie past the end; names end in `slot`. */
+  /**
+   * Statements that prepare row `index` (of A) or column `index` (of B), which may lie past the end; names end in
+   * `slot`.
+   */
   setup(slot: string, index: string): string;
   /** Number of the 16-byte piece of the argument that holds element `k` of the cursor's tap. */
   piece(slot: string, k: string): string;
@@ -39,7 +42,10 @@ export interface DirectProblem {
   /** Length of one tap's sum, and how many taps there are. */
   readonly k: number;
   readonly taps: number;
-  /** Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start` declares the cursor at tap `index`, `next` moves it on by one. */
+  /**
+   * Texts of the kernel that multiplies. `stack` declares what they, and those of `result`, use of `stack`; `start`
+   * declares the cursor at tap `index`, `next` moves it on by one.
+   */
   operands(s: Shader): {
     readonly stack: string;
     readonly start: (index: string) => string;
