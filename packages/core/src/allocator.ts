@@ -85,7 +85,9 @@ export class Allocator {
     return held;
   }
 
-  /** Where in `#kept` the first buffer of at least `bytes` stands, of equal ones the first from `id` on. */
+  /**
+   * Index in `#kept` of the first buffer of at least `bytes`; among buffers of equal size, of the first from `id` on.
+   */
   #position(bytes: number, id = 0): number {
     let [low, high] = [0, this.#kept.length];
     while (low < high) {

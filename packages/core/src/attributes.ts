@@ -1,10 +1,9 @@
-// What an attribute of an op may be when it comes from a file: its type and range. Whether it fits the inputs is for the
-// op's shape rules (infer) to say.
+// Type and range of an op's attribute in a file. The op's shape rules (infer) check that it fits the inputs.
 
 import { isDType } from './dtype.ts';
 import { validateExpr } from './expr.ts';
 
-/** One attribute: whether it may be missing, and which values it takes. `where` names the file and node in errors. */
+/** One attribute: `optional` if it may be missing; `fits` checks a value. `where` names the file and node in errors. */
 export interface Attribute {
   readonly optional?: true;
   fits(value: unknown, where: string): boolean;
@@ -37,5 +36,5 @@ export const list = (each: Attribute, length?: number): Attribute => ({
 export const expression: Attribute = { fits: (v, where) => validateExpr(v, where) !== undefined };
 /** An attribute that may be missing. */
 export const optional = ({ fits }: Attribute): Attribute => ({ optional: true, fits });
-/** Whether products may round their operands. */
+/** The precision of products: 'tf32' lets them round float32 operands. */
 export const precision: Attribute = optional(oneOf('float32', 'tf32'));

@@ -1,4 +1,4 @@
-// @darkroom/core/backend: what a backend is made of: the driver's interface, ops as data with their rules, layouts,
+// @darkroom/core/backend, for authors of backends: the driver's interface, ops as data with their rules, layouts,
 // expressions, number formats, tuning.
 
 export type {

@@ -1,6 +1,5 @@
-// The Backend interface: a device driver. It allocates, copies, runs kernels and orders work; it knows neither
-// tensors nor modules nor tracing nor type promotion (those are core's). Core caches what `prepare` returns,
-// and allocates outputs.
+// The Backend interface: a device driver. A backend allocates, copies, runs kernels and orders work. Tensors, modules,
+// tracing and type promotion are core's; core also caches the kernels of `prepare` and allocates outputs.
 
 import type { DType } from './dtype.ts';
 import type { Layout, MemoryFormat } from './layout.ts';
@@ -25,7 +24,10 @@ export interface Slice {
   readonly bytes: number;
 }
 
-/** What a kernel is specialised on for one argument; the layout's offset is 0 here and in the Slice instead. */
+/**
+ * Dtype and layout of one argument, on which a kernel is specialised. The layout's offset is 0; the Slice has the
+ * offset.
+ */
 export interface ArgSpec {
   readonly dtype: DType;
   readonly layout: Layout;
@@ -41,24 +43,24 @@ export interface Choice {
   readonly workspaceBytes?: number;
 }
 
-/** A prepared kernel: `key` says what it is specialised on, `label` what, how and which variant. */
+/** A prepared kernel. Kernels of equal `key` are the same; `label` names op, engine and variant for people. */
 export interface Kernel {
   readonly key: string;
   readonly label: string;
 }
 
-/** One call of `run`, ready to be made again and again. */
+/** One kernel call of a plan with its arguments and numbers, which repeats at every replay. */
 export interface PreparedLaunch {
   readonly kernel: Kernel;
   readonly args: readonly Slice[];
   readonly scalars: readonly number[];
-  /** By argument: true if it never changes between runs, as weights do not. */
+  /** By argument: true if its elements never change between runs (weights). */
   readonly fixed: readonly boolean[];
 }
 
-/** Launches as one unit. `run` enqueues them all; never waits. */
+/** A list of launches as one unit. `run` enqueues all of them and does not wait. */
 export interface CompiledLaunches {
-  /** Device memory for fixed arguments in the form that kernels read fastest. */
+  /** Bytes of device memory that hold fixed arguments again, packed for the kernels. */
   readonly packedBytes?: number;
   run(): void;
   [Symbol.dispose](): void;
@@ -66,8 +68,9 @@ export interface CompiledLaunches {
 
 /**
  * A graph pass that a device asks for. 'channelsLast': images run with their channels adjacent. 'outputsAdjacent':
- * weights lie so that the outputs of a product are neighbours. 'winograd': 3x3 convolutions of at least `leastChannels`
- * channels and `leastTiles` tiles of 2x2 outputs run by Winograd's method, which needs a kernel for that op.
+ * weights are copied so that the outputs of a product are adjacent in memory. 'winograd': 3x3 convolutions of at least
+ * `leastChannels` channels and `leastTiles` tiles of 2x2 outputs run by Winograd's method, which needs a kernel for
+ * that op.
  */
 export type Rewrite =
   | { readonly pass: 'channelsLast' | 'outputsAdjacent' }
@@ -76,12 +79,12 @@ export type Rewrite =
       readonly options: { readonly leastChannels: number; readonly leastTiles: number };
     };
 
-/** What a backend can do, and how it wants to be used. */
+/** Abilities of a backend, and the choices of core that depend on them. */
 export interface Caps {
   /** Preferred format for convolutions: 'channelsLast' on tensor cores. */
   readonly convFormat: MemoryFormat;
   /**
-   * What traces on this device change for its kernels' sake, beside the passes that all devices have, in this order.
+   * Graph passes for this device's kernels, in order, which traces run beside the passes of every device.
    */
   readonly rewrites: readonly Rewrite[];
   /** False where usage is validated per whole buffer (WebGPU): plans then colour buffers instead of offsets. */
@@ -104,12 +107,14 @@ export interface Backend {
   readonly name: string;
   readonly caps: Caps;
 
-  /** New memory, contents undefined. Throws OutOfMemoryError; core then drops its cache and tries once more. */
+  /** New memory, contents undefined. @throws OutOfMemoryError; core then empties its cache and tries once more. */
   alloc(bytes: number, where?: 'device' | 'pinned'): Buffer;
-  /** Where the backend keeps a pool of its own: bytes that it took from the system, and giving back what is unused. */
+  /**
+   * For backends with a pool of their own: bytes that the pool took from the system. `trim` gives back the unused ones.
+   */
   reserved?(): number;
   trim?(): void;
-  /** Gives memory back; it may be reused only by later work on the same queue. */
+  /** Frees a buffer; its memory may be reused only by later work on the same queue. */
   free(buffer: Buffer): void;
   /** Host → device, ordered with the queue; `src` may be reused at once. */
   write(dst: Slice, src: Uint8Array, queue?: Queue): void;
@@ -124,18 +129,18 @@ export interface Backend {
   choices(op: AnyOp, args: readonly ArgSpec[]): readonly Choice[];
   /** Builds the kernel for one choice; called once per key. */
   prepare(op: AnyOp, args: readonly ArgSpec[], choice: Choice): Kernel;
-  /** Resolves when all that was prepared so far can run without compiling. Absent where preparing compiles. */
+  /** Resolves when all kernels prepared so far are compiled. Absent where `prepare` compiles at once. */
   ready?(): Promise<void>;
   /** Enqueues; never waits. `scalars` are opScalars(op). */
   run(kernel: Kernel, args: readonly Slice[], scalars: readonly number[], queue?: Queue): void;
 
   /**
-   * Makes one replay of launches whose kernels, addresses and numbers stay as they are (a captured CUDA graph). Absent
-   * where running them one by one is as good.
+   * Compiles launches whose kernels, addresses and numbers do not change into one replay (a captured CUDA graph).
+   * Absent where running them one by one is as fast.
    */
   compile?(launches: readonly PreparedLaunch[]): CompiledLaunches;
 
-  /** One compute and one copy queue are all that is asked for. */
+  /** A queue; core asks for at most one of each role. */
   createQueue(role: 'compute' | 'copy'): Queue;
   /** Work on `before` waits for what is queued on `after`. */
   fence(after: Queue, before: Queue): void;

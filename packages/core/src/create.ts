@@ -44,7 +44,7 @@ export function tensorFromBytes(
   return out;
 }
 
-/** Where to and in what form a tensor goes; what is left out stays as it is. */
+/** Target device, dtype and memory format; an omitted one is kept. */
 export interface ToOptions {
   readonly device?: Device;
   readonly dtype?: DType;
@@ -63,7 +63,7 @@ export function to(x: Tensor, options: ToOptions): Tensor {
   return convert(x, options, false);
 }
 
-/** As to(), for source devices that read only asynchronously. */
+/** Moves or converts as to() does, also from devices that read only asynchronously. */
 export async function toAsync(x: Tensor, options: ToOptions): Promise<Tensor> {
   if (options.device && options.device !== x.device) {
     return convert(

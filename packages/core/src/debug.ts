@@ -13,7 +13,7 @@ export interface DebugOptions {
 /** The switches of this process. */
 export const debug: DebugOptions = { leaks: false, strictDispose: false, checkFinite: false };
 
-/** Where warnings go; replaceable so that a program can log them its own way. */
+/** Receives warnings; a program may replace `warn` by its own logger. */
 export const log: { warn: (message: string) => void } = {
   warn: (message) => console.warn(message),
 };

@@ -1,4 +1,4 @@
-// Values as they stand in messages: what kind of value it is, and no more of it than a line holds.
+// Values in messages: the kind of a value and at most a line of it.
 
 import { formatShape, shorten, shortJson } from './errors.ts';
 import { Tensor } from './tensor.ts';

@@ -1,5 +1,5 @@
-// Device: a backend with what core keeps for it: allocator, kernel cache, tuner, precision switches, profile.
-// Users hold one; there is no global registry and no default that importing sets.
+// Device: a backend with its allocator, kernel cache, tuner, precision switches and profile.
+// Programs hold their devices; no global registry and no default device exist.
 
 import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
@@ -13,7 +13,10 @@ import type { TuneMode, TuneStore } from './tune/tuner.ts';
 
 /** Options of a device. */
 export interface DeviceOptions {
-  /** 'off': first choice; 'cached' (default): what earlier tuning found; 'full': also note what device.tune() shall measure. */
+  /**
+   * 'off': the first choice; 'cached' (default): winners of earlier tuning; 'full': also collect keys for
+   * device.tune().
+   */
   readonly autotune?: TuneMode;
   readonly tuneStore?: TuneStore;
 }
@@ -21,11 +24,11 @@ export interface DeviceOptions {
 /** A backend with its allocator, kernel cache, tuner and profile. Tensors belong to one. */
 export class Device {
   readonly backend: Backend;
-  /** Whether float32 matmul and conv2d may use tf32; PyTorch's defaults. */
+  /** Precision of float32 matmul and conv2d: 'tf32' allows tf32 where the device has it. PyTorch's defaults. */
   readonly precision: { matmul: Precision; conv2d: Precision } = { matmul: 'float32', conv2d: 'tf32' };
   readonly tuner: Tuner;
   readonly profile: Profile = new Profile();
-  /** For dispatch: by op and argument specs. */
+  /** For dispatch: prepared kernels by op and argument specs. */
   readonly kernels: KernelCache = new KernelCache();
   readonly #allocator: Allocator;
   #disposed = false;
@@ -62,14 +65,14 @@ export class Device {
     this.#allocator.dropCache();
   }
 
-  /** Measures what full autotuning noted so far and keeps the winners; resolves to how many keys were tuned. */
+  /** Measures the keys that full autotuning collected and stores the winners; resolves to the number of keys. */
   async tune(): Promise<number> {
     const tuned = await this.tuner.tunePending();
     if (tuned > 0) this.kernels.clear();
     return tuned;
   }
 
-  /** Submits what is batched. */
+  /** Submits batched commands. */
   flush(): void {
     this.backend.flush();
   }
@@ -85,7 +88,7 @@ export class Device {
     if (this.#disposed) throw new DeviceError(`${this.name}: the device was disposed`);
     return this.#allocator.alloc(bytes);
   }
-  /** Takes memory of allocate() back. */
+  /** Returns a buffer of allocate() to the allocator. */
   release(buffer: Buffer): void {
     if (!this.#disposed) this.#allocator.free(buffer);
   }
@@ -93,7 +96,7 @@ export class Device {
   async read(slice: Slice): Promise<Uint8Array> {
     return this.backend.read(slice);
   }
-  /** As read(), at once. @throws DeviceError where the backend cannot. */
+  /** Reads a slice synchronously. @throws DeviceError where the backend cannot (caps.syncRead). */
   readSync(slice: Slice): Uint8Array {
     if (!this.backend.readSync) {
       throw new DeviceError(`dataSync: ${this.name} cannot read synchronously; use await tensor.data()`);

@@ -1,5 +1,5 @@
-// The one place that every op passes: liveness and device checks, recording, kernel choice, allocation, profiling, error
-// context. An op's own rules (shapes, decomposition) come in its OpDefinition.
+// The one place that every op passes: liveness and device checks, recording, kernel choice, allocation, profiling,
+// error context. An op's own rules (shapes, decomposition) come in its OpDefinition.
 
 import type { ArgSpec, Choice, Kernel, Slice } from './backend.ts';
 import { debug } from './debug.ts';
@@ -25,8 +25,8 @@ import { Storage } from './storage.ts';
 import { releaseCollected, Tensor } from './tensor.ts';
 
 /**
- * An op kind: its rules, and its meaning in simpler ops. `R`: what infer gives, a Spec, or a list of them where the op has
- * several outputs.
+ * An op kind: its rules, and its meaning in simpler ops. `R`: what infer gives, a Spec, or a list of them where the op
+ * has several outputs.
  */
 export interface OpDefinition<O extends AnyOp, R extends Spec | readonly Spec[] = Spec> extends OpRules<
   O,
@@ -41,14 +41,14 @@ export type AnyDefinition<O extends AnyOp = AnyOp> = OpDefinition<O, Spec | read
 
 /** Options of dispatch(). */
 export interface DispatchOptions {
-  /** Where ops without inputs run. */
+  /** The device of an op without inputs. */
   readonly device?: Device | undefined;
   /** Write here instead of a new tensor: must have the inferred shape and dtype. Returned as it is. */
   readonly out?: Tensor | undefined;
 }
 
 /**
- * Runs an op of one output, or tells the active recorder of it.
+ * Runs an op of one output; while a recorder is active, records it instead.
  * @throws what the op's infer throws; DeviceError for inputs on several devices or without memory; UnsupportedOpError
  * where the device has no kernel and the op no decomposition.
  */
@@ -61,7 +61,10 @@ export function dispatch<O extends AnyOp>(
   return dispatchAll(definition, op, inputs, options)[0]!;
 }
 
-/** As dispatch, for an op with any number of outputs: gives all of them. `out` is for ops of one output. */
+/**
+ * Dispatches an op with any number of outputs and returns all of them. `out` is for ops of one output.
+ * @throws as dispatch.
+ */
 export function dispatchAll<O extends AnyOp>(
   definition: AnyDefinition<O>,
   op: NoInfer<O>,
@@ -80,7 +83,8 @@ export function dispatchAll<O extends AnyOp>(
   releaseCollected();
   for (const x of inputs) x.storage(op.kind); // throws for abstract or disposed inputs
   if (out) out.storage(op.kind).version++;
-  // A known entry was inferred and checked before: shapes, dtypes and attributes are all part of its place.
+  // A cached entry needs no checks: shapes, dtypes and attributes are part of its key, and were checked when it was
+  // made.
   const entry =
     device?.kernels.get(definition, op, inputs, out) ?? prepare(definition, op, inputs, device, out);
   const on = device!;
@@ -103,9 +107,9 @@ export function dispatchAll<O extends AnyOp>(
 }
 
 /**
- * The part of dispatch that depends on shapes only: the choice for `op`, or the tensors that simpler ops gave instead;
- * those ops pass the active recorder. For compiling ahead and for plans, which both call this from a recorder for every
- * op. `out`: as in dispatch.
+ * The part of dispatch that depends on shapes only: the choice for `op`, or the abstract outputs of its decomposition,
+ * whose ops are recorded. Compiling ahead and planning call this from their recorders for every op. `out`: as in
+ * dispatch.
  */
 export function resolveAbstract<O extends AnyOp>(
   definition: AnyDefinition<O>,
@@ -119,7 +123,9 @@ export function resolveAbstract<O extends AnyOp>(
   return entry.choice ?? decompose(definition, op, inputs, device, out);
 }
 
-/** The kernel of a choice for arguments (inputs, then outputs): the one that dispatch prepared, if it chose the same. */
+/**
+ * The kernel of `choice` for these arguments; dispatch's own kernel if dispatch made the same choice, else a new one.
+ */
 export function kernelFor<O extends AnyOp>(
   definition: AnyDefinition<O>,
   op: O,
@@ -140,7 +146,7 @@ export function kernelFor<O extends AnyOp>(
     : device.backend.prepare(op, [...inputs, ...outputs].map(argSpec), choice);
 }
 
-/** What dispatch would choose for arguments (inputs, then outputs); undefined where it would decompose. */
+/** The choice that dispatch makes for these arguments (inputs, then outputs); undefined where it decomposes the op. */
 export function choiceFor<O extends AnyOp>(
   definition: AnyDefinition<O>,
   op: O,

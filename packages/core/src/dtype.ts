@@ -31,12 +31,12 @@ export const dtypes: Readonly<Record<DType, DTypeInfo>> = {
 /** All dtypes. */
 export const dtypeNames: readonly DType[] = Object.keys(dtypes) as DType[];
 
-/** Whether a value names a dtype. */
+/** True if a value is the name of a dtype. */
 export function isDType(name: unknown): name is DType {
   return typeof name === 'string' && Object.hasOwn(dtypes, name);
 }
 
-/** Whether a dtype has fractions. */
+/** True for float32, float16 and bfloat16. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtypes[dtype].category === 'float';
 }
@@ -113,7 +113,7 @@ export function decode(source: Uint8Array, dtype: DType): DataArray {
   }
 }
 
-/** `value` as it would be after being stored in `dtype`. */
+/** `value` rounded as a store in `dtype` rounds it. */
 export function roundTo(value: number, dtype: DType): number {
   switch (dtype) {
     case 'float32':

@@ -48,7 +48,7 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(',')}]`;
 }
 
-/** Text from a file or a caller as it stands in messages: whole, or its start; never a whole hostile file. */
+/** Text from a file or a caller, cut to `room` characters for a message. */
 export function shorten(text: string, room = 100): string {
   return text.length > room ? `${text.slice(0, room - 3)}...` : text;
 }

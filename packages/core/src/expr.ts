@@ -6,7 +6,7 @@ import type { DType } from './dtype.ts';
 import { roundTo } from './dtype.ts';
 import { FormatError } from './errors.ts';
 
-/** Constants that JSON numbers cannot say. */
+/** Constants that JSON has no number for. */
 export const nullaryFns = ['inf', 'nan'] as const;
 /** Functions of one expression. */
 export const unaryFns = [
@@ -17,7 +17,7 @@ export const binaryFns = [
   'add', 'sub', 'mul', 'div', 'min', 'max', 'pow', 'lt', 'le', 'gt', 'ge', 'eq', 'ne', 'and', 'or',
 ] as const; // prettier-ignore
 
-/** The name of such a constant. */
+/** The name of a constant of `nullaryFns`. */
 export type NullaryFn = (typeof nullaryFns)[number];
 /** The name of a function of one expression. */
 export type UnaryFn = (typeof unaryFns)[number];
@@ -52,7 +52,7 @@ export function exprKey(e: Expr): string {
   if (key === undefined) keys.set(e, (key = JSON.stringify(e)));
   return key;
 }
-/** Expressions are immutable, and those of epilogues are shared: their texts are worth keeping. */
+/** Keys by expression, since expressions are immutable and epilogues share them. */
 const keys = new WeakMap<object, string>();
 
 /** Sub-expressions, in argument order. */
@@ -131,7 +131,7 @@ export function validateExpr(value: unknown, where: string, limit = 4096): Expr 
   return value as Expr;
 }
 
-/** What an expression may read while it is evaluated at one output element. */
+/** The values that an expression reads at one output element. */
 export interface ExprScope {
   readonly inputs: ArrayLike<number>;
   readonly scalars: ArrayLike<number>;

@@ -1,7 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// @darkroom/core: what programs need: tensors, ops, modules, traces, files. What backends are made of is exported by
-// @darkroom/core/backend, graphs, passes and plans by @darkroom/core/graph. No device code, no platform APIs, no effects on
-// import.
+// @darkroom/core, for programs: tensors, ops, modules, traces, files. @darkroom/core/backend has the parts of backends,
+// @darkroom/core/graph graphs, passes and plans. No device code, no platform APIs, no effects on import.
 
 export type { MemoryStats } from './allocator.ts';
 export { tensor, tensorFromBytes, to, toAsync } from './create.ts';

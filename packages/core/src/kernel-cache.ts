@@ -1,6 +1,6 @@
-// What dispatch looks up at every call: the kernel of an op on arguments of these layouts. Ops and layouts get small
-// integers the first time they are seen, kept by the object where call sites reuse it, and a chain of maps leads from
-// those integers to the entry. No text is built for an op and a layout that were seen before.
+// The kernels that dispatch looks up at every call, by op and argument layouts. Ops and layouts get small integers at
+// first sight, cached per object since call sites reuse those objects; a chain of maps leads from the integers to the
+// entry. No string is built for an op and layouts that were seen before.
 
 import type { Choice, Kernel } from './backend.ts';
 import type { DType } from './dtype.ts';
@@ -11,7 +11,7 @@ import type { AnyOp, Spec } from './op.ts';
 import { keyOf } from './op-rules.ts';
 import type { AnyRules } from './op-rules.ts';
 
-/** What dispatch keeps for an op on arguments: the specs of its outputs, and the kernel unless the op decomposes here. */
+/** Output specs and kernel of an op on arguments of one layout; no kernel where the device decomposes the op. */
 export interface KernelEntry {
   readonly outputs: readonly Spec[];
   readonly kernel: Kernel | undefined;
@@ -34,7 +34,7 @@ class Chain<V> {
   }
 }
 
-/** What a layout costs to work out. */
+/** Derived numbers of a layout, cached per layout object, since layouts of parameters live long. */
 interface LayoutFacts {
   /** Equal for layouts of equal shape and strides. */
   readonly id: number;
@@ -45,7 +45,7 @@ const dtypeIndex = Object.fromEntries(dtypeNames.map((name, i) => [name, i])) as
   Record<DType, number>
 >;
 
-/** Stands between inputs and a given output: no argument has this number. */
+/** Separates inputs from a given output in a sequence; no argument has this number. */
 const outputFollows = -1;
 
 /** The kernels of one device by op and arguments. */
@@ -63,7 +63,7 @@ export class KernelCache {
     return this.#factsOf(layout).span;
   }
 
-  /** What was kept for `op` on these inputs, and on the output where one is given. */
+  /** The entry for `op` on these inputs (and `out`, where given); undefined before the first call. */
   get<O extends AnyOp>(
     rules: AnyRules<O>,
     op: O,
@@ -115,7 +115,7 @@ export class KernelCache {
     return facts;
   }
 
-  /** Equal for ops of equal keys. */
+  /** A number that ops of equal key share. */
   #idOf<O extends AnyOp>(rules: AnyRules<O>, op: O): number {
     const { site } = rules;
     if (!site) {

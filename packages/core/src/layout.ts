@@ -10,7 +10,7 @@ export interface Layout {
   readonly offset: number;
 }
 
-/** 'strided' is what is neither; only the first two can be asked for. */
+/** The memory formats that a tensor can be converted to; other layouts are 'strided'. */
 export type MemoryFormat = 'contiguous' | 'channelsLast';
 
 /** The product of the dimensions; 1 without any. */

@@ -1,10 +1,10 @@
-// Which module is running: the context that every error of an op carries (`unet.down_blocks.0.resnets.1`).
+// The path of the running module (`unet.down_blocks.0.resnets.1`), which stands in every error of an op.
 
 import { DarkroomError } from './errors.ts';
 
 const stack: string[] = [];
 
-/** The dotted path of the module that runs; empty outside of any. */
+/** The dotted path of the running module; empty outside of modules. */
 export function currentModule(): string {
   return stack.join('.');
 }

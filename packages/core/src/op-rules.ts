@@ -1,5 +1,5 @@
-// The descriptor of an op kind: everything that is known about it but its public function and its kernels. Dispatch, the
-// tuner, passes, files and tests look here instead of having tables of kinds.
+// The descriptor of an op kind: all its facts but the public function and the kernels. Dispatch, the tuner, passes,
+// files and tests read descriptors; they have no tables of kinds.
 
 import type { Attribute } from './attributes.ts';
 import type { AnyOp, Cost, Spec } from './op.ts';
@@ -7,7 +7,7 @@ import type { Layout } from './layout.ts';
 import type { DType } from './dtype.ts';
 import type { Tolerance } from './testing/tolerance.ts';
 
-/** How many inputs, run-time numbers and output coordinates the leaves of an expression may read. */
+/** Number of inputs, run-time numbers and output coordinates that the leaves of an expression may read. */
 export interface Leaves {
   readonly inputs: number;
   readonly scalars: number;
@@ -16,13 +16,13 @@ export interface Leaves {
 
 /** The argument of a product that does not change from call to call. */
 export interface WeightRule {
-  /** Which input it is. */
+  /** Index of the weight among the inputs. */
   readonly input: number;
   /** True if images follow the memory format of this weight. */
   readonly setsFormat?: true;
   /**
-   * The weight's dimensions from the outermost in memory to the outputs, in the order that kernels read fastest when the
-   * result lies as `result`; undefined where the weight stays as it is.
+   * The weight's dimensions from the outermost in memory to the outputs, in the order that kernels read fastest when
+   * the result lies as `result`; undefined where the weight is not copied.
    */
   adjacent?(result: Layout, shape: readonly number[]): readonly number[] | undefined;
 }
@@ -32,9 +32,9 @@ export interface OpRules<O extends AnyOp, R extends Spec | readonly Spec[] = Spe
   readonly kind: O['kind'];
   /** Least and most inputs. */
   readonly inputs: readonly [least: number, most: number];
-  /** What each attribute may be in a file. Absent: the op is not read from files. */
+  /** Type and range of each attribute in a file. Absent: the op is refused in files. */
   readonly attributes?: { readonly [A in Exclude<keyof O, 'kind'>]-?: Attribute };
-  /** Which attributes are expressions, and what their leaves may read. `rank`: dimensions of the output. */
+  /** The attributes that are expressions, with the bounds of their leaves. `rank`: dimensions of the output. */
   readonly expressions?: {
     readonly [A in Exclude<keyof O, 'kind'>]?: (op: O, inputs: number, rank: number) => Leaves;
   };
@@ -55,8 +55,9 @@ export interface OpRules<O extends AnyOp, R extends Spec | readonly Spec[] = Spe
    */
   key?(op: O): string;
   /**
-   * For ops that are made anew at every call: an object that the ops of one call site share, and a number below 1024.
-   * Ops of the same stem and variant must have the same key. Undefined: the key is worked out. Default: the op itself.
+   * For ops whose call sites make a new object at every call: an object that the ops of one call site share, and a
+   * number below 1024. Ops of the same stem and variant must have the same key. Undefined: dispatch computes the key.
+   * Default: the op itself.
    */
   readonly site?: {
     stem(op: O): object | undefined;
@@ -82,7 +83,7 @@ export function scalarsOf<O extends AnyOp>(rules: AnyRules<O>, op: O): readonly 
   return rules.scalars?.(op) ?? none;
 }
 
-/** The text that ops have in common when they may share a kernel, given equal input specs. */
+/** The kernel key of `op`: ops of equal key and equal input specs share a kernel. */
 export function keyOf<O extends AnyOp>(rules: AnyRules<O>, op: O): string {
   return rules.key ? rules.key(op) : JSON.stringify(op);
 }

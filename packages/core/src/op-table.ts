@@ -1,5 +1,5 @@
-// A table by op kind that can be added to: core's definitions, the kernels of each backend. Built-in kinds are given when
-// the table is made; register() adds others, as an explicit call of whoever brings the op.
+// A table by op kind that programs can extend: core's definitions, the kernels of each backend. The constructor takes
+// the built-in kinds; register() adds a kind from outside.
 
 import { ArgumentError } from './errors.ts';
 

@@ -1,10 +1,12 @@
-// What an op is: plain JSON data with a kind. Each kernel op's attributes and rules are in ops/<kind>.ts, and
+// An op is plain JSON data with a kind. Attributes and rules of each kernel op are in ops/<kind>.ts, and
 // ops/table.ts has their union; views change only a Layout, and backends never see them.
 
 import type { DType } from './dtype.ts';
 import type { Layout } from './layout.ts';
 
-/** The version of what attributes mean; stands in saved graphs. Bump it when the meaning of an attribute changes. */
+/**
+ * The version of the attributes' meaning, written into saved graphs. Bump it when the meaning of an attribute changes.
+ */
 export const opSchemaVersion = 1;
 
 /** Any op: its kind and JSON attributes. */
@@ -41,13 +43,15 @@ export interface SliceOp {
 /** An op that moves no data: its result shares the memory of its input. */
 export type ViewOp = ReshapeOp | PermuteOp | ExpandOp | SliceOp;
 
-/** Output `index` (1 or more) of an op that has several; stands in graphs only. Its input is the op's node, output 0. */
+/**
+ * Output `index` (1 or more) of an op that has several; stands in graphs only. Its input is the op's node, output 0.
+ */
 export interface ResultOp {
   readonly kind: 'result';
   readonly index: number;
 }
 
-/** What shape rules see of a tensor: no device, no memory. */
+/** Dtype and layout of a tensor: the input of shape rules. */
 export interface Spec {
   readonly dtype: DType;
   readonly layout: Layout;

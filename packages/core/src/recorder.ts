@@ -1,24 +1,26 @@
-// The other side of dispatch: while a recorder is active, ops and views are told to it instead of being run.
-// This file only holds who is active; what a recorder does with them is graph/record.ts.
+// While a recorder is active, dispatch records ops and views instead of running them. This file holds the active
+// recorder; graph/record.ts has the one that makes graphs.
 
 import type { AnyOp, Spec, ViewOp } from './op.ts';
 
-/** Hears of ops and views. What it is given are tensors; this file sees their specs only, so that tensors may import it. */
+/**
+ * Receives ops and views. The arguments are tensors; their type here is Spec, so that tensor.ts can import this file.
+ */
 export interface Recorder {
   /** An op was called; `outputs` are the abstract tensors it gave. `module` is the path of the calling module. */
   op(op: AnyOp, inputs: readonly Spec[], outputs: readonly Spec[], module: string): void;
-  /** A view of `input` was taken. */
+  /** A view `op` of `input` was made. */
   view(op: ViewOp, input: Spec, output: Spec): void;
 }
 
 let active: Recorder | undefined;
 
-/** The recorder that listens now. */
+/** The active recorder. */
 export function activeRecorder(): Recorder | undefined {
   return active;
 }
 
-/** Whether ops are being recorded instead of run. */
+/** True while ops are recorded instead of run. */
 export const isRecording = (): boolean => active !== undefined;
 
 /** Runs `body` with `recorder` listening; recorders do not nest. */

@@ -2,7 +2,7 @@
 // Synchronous on purpose: enqueueing is synchronous, so forward passes never await. For async code hold a Scope
 // object (`using s = new Scope()`), which is never ambient across an await.
 
-/** What a scope owns. Tensors implement it; nothing else does today. */
+/** An item that a scope can own: a tensor. */
 export interface Owned {
   owner: Scope | undefined;
   dispose(): void;
@@ -17,10 +17,10 @@ export function currentScope(): Scope | undefined {
 
 /** Owns tensors and disposes them together. */
 export class Scope {
-  /** What was adopted; an item counts only while its `owner` is this scope (forgetting leaves it in the list). */
+  /** Adopted items. An item is owned only while its `owner` is this scope; items that left stay in the list. */
   readonly #adopted: Owned[] = [];
 
-  /** Runs `body` with this scope as the current one; what it makes stays until the scope ends. */
+  /** Runs `body` with this scope as the current one; tensors made there live until the scope is disposed. */
   run<T>(body: () => T): T {
     return within(this, body);
   }
@@ -43,7 +43,7 @@ export class Scope {
     return value;
   }
 
-  /** Disposes all that is still owned. */
+  /** Disposes all items that the scope still owns. */
   dispose(): void {
     for (const item of this.#adopted) {
       if (item.owner === this) item.dispose();
@@ -77,7 +77,7 @@ export function scope<T>(body: () => T): T {
         'scope: body returned a promise; scopes are synchronous (use `new Scope()` across await)',
       );
     }
-    // Only what was made inside changes hands: a tensor of the caller that passes through stays the caller's.
+    // Only tensors made inside change owner; a tensor of the caller that `body` returns stays the caller's.
     forEachOwned(result, (item) => {
       if (item.owner !== inner) return;
       if (outer) outer.adopt(item);

@@ -8,7 +8,7 @@ export class Storage {
   readonly device: Device;
   readonly bytes: number;
   readonly buffer: Buffer;
-  /** How often ops wrote into it after it was filled: what was worked out from it is valid for one version. */
+  /** Number of in-place writes after the first fill; data derived from the memory is valid for one version. */
   version = 0;
   #references = 1;
 
@@ -18,7 +18,7 @@ export class Storage {
     this.buffer = buffer;
   }
 
-  /** All of it. */
+  /** The whole memory as a slice. */
   get whole(): Slice {
     return { buffer: this.buffer, offset: 0, bytes: this.bytes };
   }

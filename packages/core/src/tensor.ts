@@ -16,22 +16,25 @@ import type { Owned, Scope } from './scope.ts';
 import type { Storage } from './storage.ts';
 import { activeRecorder } from './recorder.ts';
 
-/** Releases what was collected without dispose, at the next dispatch: no driver calls inside the callback. */
+/**
+ * Storage of tensors that were collected without dispose, freed at the next dispatch: the callback makes no driver
+ * calls.
+ */
 const collected: Storage[] = [];
 const registry = new FinalizationRegistry<{ storage: Storage; note: string }>(({ storage, note }) => {
   collected.push(storage);
   if (debug.leaks) log.warn(`leaked ${note}`);
 });
 
-/** Called by dispatch: returns the memory of tensors that the engine collected. */
+/** Frees the memory of tensors that the garbage collector found; dispatch calls this. */
 export function releaseCollected(): void {
   while (collected.length > 0) collected.pop()!.release();
 }
 
-/** Transposes of layouts: weights are transposed at every call of a linear layer. */
+/** Transposed layouts by layout, since a linear layer transposes its weight at every call. */
 const transposes = new WeakMap<Layout, { readonly op: ViewOp; readonly layout: Layout }>();
 
-/** Elements of one dtype, seen through a layout on shared memory; abstract without memory. */
+/** Elements of one dtype in device memory, addressed by a layout. Views share memory; an abstract tensor has none. */
 export class Tensor<D extends DType = DType> implements Owned {
   readonly dtype: D;
   readonly layout: Layout;
@@ -42,7 +45,7 @@ export class Tensor<D extends DType = DType> implements Owned {
   #disposed = false;
   readonly #device: Device | undefined;
 
-  /** For the framework: takes over one reference of `storage` and joins the current scope. */
+  /** For the framework: takes one reference of `storage` over and joins the current scope. */
   constructor(dtype: D, layout: Layout, storage: Storage | undefined, device?: Device) {
     this.dtype = dtype;
     this.layout = layout;
@@ -54,7 +57,7 @@ export class Tensor<D extends DType = DType> implements Owned {
     else this.#watch();
   }
 
-  /** The scope that will dispose it; undefined: the caller does, and its collection is watched for. */
+  /** The scope that will dispose the tensor. Undefined: the caller disposes it, and a finalizer watches for leaks. */
   get owner(): Scope | undefined {
     return this.#owner;
   }
@@ -64,7 +67,7 @@ export class Tensor<D extends DType = DType> implements Owned {
     else if (!this.#disposed) this.#watch();
   }
 
-  /** A scope holds its tensors, so only those without one can be collected: the rest need no finalizer. */
+  /** Registers a finalizer for a tensor without a scope; scopes hold their tensors, so those are never collected. */
   #watch(): void {
     if (this.#watched || !this.#storage) return;
     this.#watched = true;
@@ -77,14 +80,14 @@ export class Tensor<D extends DType = DType> implements Owned {
     registry.unregister(this);
   }
 
-  /** A shape and dtype with no memory behind it. */
+  /** A tensor with shape and dtype but without memory. */
   static abstract<D extends DType>(dtype: D, shape: readonly number[], device?: Device): Tensor<D> {
     return new Tensor(dtype, layoutOf(shape), undefined, device);
   }
 
   /**
-   * Gives an abstract tensor the memory of `result`, which has its dtype and layout: for what was recorded first and
-   * computed after that. Both are handles of that memory then.
+   * Gives an abstract tensor the memory of `result`, which must have its dtype and layout: a traced call records its
+   * result first and computes it afterwards. Both tensors then share the memory.
    */
   realize(result: Tensor): void {
     const { layout } = this;
@@ -126,7 +129,7 @@ export class Tensor<D extends DType = DType> implements Owned {
   get spec(): Spec {
     return { dtype: this.dtype, layout: this.layout };
   }
-  /** The device that holds it; throws for an abstract tensor that belongs to none. */
+  /** The device of the tensor. @throws DeviceError for an abstract tensor without a device. */
   get device(): Device {
     if (!this.#device)
       throw new DeviceError(`device: ${this.toString()} is abstract and belongs to no device`);
@@ -136,7 +139,7 @@ export class Tensor<D extends DType = DType> implements Owned {
     return this.#device;
   }
 
-  /** The memory; throws when it is gone or was never there. `user` names who asks. */
+  /** The tensor's memory. @throws an error that names `user` when the tensor is disposed or abstract. */
   storage(user: string): Storage {
     if (this.#disposed) throw new UseAfterDisposeError(`${user}: ${this.toString()} was disposed`);
     if (!this.#storage) {
@@ -205,7 +208,7 @@ export class Tensor<D extends DType = DType> implements Owned {
     return this.viewAs({ kind: 'reshape', shape: this.shape }, this.layout);
   }
 
-  /** For the framework: the view that `op` is, whose layout the caller has worked out. */
+  /** For the framework: the view `op` of this tensor, with the layout that the caller computed. */
   viewAs(op: ViewOp, layout: Layout): Tensor<D> {
     if (this.#disposed) this.storage(op.kind);
     const out = new Tensor(this.dtype, layout, this.#storage?.retain(), this.#device);
@@ -260,7 +263,7 @@ export class Tensor<D extends DType = DType> implements Owned {
     return (await this.data())[0]!;
   }
 
-  /** Releases this handle; the memory goes when its last view does. */
+  /** Releases this tensor; the memory is freed with the last view of it. */
   dispose(): void {
     if (this.#disposed) {
       if (debug.strictDispose)

@@ -11,7 +11,7 @@ export function toBase64(bytes: Uint8Array): string {
   return btoa(text);
 }
 
-/** undefined when it is not base64. */
+/** The bytes of a base64 text; undefined when it is not base64. */
 export function fromBase64(text: string): Uint8Array | undefined {
   try {
     return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

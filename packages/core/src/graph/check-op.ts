@@ -1,5 +1,5 @@
-// Checks an op that was read from a file against its descriptor: each attribute is of its type and range, none is missing
-// and none is there that no kernel knows. Shape rules (infer) check that they fit the inputs.
+// Checks an op from a file against its descriptor: each attribute has its type and range, none is missing, none is
+// unknown. Shape rules (infer) check that attributes fit the inputs.
 
 import { integer } from '../attributes.ts';
 import type { Attribute } from '../attributes.ts';
@@ -11,7 +11,7 @@ import { findDefinition } from '../ops/table.ts';
 import type { Op } from '../ops/table.ts';
 import { isView, viewRules } from '../ops/views.ts';
 
-/** Of tensors in files. */
+/** The most dimensions of a tensor in a file. */
 export const maxRank = 8;
 
 interface FileRules {
@@ -22,7 +22,7 @@ interface FileRules {
 
 const result: FileRules = { inputs: [1, 1], attributes: { index: integer(1, 64) }, expressions: undefined };
 
-/** Undefined for a kind that files may not have. */
+/** The rules of a kind for files; undefined for a kind that files may not contain. */
 function rulesOf(kind: string): FileRules | undefined {
   const op = { kind };
   if (isView(op))
@@ -69,7 +69,7 @@ export function checkOp(
   return op as unknown as Op;
 }
 
-/** The first leaf that reads an input, a number or a coordinate which the op does not have. */
+/** The first leaf that reads an input, number or coordinate that the op does not have. */
 function strayIn(e: Expr | undefined, leaves: Leaves): Expr | undefined {
   if (e === undefined || typeof e === 'number') return undefined;
   const [head, at] = e as readonly [string, unknown];

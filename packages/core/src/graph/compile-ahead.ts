@@ -10,8 +10,8 @@ import type { AnyOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
- * Prepares the kernels that `body` would run on `device`, given abstract tensors where it has no real ones yet
- * (Tensor.abstract). Resolves when they can run without compiling. Nothing is computed and nothing allocated for results.
+ * Prepares the kernels that `body` would run on `device`, given abstract tensors (Tensor.abstract) in place of those
+ * that do not exist yet. Resolves when the kernels are compiled. Nothing is computed and nothing allocated for results.
  * @throws what the ops of `body` throw for bad shapes, and DeviceError when a kernel does not compile.
  */
 export async function compileAhead(device: Device, body: () => void): Promise<void> {

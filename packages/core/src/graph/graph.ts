@@ -1,5 +1,5 @@
-// Graph: what a trace is. SSA, topological order, plain JSON. Params are named by state-dict key; constants are
-// tensors that were captured by accident.
+// Graph: a recorded function in SSA form and topological order, as plain JSON. Params are named by state-dict key;
+// constants are other tensors that the function read.
 
 import type { DType } from '../dtype.ts';
 import type { Op } from '../ops/table.ts';

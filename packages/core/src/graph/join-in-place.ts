@@ -1,6 +1,7 @@
-// Copies that only put values side by side (slices of an attention, a concatenation): a value that nothing else reads
-// is written straight into its place, and the copy goes. Only where every value of the copy is one that its launch can
-// write anywhere without another sum: products keep the outputs that their kernels are fastest with.
+// Removes copies that only put values side by side (slices of an attention, a concatenation): each value is written
+// straight to its place in the copy's output. The copy goes only if no other launch reads a value and each launch can
+// write anywhere with the same sums (writesAnywhere); products keep the output layouts that their kernels are fastest
+// with.
 
 import type { Choice } from '../backend.ts';
 import type { Layout } from '../layout.ts';
@@ -12,8 +13,8 @@ import { inputsOf, outputsOf } from './plan-data.ts';
 import type { PlanArg, PlanLaunch } from './plan-data.ts';
 
 /**
- * Launches without the copies that this makes needless. `isValue`: whether a base is memory of the plan itself;
- * `choose`: what a launch runs when its output lies otherwise, undefined when it cannot.
+ * The launches without needless copies. `isValue` is true for a base in the plan's own memory. `choose` gives the
+ * kernel choice for a launch whose output layout changed, undefined when there is none.
  */
 export function joinInPlace(
   launches: readonly PlanLaunch[],
@@ -62,7 +63,7 @@ function usesOf(launches: readonly PlanLaunch[]): Map<number, Uses> {
   return uses;
 }
 
-/** Whether two parts share elements: the later one would have to win. */
+/** True if two inputs of the copy share elements of the output, where the later one must win. */
 function overlap(op: CopyOp, args: readonly PlanArg[]): boolean {
   const boxes = op.starts.map((start, i) => ({ start, shape: args[i]!.layout.shape }));
   return boxes.some((a, i) =>
@@ -72,7 +73,7 @@ function overlap(op: CopyOp, args: readonly PlanArg[]): boolean {
   );
 }
 
-/** `launch`, which writes what the copy reads as `part`, writing to the part's place in `out`. */
+/** `launch`, whose output the copy reads as `part`, changed to write to the place of `part` in `out`. */
 function placed(
   launch: PlanLaunch,
   part: PlanArg,
@@ -90,8 +91,8 @@ function placed(
 }
 
 /**
- * The strides of `own` when what is seen as `part` lies at strides `to`; undefined unless the two have the same
- * dimensions, in whatever order.
+ * The strides of layout `own` when its view `part` gets the strides `to`; undefined unless both have the same
+ * dimensions, in any order.
  */
 function stridesIn(own: Layout, part: Layout, to: readonly number[]): number[] | undefined {
   if (elementCount(own.shape) === 0 || elementCount(own.shape) !== elementCount(part.shape)) return undefined;

@@ -1,6 +1,5 @@
-// The layouts of a graph's values, worked out again: after a pass that changed one, or for weights that lie otherwise than
-// when the graph was recorded. Ops decide as in dispatch; a reshape that is no view any more gets the copy that reshape()
-// makes, so that graphs show it.
+// Infers the layouts of a graph's values again: after a pass that changed one, or for weights in another layout than at
+// the recording. Ops decide as in dispatch; a reshape that is no view any more gets the copy that reshape() makes.
 
 import { layoutOf } from '../layout.ts';
 import type { Spec } from '../op.ts';
@@ -11,13 +10,13 @@ import { isView, viewRules } from '../ops/views.ts';
 import type { Graph, GraphNode, NamedValue, ValueId } from './graph.ts';
 import { freeId } from './passes/rewrite.ts';
 
-/** Strides by name, as weights have them. */
+/** Strides of weights by name. */
 export type Strides = ReadonlyMap<string, { readonly strides: readonly number[] }>;
 
 /**
- * `graph` with the strides that its values get by the rules of its ops, weights lying as `weights` says (default: as
- * recorded). Node ids stay; copies that reshapes need have new ones. `adapt` may exchange the op of a node for one of the
- * same shape, once the layouts of its inputs are known.
+ * `graph` with the strides that the rules of its ops give for weights of the layouts `weights` (default: as recorded).
+ * Node ids stay; copies for reshapes get new ids. `adapt` may replace the op of a node by one of the same shape,
+ * knowing the layouts of the node's inputs.
  */
 export function inferLayouts(
   graph: Graph,

@@ -1,4 +1,4 @@
-// What liftScalars makes of graphs, as text. That results stay the same is tested where there is a device.
+// Graphs before and after liftScalars, as text. Suites with a device test that results stay the same.
 
 import { expect, test } from 'vitest';
 import { map } from '../ops/map.ts';

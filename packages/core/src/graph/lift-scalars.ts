@@ -1,5 +1,5 @@
-// liftScalars (exact): the run-time numbers of pointwise nodes become elements of one input, so that graphs which differ in
-// those numbers alone (the steps of a schedule) are one graph.
+// liftScalars (exact): the run-time numbers of pointwise nodes become elements of one input, so that graphs which
+// differ in those numbers alone (the steps of a schedule) are one graph.
 
 import type { Expr } from '../expr.ts';
 import { mapLeaves } from '../expr.ts';
@@ -9,13 +9,16 @@ import { definitionOf } from '../ops/table.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 import { specOf, valuesOf } from './passes/rewrite.ts';
 
-/** What a kernel reads at most: tensors and numbers. Sums of more are made in several maps; other nodes keep their numbers. */
+/**
+ * The most tensors that a map reads, `numbers` included. Larger sums become several maps; other nodes keep their
+ * numbers.
+ */
 const maxInputs = 6;
 
 /** A graph without run-time numbers of its own. */
 export interface Lifted {
   readonly graph: Graph;
-  /** The values of the new input `numbers` [n] in float32; without any there is no such input. */
+  /** The values of the new float32 input `numbers` [n]; when empty, the graph has no such input. */
   readonly numbers: readonly number[];
 }
 
@@ -53,7 +56,7 @@ export function liftScalars(graph: Graph): Lifted {
   return { graph: { ...graph, inputs: [...graph.inputs, value], nodes }, numbers };
 }
 
-/** A sum of many terms as sums of few, in the same order; what is between is float32, as inside a map. */
+/** A sum of many terms as sums of few, in the same order; partial sums are float32, as inside a map. */
 function narrowed(
   node: GraphNode,
   op: MapOp,
@@ -78,7 +81,7 @@ function narrowed(
   return [...narrowed(sum, left.op, values, id), ends];
 }
 
-/** The map with those inputs and scalars alone that its expression reads. */
+/** The map without the inputs and scalars that its expression does not read. */
 function restricted(op: MapOp, inputs: readonly ValueId[]): { op: MapOp; inputs: ValueId[] } {
   const [ins, scalars]: [number[], number[]] = [[], []];
   const place = (list: number[], at: number): number =>

@@ -1,5 +1,5 @@
-// What a plan is: a graph for one device as data. Views are gone, every launch has its kernel's choice, every value its
-// place. plan.ts makes it, replay.ts runs it.
+// Plan: a graph for one device as data, with a kernel choice for every launch, a place in memory for every value, and
+// no views. plan.ts makes it, replay.ts runs it.
 
 import type { Choice } from '../backend.ts';
 import type { DType } from '../dtype.ts';
@@ -7,7 +7,7 @@ import type { Layout } from '../layout.ts';
 import type { AnyOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
-/** Part of a base: the layout's offset counts elements from the start of the base. */
+/** An argument of a launch: elements of a base. The layout's offset counts elements from the start of the base. */
 export interface PlanArg {
   readonly base: number;
   readonly dtype: DType;
@@ -20,7 +20,7 @@ export interface PlanLaunch {
   readonly choice: Choice;
   /** Inputs, then outputs. */
   readonly args: readonly PlanArg[];
-  /** How many of the arguments are outputs; absent: one. */
+  /** Number of outputs among the arguments; absent: one. */
   readonly outputs?: number;
 }
 
@@ -65,11 +65,11 @@ export interface Plan {
   /** Bytes of the plan's own buffers: one arena, or several where a backend cannot divide buffers. */
   readonly buffers: readonly number[];
   readonly launches: readonly PlanLaunch[];
-  /** All launches, in order; the last segment runs at every call, others when an input they read changed. */
+  /** All launches, in order. The last segment runs at every call, another one when an input that it reads changed. */
   readonly segments: readonly PlanSegment[];
   readonly inputs: readonly PlanPort[];
   readonly outputs: readonly PlanPort[];
-  /** Bytes its values would take without sharing. */
+  /** Bytes of all values without shared memory. */
   readonly unsharedBytes: number;
 }
 

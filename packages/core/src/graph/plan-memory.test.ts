@@ -22,7 +22,7 @@ test.each([true, false])('values that live together lie apart (suballocate %s)',
         for (const [j, b] of values.entries()) {
           const q = places[j]!;
           if (i <= j || p.buffer !== q.buffer || a.first > b.last || b.first > a.last) continue;
-          // Where one buffer may not be read and written at once, sharing it is overlap enough.
+          // Values that live at once may share a buffer only with suballocation, and then not overlap.
           expect(suballocate && (p.offset + a.bytes <= q.offset || q.offset + b.bytes <= p.offset)).toBe(
             true,
           );

@@ -1,15 +1,15 @@
-// Where the values of a plan lie. Values live from the launch that writes them to the last that reads them; two that
-// live at one launch never share memory. One arena with offsets, or, where a backend validates whole buffers, several
-// buffers.
+// Places of a plan's values in memory. A value lives from the launch that writes it to the last that reads it; values
+// that live at the same launch never share memory. One arena with offsets, or, where a backend validates whole buffers,
+// several buffers.
 
-/** Launches are numbered from 0; both ends count. */
+/** The first and the last launch at which a value lives, both included, and its bytes. */
 export interface Lifetime {
   readonly bytes: number;
   readonly first: number;
   readonly last: number;
 }
 
-/** Where a value lies. */
+/** The place of a value: a buffer and an offset. */
 export interface Place {
   readonly buffer: number;
   /** Bytes into the buffer. */
@@ -20,11 +20,11 @@ export interface Place {
 export interface Placement {
   /** Bytes of each buffer. */
   readonly buffers: readonly number[];
-  /** By value, as they were given. */
+  /** Places in the order of the given values. */
   readonly places: readonly Place[];
 }
 
-/** What every kernel of every backend is content with. */
+/** Bytes; satisfies every kernel of every backend. */
 export const alignment = 256;
 
 const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
@@ -74,7 +74,7 @@ function planBuffers(values: readonly Lifetime[]): Placement {
   return { buffers: buffers.map((b) => b.bytes), places };
 }
 
-/** The most bytes that live at one launch: no plan can do with less. */
+/** The most bytes that live at one launch: the lower bound of a plan's memory. */
 export function maxLiveBytes(values: readonly Lifetime[]): number {
   let most = 0;
   for (const { first } of values) {

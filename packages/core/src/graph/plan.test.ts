@@ -1,4 +1,4 @@
-// Plans on the NULL backend: which kernels run, where values lie, what a backend is asked to compile.
+// Plans on the NULL backend: the kernels that run, the places of values, the launches that a backend compiles.
 
 import { expect, test, vi } from 'vitest';
 import { nullBackend } from '../backends/null.ts';
@@ -44,7 +44,7 @@ function record(device: Device): Recording & { params: Map<string, Tensor>; x: T
 const planOf = (r: Recording & { params: Map<string, Tensor> }, device: Device, fused = false): Plan =>
   planGraph(fused ? optimize(r.graph) : r.graph, { device, params: r.params, constants: r.constants });
 
-/** Labels of what ran since `before`. */
+/** Labels of the kernels that ran since `before`. */
 const ran = (backend: NullBackend, before: number): readonly string[] => backend.runs.slice(before);
 
 test('a plan prints its launches and places, and says what it saves', () => {

@@ -1,5 +1,5 @@
-// Makes the plan of a graph (plan-data.ts). Lowering runs the graph under a recorder that asks the device what dispatch
-// would do, so a plan runs eager's kernels.
+// Makes the plan of a graph (plan-data.ts). Lowering runs the graph under a recorder that makes dispatch's choices, so
+// that a plan runs the kernels of eager calls.
 
 import type { Choice } from '../backend.ts';
 import type { Device } from '../device.ts';
@@ -63,7 +63,7 @@ class Lowering implements Recorder {
     this.launches.push({ op, choice: found as Choice, args, ...several });
   }
 
-  /** `output` is what simpler ops gave in `found`; in the layout that the op promised. */
+  /** Makes `output` the value `found` of a decomposition, copied where its layout differs from the op's. */
   #become(output: Tensor, found: Tensor): void {
     const [a, b] = [found.layout, output.layout];
     if (a.offset === 0 && a.strides.every((s, i) => s === b.strides[i])) this.view(undefined, found, output);
@@ -83,8 +83,8 @@ class Lowering implements Recorder {
 
 /**
  * Plans `graph` for a device, on weights of the layouts that `params` and `constants` have; nothing is computed.
- * `suballocate`: one arena instead of several buffers; default: as the device needs it. `hoist`: what does not depend
- * on the first input is not done at every call.
+ * `suballocate`: one arena instead of several buffers; default: caps.suballocate. `hoist`: launches that do not depend
+ * on the first input run only when their inputs change.
  */
 export function planGraph(
   graph: Graph,
@@ -106,7 +106,7 @@ export function planGraph(
     const ports = graph.inputs.map((v) => ({ name: v.name, ...lowering.argOf(inputs[v.name]!) }));
     const outputs = withRecorder(lowering, () =>
       Object.entries(runGraph(graph, inputs, { params, constants, device })).map(([name, t]) => {
-        // Results start where their memory does: backends copy from aligned places.
+        // Outputs start at the start of their memory, since backends copy from aligned places.
         const { base, dtype, layout: seen } = lowering.argOf(t.layout.offset === 0 ? t : copy(t));
         return { name, base, dtype, layout: seen };
       }),
@@ -123,7 +123,7 @@ export function planGraph(
   });
 }
 
-/** Gives every value that a launch still writes its place. */
+/** Assigns a place to every value that a launch writes. */
 function place(
   lowering: Lowering,
   lowered: readonly PlanLaunch[],
@@ -148,7 +148,7 @@ function place(
         const life = lives.get(base);
         if (!life) lives.set(base, { bytes: info.bytes, first: at, last: at, segment });
         else if (life.segment === segment) life.last = Math.max(life.last, at);
-        // Read by a later segment, which may run when this one does not: it lives from call to call.
+        // A later segment reads the value and may run without this one, so the value lives from call to call.
         else Object.assign(life, { first: 0, last: launches.length });
       }
     }

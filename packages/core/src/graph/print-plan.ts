@@ -1,4 +1,4 @@
-// Plans as text: a line a launch, and what a plan saves in launches and memory.
+// Plans as text: a line per launch, and a summary of the launches and memory that a plan saves.
 
 import type { Graph } from './graph.ts';
 import { inputsOf, outputsOf } from './plan-data.ts';
@@ -9,7 +9,9 @@ import { anyDefinitionOf } from '../ops/table.ts';
 import { isView } from '../ops/views.ts';
 import type { Rates } from '../tune/rates.ts';
 
-/** `arena@0` is offset 0 of the plan's buffer 0, or `b3` its buffer 3; weights and slots go by their names. */
+/**
+ * A plan as text, a line per launch. `arena@0` is offset 0 of the arena, `b3` buffer 3; weights and slots have names.
+ */
 export function printPlan(plan: Plan): string {
   const place = ({ base: id, dtype, layout }: PlanArg): string => {
     const base = plan.bases[id]!;
@@ -26,24 +28,26 @@ export function printPlan(plan: Plan): string {
     .join('\n');
 }
 
-/** Numbers of a plan, beside those of the graph it came from. */
+/** Numbers of a plan and of the graph that it was made from. */
 export interface PlanSummary {
-  /** Ops of the recorded graph that run as kernels, before passes; launches of the plan. */
+  /** Ops of the recorded graph that run as kernels, before passes, and launches of the plan. */
   readonly opsBefore: number;
   readonly launches: number;
-  /** Launches of every call; the others run when an input that they read changes. */
+  /** Launches that run at every call; the others run when an input that they read changes. */
   readonly launchesAtEveryCall: number;
-  /** Intermediate values: without sharing, and in the plan's memory. */
+  /** Bytes of intermediate values without shared memory, and of the plan's memory. */
   readonly unsharedBytes: number;
   readonly arenaBytes: number;
   readonly buffers: number;
-  /** Weights in the form that the device's kernels read fastest, beside the weights themselves. */
+  /** Bytes of the packed copies of weights, beside the weights themselves. */
   readonly packedBytes: number;
-  /** Least time of a call by the device's rates; undefined where those are not known. */
+  /** Least milliseconds of a call by the device's rates; undefined without rates. */
   readonly rooflineMs: number | undefined;
 }
 
-/** `rates`: of measureRates; `packedBytes`: of the plan's Replay. */
+/**
+ * The numbers of a plan. `recorded`: its graph before passes; `rates`: of measureRates; `packedBytes`: of its Replay.
+ */
 export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packedBytes = 0): PlanSummary {
   return {
     opsBefore: recorded.nodes.filter(({ op }) => !isView(op) && op.kind !== 'result').length,
@@ -57,7 +61,7 @@ export function summarizePlan(plan: Plan, recorded: Graph, rates?: Rates, packed
   };
 }
 
-/** Of the launches of every call: each at the rate of its arithmetic or of memory, whichever takes longer. */
+/** Milliseconds of the launches of every call, each at the rate of arithmetic or memory, whichever takes longer. */
 function roofline(plan: Plan, { flops: rates, bandwidth }: Rates): number {
   let ms = 0;
   for (const launch of plan.launches.slice(plan.segments.at(-1)!.from)) {

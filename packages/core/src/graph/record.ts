@@ -1,5 +1,5 @@
 // recordGraph(): runs a function on abstract inputs and records every op at the dispatch seam. No device, no memory:
-// shape rules are pure. Views are recorded when something reads them; writing through `out` gives a new value.
+// shape rules are pure. A view is recorded when an op reads it; a write through `out` makes a new value.
 
 import { log } from '../debug.ts';
 import { ShapeError } from '../errors.ts';
@@ -14,7 +14,7 @@ import { Tensor } from '../tensor.ts';
 import { layoutOf } from '../layout.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 
-/** A recorded function, and the tensors its constants stand for: handles of their own, for the caller to dispose. */
+/** A recorded function and the tensors of its constants, as aliases that the caller disposes. */
 export interface Recording {
   readonly graph: Graph;
   readonly constants: ReadonlyMap<string, Tensor>;
@@ -53,7 +53,7 @@ class GraphRecorder implements Recorder {
     this.#views.set(output, { op, base: input, of: -1, id: -1 });
   }
 
-  /** The current value of a tensor; emits its view node when its base has changed since. */
+  /** The current value of a tensor; emits its view node again when its base was written since. */
   idOf(t: Tensor): ValueId {
     const view = this.#views.get(t);
     if (view) {
@@ -73,7 +73,7 @@ class GraphRecorder implements Recorder {
       const name = `constant.${this.constants.length}`;
       log.warn(`trace: ${t.toString()} is neither an input nor a parameter; captured as ${name}`);
       this.constants.push({ name, ...value });
-      // A handle of its own: a tensor made inside the traced function is freed when that returns.
+      // An alias, since a tensor made inside the traced function is freed when that returns.
       this.captured.set(name, keep(t.alias()));
     }
     return value.id;
@@ -91,7 +91,9 @@ class GraphRecorder implements Recorder {
     return id;
   }
 
-  /** `id` was written into `target`: itself, or a step-1 slice of its base, which then is a new value. */
+  /**
+   * Records that `id` was written into `target`: a whole tensor, or a slice of step 1, whose base then is a new value.
+   */
   #write(target: Tensor, id: ValueId, module: string): void {
     const view = this.#views.get(target);
     if (!view) {
@@ -118,7 +120,7 @@ class GraphRecorder implements Recorder {
 
 /**
  * Records `body` on abstract tensors like `inputs`. `params` names tensors that stay references (a state dict);
- * any other tensor it meets is captured as a constant, with a warning.
+ * any other tensor that `body` reads is captured as a constant, with a warning.
  */
 export function recordGraph(
   body: (inputs: Readonly<Record<string, Tensor>>) => Tensor | Readonly<Record<string, Tensor>>,

@@ -17,24 +17,24 @@ import { inputsOf, outputsOf } from './plan-data.ts';
 import type { Named, Plan, PlanArg, PlanPort, PlanLaunch } from './plan-data.ts';
 import { fixedBases } from './segments.ts';
 
-/** A plan that is run again and again. */
+/** A plan with its kernels and memory on a device, ready to run repeatedly. */
 export class Replay {
   readonly plan: Plan;
   readonly #device: Device;
-  /** By base: what the plan owns; weights come and go. */
+  /** Memory that the plan owns, by base; weights are bound from outside. */
   readonly #own = new Map<number, Storage>();
   #arena: readonly Storage[] = [];
   #slots: ReadonlyMap<string, Tensor> | undefined;
   readonly #kernels: readonly PreparedLaunch['kernel'][];
-  /** Where each base of the plan lies. */
+  /** Buffer and offset of each base of the plan. */
   #bases: readonly { readonly buffer: Buffer; readonly offset: number }[] = [];
   #segments: readonly BoundSegment[] = [];
-  /** What each input's slot holds now; empty: nothing that may be relied on. */
+  /** The value in each input's slot; no entry where the slot's content is unknown. */
   readonly #held = new Map<string, Held>();
-  /** Inputs whose slot got another value since the last run. */
+  /** Inputs whose slot changed since the last run. */
   readonly #changed = new Set<string>();
 
-  /** Prepares the plan's kernels; bind() must follow, and takes the memory. */
+  /** Prepares the plan's kernels. bind() must follow; it allocates the memory. */
   constructor(plan: Plan, device: Device) {
     this.plan = plan;
     this.#device = device;
@@ -64,7 +64,8 @@ export class Replay {
   }
 
   /**
-   * Weights by name, with the layouts that the plan was made for; they must stay where they are until the next bind.
+   * Binds weights by name and allocates the plan's memory. Weights have the layouts that the plan was made for, and
+   * must not move until the next bind.
    */
   bind(weights: Named): void {
     this.#dropSegments();
@@ -83,7 +84,7 @@ export class Replay {
     const { launches: planned, segments, bases } = this.plan;
     const isWeight = (base: number): boolean => ['param', 'constant'].includes(bases[base]!.kind);
     const fixed = fixedBases(planned, segments, isWeight);
-    // Only for launches that run often: what a backend makes of fixed arguments takes time and memory once.
+    // `fixed` is set only for launches that run at every call: packing a fixed argument costs time and memory once.
     const last = segments.at(-1)?.from ?? 0;
     const launches = planned.map(({ op, args }, i): PreparedLaunch => ({
       kernel: this.#kernels[i]!,
@@ -104,7 +105,9 @@ export class Replay {
     });
   }
 
-  /** For the results of launches from … to - 1, where copies of them are fewer than the launches. */
+  /**
+   * A memo for launches from … to - 1; undefined where copying their results takes as many launches as computing them.
+   */
   #memoOf(from: number, to: number): SegmentMemo | undefined {
     const { launches, bases } = this.plan;
     const written = new Set(
@@ -121,7 +124,7 @@ export class Replay {
     return new SegmentMemo(this.#device, slices);
   }
 
-  /** Memory that the backend's compiled launches take beside the plan's. */
+  /** Bytes of packed weights that the backend's compiled launches hold beside the plan's memory. */
   get packedBytes(): number {
     return this.#segments.reduce((sum, { compiled }) => sum + (compiled?.packedBytes ?? 0), 0);
   }
@@ -151,7 +154,7 @@ export class Replay {
     this.#held.set(name, held);
   }
 
-  /** Enqueues the launches, on what the slots hold: those of the last segment, and others whose inputs changed. */
+  /** Enqueues the last segment, and before it the segments whose inputs changed, on the values in the slots. */
   run(): void {
     const last = this.#segments.length - 1;
     for (const [i, segment] of this.#segments.entries()) {
@@ -167,7 +170,7 @@ export class Replay {
     this.#changed.clear();
   }
 
-  /** What these inputs hold, where each was given as a number. */
+  /** The numbers in these inputs' slots; undefined when one holds a tensor. */
   #numbers(names: readonly string[]): readonly number[] | undefined {
     const held = names.map((name) => this.#held.get(name));
     return held.every((value) => typeof value === 'number') ? held : undefined;
@@ -185,7 +188,7 @@ export class Replay {
     else for (const { kernel, args, scalars } of launches) backend.run(kernel, args, scalars);
   }
 
-  /** An output of the last run as a tensor of its own. */
+  /** A copy of an output of the last run. */
   output(port: PlanPort): Tensor {
     const { buffer, offset } = this.#bases[port.base]!;
     const bytes = spanBytes(port);
@@ -210,7 +213,7 @@ export class Replay {
   }
 }
 
-/** A segment of the plan on the buffers that it is bound to. */
+/** A segment of the plan with its buffers. */
 interface BoundSegment {
   readonly reads: readonly string[];
   readonly launches: readonly PreparedLaunch[];
@@ -219,7 +222,7 @@ interface BoundSegment {
   ran: boolean;
 }
 
-/** Enough to tell whether a value is the one of the last call: the memory, and that nobody wrote into it since. */
+/** Identity of an input's value, to recognise it at the next call: a number, or memory with its version and layout. */
 type Held = number | { readonly storage: Storage; readonly version: number; readonly layout: Layout };
 
 function heldBy(value: Tensor | number): Held {
@@ -244,7 +247,7 @@ const spanBytes = ({ dtype, layout }: PlanArg): number =>
   elementCount(layout.shape) === 0 ? 0 : span(layout) * dtypes[dtype].bytes;
 const wholeOf = (s: Storage): Slice => ({ buffer: s.buffer, offset: 0, bytes: s.bytes });
 
-/** One kernel for all launches that are alike. */
+/** The kernels of a plan's launches; equal launches share one. */
 function kernelsOf(plan: Plan, device: Device): PreparedLaunch['kernel'][] {
   const made = new Map<string, PreparedLaunch['kernel']>();
   const specKey = ({ dtype, layout }: PlanArg): string => `${dtype} ${layout.shape}|${layout.strides}`;

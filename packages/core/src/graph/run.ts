@@ -27,7 +27,7 @@ function bind(
   }
 }
 
-/** Values by name in, outputs by name out; intermediates are freed at their last use. */
+/** Runs a graph on tensors by name and returns its outputs by name; intermediates are freed at their last use. */
 export function runGraph(
   graph: Graph,
   inputs: Readonly<Record<string, Tensor>>,
@@ -41,7 +41,7 @@ export function runGraph(
     const lastUse = new Map<ValueId, number>();
     for (const [at, node] of graph.nodes.entries()) for (const id of node.inputs) lastUse.set(id, at);
     const kept = new Set([...values.keys(), ...graph.outputs.map((o) => o.id)]);
-    /** Outputs beyond the first, until the result nodes that name them take them. */
+    /** Outputs beyond the first, until their result nodes read them. */
     const more = new Map<ValueId, readonly Tensor[]>();
     const run = ({ id, op, inputs: ids }: GraphNode): Tensor => {
       const args = ids.map((input) => values.get(input)!);

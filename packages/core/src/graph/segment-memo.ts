@@ -1,6 +1,6 @@
-// What a segment gave for numbers that it met before. A segment that reads single numbers only (the timestep: its
-// embedding and the projections of it for every block) gives the same for the same numbers as long as the weights stay,
-// and a schedule has the same timesteps for every picture: each is computed once, and copied from then on.
+// Results of a segment by the numbers that it reads. A segment that reads single numbers only (the timestep: its
+// embedding, and the projections of that in every block) gives the same results for the same numbers while the weights
+// stay, and all pictures of a schedule have the same timesteps: each is computed once, and copied later.
 
 import type { Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
@@ -17,14 +17,14 @@ export class SegmentMemo {
   readonly #kept = new Map<string, readonly Storage[]>();
   readonly #most: number;
 
-  /** `results`: where the segment leaves what others read. */
+  /** `results`: slices that the segment writes and others read. */
   constructor(device: Device, results: readonly Slice[]) {
     this.#device = device;
     this.#results = results;
     this.#most = Math.floor(mostBytes / results.reduce((sum, { bytes }) => sum + bytes, 1));
   }
 
-  /** Brings the results for these numbers back; false where they are not known. */
+  /** Copies the kept results for these numbers to their slices; false when none are kept. */
   recall(numbers: readonly number[]): boolean {
     const kept = this.#kept.get(keyOf(numbers));
     for (const [i, { buffer, bytes }] of (kept ?? []).entries())
@@ -32,7 +32,7 @@ export class SegmentMemo {
     return kept !== undefined;
   }
 
-  /** Keeps the results, which are there for these numbers now. */
+  /** Keeps copies of the results, which the segment has just computed for these numbers. */
   keep(numbers: readonly number[]): void {
     if (this.#most === 0) return;
     if (this.#kept.size >= this.#most) this.#drop(this.#kept.keys().next().value!);
@@ -60,6 +60,6 @@ export class SegmentMemo {
   }
 }
 
-/** Tells -0 from 0. */
+/** A key of numbers in which -0 differs from 0. */
 const keyOf = (numbers: readonly number[]): string =>
   numbers.map((v) => (Object.is(v, -0) ? '-0' : String(v))).join();

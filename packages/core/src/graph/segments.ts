@@ -1,11 +1,12 @@
-// What a plan need not do at every call. The first input (the sample) is new each time; others (the prompt, conditions,
-// sometimes the timestep) often are what they were. Launches that do not depend on the first input move to the front,
-// in segments by the inputs they read; a replay runs a segment only when one of those changed.
+// Splits a plan into segments, most of which need not run at every call. The first input (the sample) is new each time;
+// others (the prompt, conditions, sometimes the timestep) often stay the same. Launches that do not depend on the first
+// input move to the front, in segments by the inputs that they read; a replay runs a segment only when one of those
+// changed.
 
 import { inputsOf, outputsOf } from './plan-data.ts';
 import type { PlanSegment } from './plan-data.ts';
 
-/** What is read of a launch: the bases of its inputs, then of its outputs. */
+/** The part of a launch that is read here: bases of its inputs, then of its outputs. */
 interface Writes {
   readonly args: readonly { readonly base: number }[];
   readonly outputs?: number;
@@ -43,8 +44,8 @@ export function segmentLaunches<S extends Writes>(
 }
 
 /**
- * Bases that hold the same at every run of the last segment: weights, and what is made of them by launches that run
- * once. `isWeight`: whether a base is bound from outside and no input.
+ * Bases whose elements are the same at every run of the last segment: weights, and values that launches which run once
+ * compute from weights. `isWeight` is true for a bound base that is no input.
  */
 export function fixedBases(
   launches: readonly Writes[],
@@ -61,8 +62,8 @@ export function fixedBases(
 
 /**
  * The inputs that a launch depends on. Launches that write one base (its parts) depend on the same inputs, so that they
- * stay in one segment. What is written again after it was read counts as depending on all: its readers stay there too,
- * in order.
+ * stay in one segment. A base that is written again after a launch read it depends on all inputs, so that its readers
+ * stay in order in one segment.
  */
 function dependenciesOf<S extends Writes>(
   launches: readonly S[],

@@ -1,5 +1,5 @@
 // Graphs as JSON text. A file is data from a stranger: everything is checked before a Graph is returned, and every
-// node's shape is inferred again and compared, so that what runs later is what was checked.
+// node's shape is inferred again and compared, so that no unchecked op runs later.
 
 import { isDType } from '../dtype.ts';
 import { DarkroomError, FormatError, formatShape } from '../errors.ts';
@@ -14,7 +14,7 @@ import { checkOp, maxRank } from './check-op.ts';
 import type { Graph, GraphNode, NamedValue, ValueId, ValueInfo } from './graph.ts';
 import { sameSpec, specOf } from './passes/rewrite.ts';
 
-/** Above these a file is refused: no real model comes near. */
+/** Limits of a file, far above those of real models. */
 const limits = { nodes: 200_000, rank: maxRank, elements: 2 ** 40, textBytes: 256 * 2 ** 20 };
 
 /** A graph as JSON text. */
@@ -24,7 +24,7 @@ export function serializeGraph(graph: Graph): string {
 
 type Record_ = Readonly<Record<string, unknown>>;
 
-/** Whether a value is a JSON object. */
+/** True for a JSON object. */
 export const isRecord = (v: unknown): v is Record_ =>
   typeof v === 'object' && v !== null && !Array.isArray(v);
 
@@ -86,7 +86,7 @@ export function checkGraph(json: unknown, source: string): Graph {
       return value;
     });
   const [inputs, params, constants] = [named('inputs'), named('params'), named('constants')];
-  /** What the ops so far give: several outputs are read by result nodes. */
+  /** Outputs of the ops so far; result nodes read those beyond the first. */
   const outputs = new Map<ValueId, readonly Spec[]>();
   const nodes = list('nodes').map((v, i): GraphNode => {
     const what = `node ${i}`;
@@ -120,7 +120,7 @@ export function checkGraph(json: unknown, source: string): Graph {
   return { schema: opSchemaVersion, inputs, params, constants, nodes, outputs: ends };
 }
 
-/** What an op gives on abstract inputs: all its outputs. Any failure is the file's. */
+/** All outputs of an op on abstract inputs. @throws FormatError naming the file for any failure. */
 function inferNode(
   op: Op,
   args: readonly ValueInfo[],
@@ -143,7 +143,7 @@ function inferNode(
   }
 }
 
-/** A reshape that only a copy could do is an error: recordings have that copy. */
+/** The view of `x`. A reshape that needs a copy is an error, since recordings contain that copy. */
 function viewOf(op: ViewOp, x: Tensor): Tensor {
   return op.kind === 'reshape' ? x.view(op.shape) : viewRules(op).apply(op, x);
 }

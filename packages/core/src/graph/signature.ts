@@ -1,10 +1,10 @@
-// Calls as data: the arguments or the result of a call with its tensors taken out and named by where they stood. What
-// remains (option names, flags, numbers inside options) is part of what was traced.
+// Calls as data: arguments or result of a call, with each tensor replaced by a name after its position. The rest
+// (option names, flags, numbers inside options) is part of the trace.
 
 import { ArgumentError, FormatError } from '../errors.ts';
 import { Tensor } from '../tensor.ts';
 
-/** JSON; a tensor is { $tensor: its name }. */
+/** Arguments or a result as JSON; a tensor is { $tensor: its name }. */
 export type Template =
   null | boolean | number | string | readonly Template[] | { readonly [key: string]: Template };
 
@@ -13,13 +13,13 @@ const mark = '$tensor';
 /** A call or result without its tensors, and the tensors by name. */
 export interface SplitCall {
   readonly template: Template;
-  /** By name. A number stands for a tensor of one element. */
+  /** Tensors by name. A number stands for a tensor of one element. */
   readonly tensors: ReadonlyMap<string, Tensor | number>;
 }
 
 /**
- * Arguments: tensors are named `arg0`, `arg2.addedCond.timeIds`. A number that is an argument of its own (a timestep) is an
- * input as well, of one element. Trailing arguments that say nothing (undefined, {}) are left out.
+ * Splits arguments: tensors are named `arg0`, `arg2.addedCond.timeIds`. A number that is an argument of its own (a
+ * timestep) is an input as well, of one element. Trailing arguments that say nothing (undefined, {}) are left out.
  */
 export function splitCall(args: readonly unknown[]): SplitCall {
   const said = args.findLastIndex((a) => a !== undefined && !isEmptyRecord(a)) + 1;
@@ -33,7 +33,7 @@ export function splitCall(args: readonly unknown[]): SplitCall {
   return { template, tensors };
 }
 
-/** A result: one tensor is named `output`, those in records and lists by their keys. */
+/** Splits a result: a single tensor is named `output`, those in records and lists by their keys. */
 export function splitResult(value: unknown): {
   readonly template: Template;
   readonly tensors: Map<string, Tensor>;
@@ -52,7 +52,7 @@ export function putBack(template: Template, tensors: ReadonlyMap<string, unknown
   return Object.fromEntries(Object.entries(template).map(([key, t]) => [key, putBack(t, tensors)]));
 }
 
-/** As a call reads: `float32[2,4,8,8], 981, {"flag":true}`. */
+/** The arguments as text: `float32[2,4,8,8], 981, {"flag":true}`. */
 export function describeCall(template: Template, typeOf: (name: string) => string): string {
   const text = (t: Template): string => {
     if (typeof t !== 'object' || t === null) return JSON.stringify(t);

@@ -1,5 +1,6 @@
-// Traces as a file: JSON with every traced call (its arguments, its graph, its result) of one module. Weights are not in
-// it, they are named; tensors that were captured as constants are. A file is data from a stranger: all of it is checked.
+// Traces as a file: JSON with every traced call (its arguments, its graph, its result) of one module. It names the
+// weights and contains the tensors that were captured as constants. A file is data from a stranger: all of it is
+// checked.
 
 import { isDType, dtypes } from '../dtype.ts';
 import type { DType } from '../dtype.ts';
@@ -26,12 +27,12 @@ export interface SavedConstant {
 export interface SavedTrace {
   readonly args: Template;
   readonly result: Template;
-  /** As recorded: passes run when it is loaded, so that a file gains from better ones. */
+  /** The recorded graph; passes run when the file is loaded, so that old files gain from better passes. */
   readonly graph: Graph;
   readonly constants: ReadonlyMap<string, SavedConstant>;
 }
 
-/** What a trace file holds. */
+/** The content of a trace file. */
 export interface SavedModule {
   readonly name: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -84,7 +85,7 @@ function checkTrace(json: unknown, where: string): SavedTrace {
   };
 }
 
-/** Every input and output of the graph stands in the call once, and nothing else does. */
+/** Checks that the call names each input and output of the graph once, and nothing else. */
 function sameNames(
   names: readonly string[],
   values: readonly { readonly name: string }[],

@@ -1,4 +1,4 @@
-// Whether a trace's file belongs to the weights at hand: one error says what differs, cut short.
+// Checks that a trace's file belongs to given weights: one error lists the differences, cut short.
 
 import { FormatError } from '../errors.ts';
 import type { NamedValue } from './graph.ts';
@@ -16,7 +16,7 @@ function cutShort(names: readonly string[]): string {
   return names.length <= mostNames ? shown.join(', ') : `${shown.join(', ')}, … (${names.length})`;
 }
 
-/** @throws FormatError naming the weights that the traced module had and these are not. */
+/** Compares weights. @throws FormatError naming those of the traced module that `params` lacks or has otherwise. */
 export function checkWeights(saved: SavedModule, params: Named, source: string): void {
   const wanted = new Map<string, NamedValue>();
   for (const { graph } of saved.traces) for (const value of graph.params) wanted.set(value.name, value);

@@ -1,6 +1,6 @@
-// One traced call of a module: its graph for given shapes, and on a device its plan, replayed at every call. Weights may
-// be replaced between calls (loaded, converted, offloaded): what became of them is looked at before each run. The plan is
-// made once; the memory that it runs in is there from the first run to release().
+// One traced call of a module: its graph for given shapes, and on a device its plan, replayed at every call. Weights
+// may be replaced between calls (loaded, converted, offloaded), so each run compares them first. The plan is made once;
+// its memory is held from the first run to release().
 
 import type { Device } from '../device.ts';
 import { DeviceError, formatShape } from '../errors.ts';
@@ -27,18 +27,20 @@ import type { SplitCall, Template } from './signature.ts';
 /** Options of trace() and loadTraced(). */
 export interface TraceOptions {
   /**
-   * Default: passesFor() the device; those whose copies of weights are kept from call to call only with `hoist`. []
-   * replays exactly the kernels that the module runs.
+   * Graph passes. Default: passesFor() the device; passes that copy weights only with `hoist`. [] replays exactly the
+   * kernels that the module runs.
    */
   readonly passes?: readonly Pass[];
-  /** Whether what does not depend on the first argument is kept from call to call (default), which takes memory. */
+  /**
+   * True (default): results that do not depend on the first argument are kept from call to call, which takes memory.
+   */
   readonly hoist?: boolean;
 }
 
-/** The names of those options. */
+/** The names of TraceOptions. */
 export const traceOptionNames: OptionNames<TraceOptions> = { passes: true, hoist: true };
 
-/** How often weights were written in place; undefined when one is gone. */
+/** Number of in-place writes into the weights; undefined when one is disposed. */
 function versionOf(weights: readonly Tensor[]): number | undefined {
   let version = 0;
   for (const w of weights) {
@@ -48,18 +50,18 @@ function versionOf(weights: readonly Tensor[]): number | undefined {
   return version;
 }
 
-/** One traced call. */
+/** One traced call of a module: graph, plan and replay. */
 export class TracedCall {
   readonly args: Template;
   readonly result: Template;
-  /** As recorded, before passes. */
+  /** The recorded graph, before passes. */
   readonly recorded: Graph;
   readonly constants: Named;
   readonly #shape: string;
   readonly #inputs: ReadonlyMap<string, NamedValue>;
   readonly #passes: readonly Pass[] | undefined;
   readonly #hoist: boolean;
-  /** After passes, for weights of `#layouts`. */
+  /** The graph after passes, for weights of `#layouts`. */
   #graph: Graph | undefined;
   #replay: Replay | undefined;
   /** The weights and constants that the replay is bound to; undefined while it holds no memory. */
@@ -86,7 +88,9 @@ export class TracedCall {
     this.#inputs = new Map(call.graph.inputs.map((v) => [v.name, v]));
   }
 
-  /** Whether this is the trace of such a call: same options, same dtypes and shapes; a number is any one element. */
+  /**
+   * True if the call has the options, dtypes and shapes of the traced one; a number matches a tensor of one element.
+   */
   fits(given: SplitCall): boolean {
     for (const [name, value] of given.tensors) {
       const input = this.#inputs.get(name);
@@ -103,7 +107,7 @@ export class TracedCall {
     return `(${describeCall(this.args, (name) => typeOf(this.#inputs.get(name)!))})`;
   }
 
-  /** Plans for weights that lie as these do, which may be in host memory still, and prepares the kernels; once. */
+  /** Makes the plan for the layouts of `params`, which may still be in host memory, and prepares the kernels; once. */
   prepare(device: Device, params: Named): Replay {
     const before = this.#graph;
     const graph = this.#optimized(params, device);
@@ -139,7 +143,7 @@ export class TracedCall {
     return replay;
   }
 
-  /** The graph after passes, which see weights as they lie now: they may have been converted since the recording. */
+  /** The graph after passes for the present layouts of weights, which may have been converted since the recording. */
   #optimized(params: Named, device: Device | undefined): Graph {
     const used = this.recorded.params.map((p) => params.get(p.name)).filter((w) => w !== undefined);
     const layouts = used.map((w) => `${w.dtype}${w.shape};${w.strides};${w.layout.offset}`).join('|');

@@ -1,4 +1,4 @@
-// trace(): a module recorded, optimised and planned, that is called as the module was. save() writes it as a file,
+// trace(): records, optimises and plans a module; the result is called as the module was. save() writes it as a file,
 // loadTraced() reads it in another process, on another backend, onto weights of the same names.
 
 import { tensorFromBytes } from '../create.ts';
@@ -27,35 +27,35 @@ import { checkWeights } from './trace-weights.ts';
 import { TracedCall, traceOptionNames, typeOf } from './traced-call.ts';
 import type { TraceOptions } from './traced-call.ts';
 
-/** What can be traced: a Module, or an object that calls one. */
+/** An object that can be traced: a Module, or an object that calls one. */
 export interface Traceable<Args extends readonly unknown[], Out> {
   call(...args: Args): Out;
-  /** All tensors that its calls read and keep, by name, adapters included; default: stateDict(). */
+  /** All weights that its calls read, by name, adapters included; default: stateDict(). */
   parameters?(): Named;
-  /** Its weights by name. Without it every tensor it reads would be a constant, which is refused. */
+  /** The weights by name. trace() refuses an object without this or `parameters`: its weights would be constants. */
   stateDict?(): Named;
   readonly name?: string;
   readonly device?: Device | undefined;
   readonly dtype?: DType;
   readonly config?: Readonly<Record<string, unknown>>;
-  /** For an object that calls modules: those, whose hooks bring their weights and tell when they left. */
+  /** For an object that calls modules: these modules, whose hooks load and unload the weights. */
   readonly modules?: readonly object[];
   dispose?(): void;
 }
 
-/** Where a traced module's weights are, and what becomes of them. */
+/** The weights of a traced module and the modules that own them. */
 interface Weights {
   current(): Named;
   dispose(): void;
-  /** Whose parameters they are; none for objects that look after their weights themselves. */
+  /** The modules that own the weights; none for objects that manage their weights themselves. */
   readonly modules: readonly AnyModule[];
 }
 
-/** Weights that were given by name, as parameters of a module: offload moves those. */
+/** Weights given by name, as parameters of a module, so that offload can move them. */
 class NamedWeights extends Module {
   constructor(params: Named) {
     super();
-    // What comes from host memory has a placeholder of its own here: the given tensor is offload's to take away.
+    // A weight in host memory gets a placeholder of its own here, since offload may dispose the given tensor.
     for (const [name, p] of params) Object.assign(this, { [name]: hostCopyOf(p)?.placeholder() ?? p });
   }
   override forward(): never {
@@ -63,10 +63,10 @@ class NamedWeights extends Module {
   }
 }
 
-/** How many traced modules listened for weights that leave, for the names of their hooks. */
+/** Number of listener hooks so far, for unique names. */
 let listeners = 0;
 
-/** A module like the one it was made from: what offload and hooks do to that, they do to this. */
+/** A module in place of the one that was traced: hooks and offload work on it as on that module. */
 export class TracedModule<Args extends readonly unknown[], Out> extends Module<Args, Out> {
   readonly config: Readonly<Record<string, unknown>>;
   readonly #device: Device | undefined;
@@ -75,10 +75,13 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
   readonly #source: Traceable<Args, Out> | undefined;
   readonly #options: TraceOptions;
   readonly #calls: TracedCall[] = [];
-  /** The hook that hears of weights leaving the device, on the modules that have them, while plans hold memory. */
+  /**
+   * Name of the hook on the modules with the weights that releases plans when weights leave; set while plans hold
+   * memory.
+   */
   #listener: string | undefined;
 
-  /** For trace() and loadTraced(). */
+  /** Use trace() or loadTraced(). */
   constructor(
     about: {
       name: string;
@@ -101,8 +104,7 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
   }
 
   /**
-   * The result for arguments of a traced shape and dtype, in memory of its own. Where a traced module is wanted, `call`
-   * alone says its types. @throws ShapeError listing what was traced.
+   * The result for arguments of a traced shape and dtype, in new memory. @throws ShapeError listing the traced calls.
    */
   override forward(...args: NoInfer<Args>): NoInfer<Out> {
     const split = splitCall(args);
@@ -142,7 +144,7 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     for (const module of modules) module.bringWeights([...together, ...modules]);
   }
 
-  /** This, and the modules that it stands for, with their paths: theirs are the parameters. */
+  /** This module, and the traced modules with their paths, which own the parameters. */
   override *namedModules(prefix = '', which: Which = 'all'): Generator<[string, AnyModule]> {
     yield* super.namedModules(prefix, which);
     for (const module of this.#weights.modules) yield* module.namedModules(prefix, which);
@@ -155,7 +157,10 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     return this.#dtype;
   }
 
-  /** Traces another call of the same module: other shapes, other options. @throws ArgumentError when it came from a file. */
+  /**
+   * Traces another call of the same module: other shapes, other options.
+   * @throws ArgumentError when it came from a file.
+   */
   async add(sample: Args): Promise<void> {
     if (!this.#source)
       throw new ArgumentError(`${this.name}: was loaded from a file; trace the module to add other shapes`);
@@ -164,20 +169,20 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     await this.#ready(call);
   }
 
-  /** For loadTraced(): a call that was recorded elsewhere. */
+  /** For loadTraced(): adds a call from a file. */
   async adopt(call: TracedCall): Promise<void> {
     this.#calls.push(call);
     await this.#ready(call);
   }
 
-  /** Plans and compiles ahead of the first call, where there is a device to do it for; that call takes the memory. */
+  /** Plans and compiles ahead of the first call if the device is known; the first call allocates the memory. */
   async #ready(call: TracedCall): Promise<void> {
     if (!this.device) return;
     call.prepare(this.device, this.#weights.current());
     await this.device.backend.ready?.();
   }
 
-  /** All that the traces refer to, by name. */
+  /** All weights that the traces read, by name. */
   override parameters(): Map<string, Tensor> {
     return new Map(this.#weights.current());
   }
@@ -191,12 +196,12 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     return this.#calls.map((c) => c.plan).filter((p) => p !== undefined);
   }
 
-  /** What each plan saves, in the order of `plans`; with rates (measureRates) also the least time of a call. */
+  /** A summary of each plan, in the order of `plans`; with rates (measureRates) also the least time of a call. */
   summaries(rates?: Rates): readonly PlanSummary[] {
     return this.#calls.map((c) => c.summary(rates)).filter((s) => s !== undefined);
   }
 
-  /** The same, a line a call. */
+  /** The summaries as text, a line per call. */
   summary(rates?: Rates): string {
     return this.#calls
       .map((call) => {
@@ -226,7 +231,7 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
     await writeFileWhole(path, await this.serialize());
   }
 
-  /** Refused: a plan is made for one device, dtype and format. */
+  /** @throws always, since a plan is made for one device, dtype and format. */
   override async to(options: ToOptions): Promise<never> {
     const asked = Object.keys(options).join(', ') || 'nothing';
     throw new ArgumentError(
@@ -246,8 +251,9 @@ export class TracedModule<Args extends readonly unknown[], Out> extends Module<A
 
 /**
  * Records `module` called with arguments like `sample` (tensors of these shapes and dtypes; their values are not read),
- * optimises the graph and plans it for the module's device. Tensors, and numbers that are arguments of their own, are inputs;
- * everything else in the arguments is part of the trace. The result takes over the module: disposing it frees the weights.
+ * optimises the graph and plans it for the module's device. Tensors, and numbers that are arguments of their own, are
+ * inputs; everything else in the arguments is part of the trace. The result takes over the module: disposing it frees
+ * the weights.
  */
 export async function trace<Args extends readonly unknown[], Out>(
   module: Traceable<Args, Out>,
@@ -268,7 +274,7 @@ export async function trace<Args extends readonly unknown[], Out>(
   return traced;
 }
 
-/** What a trace refers to by name. */
+/** The tensors that a trace refers to by name. */
 function parametersOf(module: Pick<Traceable<never, unknown>, 'parameters' | 'stateDict'>): Named {
   return module.parameters?.() ?? module.stateDict!();
 }

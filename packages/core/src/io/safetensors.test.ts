@@ -81,7 +81,7 @@ const of = (dtype: string, shape: readonly number[], begin: number, end: number)
   data_offsets: [begin, end],
 });
 
-// What the format's own library (safetensors 0.8.0) opens.
+// Files that the format's own library (safetensors 0.8.0) opens.
 test.each<[string, unknown, number]>([
   ['metadata null', { __metadata__: null, a: f32 }, 8],
   ['metadata that is empty', { __metadata__: {}, a: f32 }, 8],
@@ -117,7 +117,7 @@ test.each<[string, unknown, number]>([
   expect(Object.values(opened.metadata).every((v) => typeof v === 'string')).toBe(true);
 });
 
-// What it refuses.
+// Files that the format's own library refuses.
 test.each<[string, unknown, number, string]>([
   ['metadata of a number', { __metadata__: { x: 1 } }, 0, "__metadata__ is not a map of strings: 'x' is 1"],
   ['metadata of null', { __metadata__: { x: null } }, 0, "'x' is null"],

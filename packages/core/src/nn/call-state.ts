@@ -1,4 +1,4 @@
-// What hooks remember of one call: a picture's loop over its steps, or a single forward where nobody opened a state.
+// State that hooks keep for one call: a picture's loop over its steps, or one forward where the caller opened no state.
 // A forward is synchronous, so the state in use is the one whose run() is on the stack: two calls that await between
 // their steps never see each other's.
 
@@ -6,7 +6,10 @@
 export class CallState {
   readonly #values = new Map<object, unknown>();
 
-  /** The value under `key`; the first time `make` gives it. One that has [Symbol.dispose] is disposed with the state. */
+  /**
+   * The value under `key`, made by `make` at the first request. A value with [Symbol.dispose] is disposed with the
+   * state.
+   */
   get<T extends object>(key: object, make: () => T): T {
     if (!this.#values.has(key)) this.#values.set(key, make());
     return this.#values.get(key) as T;

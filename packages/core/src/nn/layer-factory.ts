@@ -1,5 +1,5 @@
-// What models make their layers with. A program that wants other layers in a model (with quantised weights, with adapters)
-// builds it inside withLayers(); no model file says which.
+// The factory that models make their layers with. A program that wants other layers in a model (quantised weights,
+// adapters) builds the model inside withLayers(); model files stay as they are.
 
 import { Conv2d, Embedding, GroupNorm, LayerNorm, Linear } from './layers.ts';
 import type { ConvLayerOptions, LinearOptions } from './layers.ts';
@@ -24,7 +24,7 @@ export const plainLayers: LayerFactory = {
 
 let current = plainLayers;
 
-/** What models call in their constructors: `nn.linear(320, 640)`, from the factory in use. */
+/** The factory in use, for constructors of models: `nn.linear(320, 640)`. */
 export const nn: LayerFactory = {
   linear: (...args) => current.linear(...args),
   conv2d: (...args) => current.conv2d(...args),
@@ -34,8 +34,8 @@ export const nn: LayerFactory = {
 };
 
 /**
- * What `build` returns, with layers from `factory`; kinds that it does not make come from the factory around it.
- * `build` is synchronous, as constructors are.
+ * Runs `build` with layers from `factory` and returns its result; kinds that `factory` lacks come from the outer
+ * factory. `build` is synchronous, as constructors are.
  */
 export function withLayers<T>(factory: Partial<LayerFactory>, build: () => T): T {
   const outer = current;

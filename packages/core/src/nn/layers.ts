@@ -13,13 +13,15 @@ import type { AnyModule } from './module.ts';
 import { denseWeight } from './weight.ts';
 import type { Weight } from './weight.ts';
 
-/** What a layer's caller may fuse into its kernel: a residual, an activation, a scale. */
+/** Work that a layer's caller fuses into its kernel: a residual, an activation, a scale. */
 export type Fuse = Omit<Epilogue, 'bias'>;
 
-/** What is added to a layer's product, from the layer's input: LoRA's two small products. */
+/** A module whose result for the layer's input is added to the layer's product: LoRA's two small products. */
 export type Adapter = Module<[x: Tensor], Tensor>;
 
-/** A layer that multiplies by a weight, to which adapters may add. Weight and stateDict stay as they are. */
+/**
+ * A layer that multiplies by a weight, and adds its adapters' results. Adapters change neither weight nor stateDict.
+ */
 export abstract class AdaptableLayer extends Module<[x: Tensor, fuse?: Fuse], Tensor> {
   /** Adapters by name, in the order in which they are added up. */
   get adapters(): ReadonlyMap<string, Adapter> {
@@ -28,16 +30,16 @@ export abstract class AdaptableLayer extends Module<[x: Tensor, fuse?: Fuse], Te
     );
     return new Map(named);
   }
-  /** Adds what `adapter` gives for the layer's input, broadcast to its output, before the fused activation. */
+  /** Adds the result of `adapter` for the layer's input, broadcast to the output, before the fused activation. */
   addAdapter(name: string, adapter: Adapter): void {
     this.attach(`adapters.${name}`, adapter as AnyModule);
   }
-  /** Takes an adapter off; its weights are the caller's then. Undefined when there was none of this name. */
+  /** Removes an adapter, whose weights the caller then owns; undefined when none has this name. */
   removeAdapter(name: string): Adapter | undefined {
     return this.detach(`adapters.${name}`);
   }
 
-  /** What is fused, with the sum of the adapters in the residual. */
+  /** `fuse` with the sum of the adapters' results in the residual. */
   protected adapted(x: Tensor, fuse: Fuse): Fuse {
     if (this.attached.size === 0) return fuse;
     let { residual } = fuse;

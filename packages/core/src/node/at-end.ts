@@ -1,5 +1,5 @@
-// What must be done when the process ends before its time: remove a temporary file, say that a download was left.
-// Signals are listened to only while there is something to do, so that a program's own ways stay as they are.
+// Work for the end of a process that ends early: remove a temporary file, report an unfinished download.
+// Signal handlers are installed only while there is such work, so that a program's own handling is not changed.
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 

@@ -1,4 +1,4 @@
-// Where backends keep what they worked out once: compiled kernels, tuning results.
+// The folder in which backends cache compiled kernels and tuning results.
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Text files, for what is saved and loaded by path in Node. A page passes the text itself.
+// Text files by path, in Node only; a page passes the text itself.
 
 import { readFile } from 'node:fs/promises';
 import { FormatError } from '../errors.ts';

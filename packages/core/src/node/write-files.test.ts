@@ -1,5 +1,5 @@
 // Files written whole or not at all: failures at any file, short writes, signals, full disks, two writers at once.
-// What needs a process of its own runs the built package, as a user does.
+// Tests that need a process of their own run the built package, as a user does.
 
 import { spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';

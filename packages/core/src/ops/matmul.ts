@@ -67,7 +67,7 @@ export const matmulDefinition: OpDefinition<MatmulOp> = {
   },
 };
 
-/** What a product does to its float32 accumulator before it stores the result. */
+/** Pointwise work on the float32 accumulator of a product before the result is stored. */
 export interface Epilogue {
   /** Broadcast to the output; usually [n]. */
   readonly bias?: Tensor | undefined;
@@ -78,7 +78,9 @@ export interface Epilogue {
   readonly scale?: number | undefined;
 }
 
-/** The expression and extra inputs of scale·acc + bias + residual, then the activation; undefined when there is nothing. */
+/**
+ * The expression and extra inputs of scale·acc + bias + residual, then the activation; undefined when there is nothing.
+ */
 export function epilogueOf(e: Epilogue): { expr: Expr | undefined; extra: Tensor[] } {
   const extra = [e.bias, e.residual].filter((t) => t !== undefined);
   const { scale = 1, activation } = e;

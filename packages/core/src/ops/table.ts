@@ -41,7 +41,7 @@ export type KernelOp =
   | GatherOp | CopyOp | FillOp | ResizeOp | RandomOp | CustomOp; // prettier-ignore
 
 /**
- * What a node of a graph may be. A registered op stands in graphs as well; it is none of the kinds that are named here.
+ * An op of a graph's node. Registered ops stand in graphs as well, under kinds that are not named here.
  */
 export type Op = KernelOp | ViewOp | ResultOp;
 

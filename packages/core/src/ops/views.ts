@@ -53,7 +53,7 @@ const views: { readonly [K in ViewOp['kind']]: ViewRules<Extract<ViewOp, { kind:
   slice: sliceRules,
 };
 
-/** Whether `op` moves no data. */
+/** True for a view: an op that moves no data. */
 export const isView = (op: { readonly kind: string }): op is ViewOp => Object.hasOwn(views, op.kind);
 
 /** The rules of a view. */

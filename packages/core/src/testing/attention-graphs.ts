@@ -1,5 +1,6 @@
-// Random blocks of a transformer and of a residual block, drawn by fast-check: products that share an input, heads split
-// and merged as views, masks, sizes that divide nothing. For passes about products and attention; graphs.ts is broader.
+// Random blocks of a transformer and of a residual block, drawn by fast-check: products that share an input, heads
+// split and merged as views, masks, sizes that divide nothing. For passes about products and attention; graphs.ts is
+// broader.
 
 import type * as FastCheck from 'fast-check';
 import { tensor } from '../create.ts';
@@ -34,7 +35,7 @@ export interface AttentionProgram {
   readonly k: number;
   readonly bias: boolean;
   readonly mask: 'none' | 'causal' | 'row' | 'full';
-  /** Whether keys and values come from a second input. */
+  /** True if keys and values come from a second input. */
   readonly cross: boolean;
   readonly maxScoreBytes: number;
 }
@@ -110,7 +111,7 @@ export function buildAttention(p: AttentionProgram, device: Device): RandomGraph
   return { ...recording, inputs, params };
 }
 
-/** What a plan of `graph` gives for the inputs of `given`. */
+/** The outputs of a plan of `graph` for the inputs of `given`. */
 export async function runPlanned(
   graph: Graph,
   given: RandomGraph,

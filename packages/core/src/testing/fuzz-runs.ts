@@ -1,4 +1,5 @@
-// How long a fuzzer runs: the same cases every time in CI; more and other ones where DARKROOM_PROPERTY_RUNS says how many.
+// The number of a fuzzer's runs: the same cases every time in CI; others, as many as DARKROOM_PROPERTY_RUNS says,
+// elsewhere.
 
 /** Options of fc.assert: `usual` cases from seed 1, or as many as DARKROOM_PROPERTY_RUNS asks for. */
 export function fuzzRuns(usual: number): { numRuns: number; seed?: number } {

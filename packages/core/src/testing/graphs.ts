@@ -1,5 +1,6 @@
-// Random graphs, drawn by fast-check: programs of ops over a pool of values, for passes, plans and files. As with kernel
-// cases the caller passes fast-check in; a program that does not fit its operands does something simpler instead.
+// Random graphs, drawn by fast-check: programs of ops over a pool of values, for passes, plans and files. As with
+// kernel cases the caller passes fast-check in; a program that does not fit its operands does something simpler
+// instead.
 
 import type * as FastCheck from 'fast-check';
 import { tensor } from '../create.ts';
@@ -83,13 +84,13 @@ const instructions: readonly ((a: Tensor, b: Tensor, w: Weights, device: Device)
   (a) => cast(a, a.dtype === 'float16' ? 'float32' : 'float16'),
 ]; // prettier-ignore
 
-/** What products of one value give, of rows of eight. */
+/** Products of one value, of rows of eight. */
 const shared = (a: Tensor, products: (rows: Tensor) => Tensor): Tensor =>
   a.elements % 8 === 0 ? products(reshape(a, [-1, 8])) : tanh(a);
 
 const isImage = (t: Tensor): boolean => t.rank === 4 && t.shape[1] === 8;
 
-/** Whether b broadcasts to a. */
+/** True if b broadcasts to a. */
 function broadcasts(a: Tensor, b: Tensor): boolean {
   const lead = a.rank - b.rank;
   return lead >= 0 && b.shape.every((d, i) => d === 1 || d === a.shape[lead + i]);
@@ -102,8 +103,8 @@ export interface RandomGraph extends Recording {
 }
 
 /**
- * Records a program and makes its inputs and weights on `device`; the caller's scope owns them. Weights do not let values
- * grow: the tolerances of sums ordered otherwise are for values about 1.
+ * Records a program and makes its inputs and weights on `device`; the caller's scope owns them. Weights do not let
+ * values grow: the tolerances of sums ordered otherwise are for values about 1.
  */
 export function buildGraph(program: GraphProgram, device: Device): RandomGraph {
   const layout = program.channelsLast ? 'channelsLast' : 'contiguous';

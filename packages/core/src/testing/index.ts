@@ -1,4 +1,4 @@
-// @darkroom/core/testing: what every backend's suite shares.
+// @darkroom/core/testing: cases, checks and tolerances that the suites of all backends share.
 
 export { attentionArbitrary, buildAttention, runPlanned } from './attention-graphs.ts';
 export type { AttentionProgram } from './attention-graphs.ts';

@@ -9,13 +9,13 @@ import { scope } from '../scope.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
- * 'permuted': memory in reversed order of dimensions; 'transposed': with the last two exchanged; 'sliced': gaps after every row; 'offset': starts late;
- * 'broadcast': the first dimension has stride 0.
+ * 'permuted': memory in reversed order of dimensions; 'transposed': with the last two exchanged; 'sliced': gaps after
+ * every row; 'offset': starts late; 'broadcast': the first dimension has stride 0.
  */
 export type InputLayout =
   'contiguous' | 'channelsLast' | 'permuted' | 'transposed' | 'sliced' | 'offset' | 'broadcast';
 
-/** What an input of a case is. */
+/** Description of one input of a case. */
 export interface InputSpec {
   readonly shape: readonly number[];
   readonly dtype?: DType;

@@ -1,4 +1,4 @@
-// What a device reaches with this library's own largest product and copy: what a plan's least time is predicted from.
+// The rates that a device reaches with this library's largest product and copy, from which a plan's least time follows.
 // Measured, since data sheets know neither the clock of today nor a software adapter.
 
 import type { Device } from '../device.ts';
@@ -8,7 +8,7 @@ import { full } from '../ops/fill.ts';
 import { matmul } from '../ops/matmul.ts';
 import { scope } from '../scope.ts';
 
-/** What a device reaches. */
+/** Measured rates of a device. */
 export interface Rates {
   /** Floating-point operations a second, by the dtype of the operands. */
   readonly flops: Readonly<Partial<Record<DType, number>>>;

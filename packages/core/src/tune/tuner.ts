@@ -15,7 +15,7 @@ import { tuneTolerance } from '../testing/tolerance.ts';
 /** 'off': first choices; 'cached': winners found before; 'full': also notes what tunePending() shall measure. */
 export type TuneMode = 'off' | 'cached' | 'full';
 
-/** Where winners are kept between runs: JSON by fingerprint and key. */
+/** Stores winners between processes: JSON by fingerprint and key. */
 export interface TuneStore {
   load(fingerprint: string): Promise<Record<string, Choice>>;
   save(fingerprint: string, winners: Record<string, Choice>): Promise<void>;

@@ -1,9 +1,9 @@
-// channelsLast (order): images run with their channels adjacent, from the inputs to the outputs, which keep the layout they
-// had. Ops hand the format on, so what it takes is to bring inputs and convolution weights into it, and to let copies that
+// channelsLast (order): images run with their channels adjacent, from inputs to outputs; the outputs keep their layout.
+// Ops hand the format on, so the pass only copies inputs and convolution weights into the format, and lets copies that
 // kept a format (casts, concatenations) keep the new one. Transformer blocks then see pixels as rows without a copy.
 //
-// Not among the default passes: the weights are copied, once, and those copies are kept from call to call. A module that was
-// converted (`to({ memoryFormat: 'channelsLast' })`) has the same plan without them.
+// Not among the default passes: the weights are copied, once, and those copies are kept from call to call. A module
+// that was converted (`to({ memoryFormat: 'channelsLast' })`) has the same plan without them.
 
 import { layoutOf, memoryFormatOf } from '../../layout.ts';
 import type { MemoryFormat } from '../../layout.ts';
@@ -16,7 +16,7 @@ import { inferLayouts } from '../layouts.ts';
 import { freeId, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** See above: images run with their channels adjacent. */
+/** Runs images with their channels adjacent. */
 export const channelsLast: Pass = {
   name: 'channelsLast',
   effect: 'order',
@@ -30,7 +30,7 @@ export const channelsLast: Pass = {
   },
 };
 
-/** Weights whose format images follow: those of convolutions. */
+/** Convolution weights, whose format images follow. */
 function formatWeights({ nodes }: Graph): ReadonlySet<ValueId> {
   const weights = new Set<ValueId>();
   for (const { op, inputs } of nodes) {
@@ -57,7 +57,7 @@ function brought(graph: Graph): Graph {
   return { ...graph, nodes: [...now.values(), ...nodes] };
 }
 
-/** Whether the two formats differ for such a value. */
+/** True for a shape whose strides differ between the two formats. */
 const isSpread = ({ shape }: ValueInfo): boolean => {
   const [b, a] = [layoutOf(shape, 'channelsLast').strides, layoutOf(shape).strides];
   return shape.some((d, i) => d > 1 && a[i] !== b[i]);
@@ -69,7 +69,9 @@ function formatted(id: ValueId, of: ValueInfo, format: MemoryFormat, module = ''
   return { id, dtype, shape, strides: layoutOf(shape, format).strides, op, inputs: [of.id], module };
 }
 
-/** A copy that was in the format of its first input stays so; one that changed the format goes on doing that. */
+/**
+ * A copy whose output had the format of its first input follows that input; a copy that changed the format still does.
+ */
 function keptFormat(
   { op, inputs }: GraphNode,
   now: readonly Spec[],
@@ -81,7 +83,7 @@ function keptFormat(
   return kept && memoryFormatOf(now[0]!.layout) === 'channelsLast' ? { ...op, format: 'channelsLast' } : op;
 }
 
-/** Outputs as they lay; undefined when one lay in neither format. */
+/** Copies outputs back to their old layouts; undefined when one was in neither format. */
 function givenBack(graph: Graph, before: ReadonlyMap<ValueId, ValueInfo>): Graph | undefined {
   const values = valuesOf(graph);
   let next = freeId(graph);

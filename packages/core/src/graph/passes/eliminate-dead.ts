@@ -7,10 +7,10 @@ import { isView } from '../../ops/views.ts';
 import { asMap, sameSpec, specOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** True iff `node` gives its only input as it is. */
+/** True iff the output of `node` equals its only input in every respect. */
 function isIdentity(node: GraphNode, input: ValueInfo): boolean {
   if (!sameSpec(specOf(node), specOf(input))) return false;
-  // A view of the same shape and strides starts where its base does, but for slices of what is empty.
+  // A view of the same shape and strides starts at the start of its base, except slices of empty values.
   if (isView(node.op)) return elementCount(input.shape) > 0;
   const expr = asMap(node)?.expr;
   return Array.isArray(expr) && expr[0] === 'in' && node.inputs.length === 1;
@@ -28,7 +28,7 @@ export const eliminateDead: Pass = {
     const nodes: GraphNode[] = [];
     for (const node of graph.nodes) {
       const inputs = node.inputs.map(current);
-      // A copy that is an output stays: the caller may not be handed an input or a weight.
+      // A copy that is an output stays, since callers must not get an input or a weight as a result.
       const droppable = isView(node.op) || !outputs.has(node.id);
       if (inputs.length === 1 && droppable && isIdentity(node, values.get(inputs[0]!)!))
         renamed.set(node.id, inputs[0]!);

@@ -1,6 +1,6 @@
-// foldConstants (exact): what depends on no input and no weight. Fills that maps read become numbers of their
-// expressions, maps of numbers only become fills, and arithmetic on numbers is done here where float32 holds operands
-// and result exactly, so that no backend could give another one.
+// foldConstants (exact): computes values that depend on no input and no weight. Fills that maps read become numbers of
+// the expressions, maps of numbers only become fills, and arithmetic on numbers is done here where float32 holds
+// operands and result exactly, so that no backend could give another one.
 
 import type { BinaryFn, Expr, UnaryFn } from '../../expr.ts';
 import { children, compose, evaluate, mapLeaves } from '../../expr.ts';
@@ -29,14 +29,14 @@ export function foldExpr(e: Expr): Expr {
   const [a, b] = kids as [Expr, Expr | undefined];
   if ((head[0] === 'mul' || head[0] === 'div') && b === 1) return a;
   if (head[0] === 'mul' && a === 1) return b!;
-  // -0 is no number to subtract nothing of: x - 0 is x for every x, x - (-0) is not.
+  // x - 0 is x for every x; x - (-0) is not (0 for x = -0).
   if (head[0] === 'sub' && Object.is(b, 0)) return a;
   if (!exactFns.has(head[0]) || !kids.every(isExact)) return folded;
   const value = evaluate(folded, nowhere);
   return isExact(value) && !Object.is(value, -0) ? value : folded;
 }
 
-/** Inputs that nobody reads any more are left out, and the rest renumbered. */
+/** Drops inputs that the expression does not read and renumbers the rest. */
 function compact(expr: Expr, count: number): { expr: Expr; kept: number[] } {
   const read = new Set<number>();
   mapLeaves(expr, (leaf) => {
@@ -48,7 +48,7 @@ function compact(expr: Expr, count: number): { expr: Expr; kept: number[] } {
   return { expr: compose(expr, places), kept };
 }
 
-/** Computes what depends on neither inputs nor weights, where float32 holds it exactly. */
+/** Computes values that depend on neither inputs nor weights, where float32 holds them exactly. */
 export const foldConstants: Pass = {
   name: 'foldConstants',
   effect: 'exact',
@@ -62,7 +62,7 @@ export const foldConstants: Pass = {
       const asFill = fillOf(node, op, expr);
       if (asFill) return { node: replaced(node, asFill, []) ?? node };
       const inputs = kept.map((i) => values.get(node.inputs[i]!)!);
-      // The shape is written down: an input left out may be the one that gave it.
+      // The shape becomes explicit, since the input that determined it may be dropped.
       const shape = kept.length < leaves.length ? { shape: node.shape } : {};
       return { node: replaced(node, { ...op, expr, ...shape }, inputs) ?? node };
     });

@@ -1,6 +1,6 @@
-// fuseEpilogue (rounding): pointwise chains (scale, bias, residual, activation) into the product whose result they alone
-// read. The chain then sees the float32 accumulator: in float32 the same bits where a kernel rounds it to float32 anyway,
-// in narrower dtypes one rounding fewer.
+// fuseEpilogue (rounding): pointwise chains (scale, bias, residual, activation) into the product whose result they
+// alone read. The chain then sees the float32 accumulator: in float32 the same bits where a kernel rounds it to float32
+// anyway, in narrower dtypes one rounding fewer.
 
 import { isFloat } from '../../dtype.ts';
 import { formatShape } from '../../errors.ts';
@@ -12,12 +12,12 @@ import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { asMap, isRare, replaced, rewriteNodes, treeSize, usesOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** Extra inputs of a product; more are not worth a kernel of their own. */
+/** The most extra inputs of a product; more are not worth a kernel of their own. */
 const mostExtras = 4;
 /** About two activations: more in one kernel spills registers. */
 const maxNodes = 64;
 
-/** `maxBindings`: of the device's Caps. */
+/** Fuses pointwise chains into products. `maxBindings`: as in Caps. */
 export function fuseEpilogue(maxBindings: number = Infinity): Pass {
   return {
     name: 'fuseEpilogue',

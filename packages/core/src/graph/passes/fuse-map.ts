@@ -1,6 +1,6 @@
-// fuseMap (exact): pointwise work into the pointwise work that reads it, by composing expressions. What was stored in
-// between is cast in the expression, so each backend that evaluates expressions as written gives the same bits; a GPU
-// compiler may contract a product and a sum that no store separates any more (one rounding fewer).
+// fuseMap (exact): pointwise work into the pointwise work that reads it, by composing expressions. The expression casts
+// where a value was stored, so backends that evaluate expressions as written give the same bits; a GPU compiler may
+// contract a product and a sum that no store separates any more (one rounding fewer).
 
 import { isFloat } from '../../dtype.ts';
 import type { Expr } from '../../expr.ts';
@@ -11,7 +11,7 @@ import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { asMap, isRare, replaced, rewriteNodes, treeSize, usesOf, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** Above these a map is left alone: backends bind few inputs, and long expressions run out of registers. */
+/** Limits of a fused map: backends bind few inputs, and long expressions run out of registers. */
 export const fusionLimits: { readonly inputs: number; readonly scalars: number; readonly nodes: number } = {
   inputs: 6,
   scalars: 8,
@@ -38,7 +38,7 @@ export const fuseMap: Pass = {
   },
 };
 
-/** `node` with one of its producers taken in. */
+/** `node` fused with one of its producers; undefined when none can be fused. */
 function joinOne(
   node: GraphNode,
   now: ReadonlyMap<ValueId, GraphNode>,
@@ -52,7 +52,7 @@ function joinOne(
     const inner = producer && asMap(producer);
     if (!inner || uses.get(id) !== 1 || !isFloat(producer.dtype)) continue;
     if (formatShape(producer.shape) !== formatShape(node.shape)) continue; // it would be computed again and again
-    // Casts alone take a side: they are fast everywhere.
+    // Casts alone join either kind: they are fast everywhere.
     if (isRare(inner.expr) !== isRare(outer.expr)) continue;
     const { op, inputs } = join(outer, node.inputs, at, inner, producer);
     if (inputs.length > fusionLimits.inputs || treeSize(op.expr) > fusionLimits.nodes) continue;

@@ -1,10 +1,9 @@
-// fuseSharedMatmuls (order): products of one value with several weights (queries, keys and values of self-attention; the
-// time embeddings of all residual blocks) become one product with the weights laid side by side, and slices of it. A
-// column's sum keeps its terms, but a backend may pick another kernel for the wider product.
-//
-// The weights laid side by side are a copy: made once, kept from call to call, and as large as those weights (7 % of
-// SD 1.5's UNet, 12 % of SDXL's). Products that do not run at every call (keys and values of the prompt) would cost that
-// memory for next to nothing and are left alone.
+// fuseSharedMatmuls (order): products of one value with several weights (queries, keys and values of self-attention;
+// the time embeddings of all residual blocks) become one product with the weights laid side by side, and slices of it.
+// A column's sum keeps its terms, but a backend may pick another kernel for the wider product. The joined weight is a
+// copy, made once, kept from call to call, and as large as the weights (7 % of SD 1.5's UNet, 12 % of SDXL's). Products
+// that do not run at every call (keys and values of the prompt) would cost that memory for next to nothing and are left
+// alone.
 
 import { elementCount, layoutOf } from '../../layout.ts';
 import type { CopyOp } from '../../ops/copy-rules.ts';
@@ -23,7 +22,8 @@ export const fuseSharedMatmuls: Pass = {
   run(graph) {
     const groups = groupsOf(graph);
     if (groups.length === 0) return graph;
-    // A group whose slices are not good enough for a reader stays apart; it is rare that one is.
+    // A group stays unfused when a reader of its slices would need a copy, which is rare; then groups are tried one by
+    // one.
     return fuse(graph, groups) ?? groups.reduce((g, group) => fuse(g, [group]) ?? g, graph);
   },
 };
@@ -39,7 +39,7 @@ interface Member {
 
 const biasOnly = exprKey(['add', ['in', 0], ['in', 1]]);
 
-/** Members by what must be alike, in groups of two and more. */
+/** Products that can join, in groups of two or more. */
 function groupsOf(graph: Graph): Member[][] {
   const fresh = newAtEveryCall(graph);
   const groups = new Map<string, Member[]>();
@@ -54,7 +54,7 @@ function groupsOf(graph: Graph): Member[][] {
 }
 
 /**
- * Values that a new call has to compute: they depend on the first input (the sample) or on a single number (the
+ * Values that every call has to compute: they depend on the first input (the sample) or on a single number (the
  * timestep). Others are kept from call to call while what they depend on stays (graph/segments.ts).
  */
 function newAtEveryCall(graph: Graph): ReadonlySet<ValueId> {
@@ -87,7 +87,7 @@ function isBias(op: MatmulOp, bias: NamedValue | undefined, n: number): boolean 
   return bias?.shape.join() === String(n) && op.epilogue !== undefined && exprKey(op.epilogue) === biasOnly;
 }
 
-/** What leaves the graph, by itself or as a view: callers get it as it was laid out. */
+/** Values that are outputs of the graph, also through views; their layouts must not change. */
 function outputsThroughViews(graph: Graph, nodes: ReadonlyMap<ValueId, GraphNode>): ReadonlySet<ValueId> {
   const seen = new Set<ValueId>();
   for (const output of graph.outputs) {
@@ -98,7 +98,9 @@ function outputsThroughViews(graph: Graph, nodes: ReadonlyMap<ValueId, GraphNode
   return seen;
 }
 
-/** The graph with these groups fused; undefined when a reader of a slice would need a copy or an output lie otherwise. */
+/**
+ * The graph with these groups fused; undefined when a slice's reader would need a copy or an output change its layout.
+ */
 function fuse(graph: Graph, groups: readonly (readonly Member[])[]): Graph | undefined {
   let next = freeId(graph);
   const slices = new Map<ValueId, GraphNode>();
@@ -125,7 +127,7 @@ function sameOutputs(a: Graph, b: Graph): boolean {
   return a.outputs.every(({ id }) => sameSpec(specOf(x.get(id)!), specOf(y.get(id)!)));
 }
 
-/** The weights side by side, as each of them lay, then the product of all; strides are worked out by fuse(). */
+/** The nodes that join the weights, each in its old layout, and the product with all; fuse() infers the strides. */
 function fusedProduct([first, ...rest]: readonly Member[], newId: () => ValueId): GraphNode[] {
   const group = [first!, ...rest];
   const { node, weight, transposed, bias } = first!;

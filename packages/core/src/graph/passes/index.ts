@@ -43,7 +43,7 @@ function commonPasses(maxBindings?: number): readonly Pass[] {
 /** Passes that every device profits from, in the order they run. */
 export const passes: readonly Pass[] = commonPasses();
 
-/** Where the passes that devices ask for stand. */
+/** Passes of Caps.rewrites that run before the common passes; the others run after them. */
 const before: readonly Rewrite['pass'][] = ['channelsLast'];
 
 function passOf(rewrite: Rewrite): Pass {
@@ -52,9 +52,9 @@ function passOf(rewrite: Rewrite): Pass {
 }
 
 /**
- * What a trace on a device of these caps runs: the passes above and, where the device asks for more (Caps.rewrites), those
- * that bring images and weights into its layouts, and Winograd's method. Elsewhere formats stay as the module has them: on
- * tensor cores they decide whether tf32 is used. `keepsWeights`: copies of weights may be kept from call to call.
+ * The passes of a trace on a device of these caps: the common ones and those that Caps.rewrites asks for. Other devices
+ * keep the module's formats, which decide on tensor cores whether tf32 is used. `keepsWeights`: copies of weights may
+ * be kept from call to call.
  */
 export function passesFor(
   caps: Pick<Caps, 'rewrites' | 'maxBindings'> | undefined,
@@ -70,10 +70,10 @@ export function passesFor(
   return [...asked(true), ...common, ...after, ...(after.length > 0 ? [eliminateDead] : [])];
 }
 
-/** Bytes of weights made anew that a pass for speed may cost without being asked for: all of a small model's, not SD 1.5's. */
+/** Bytes of copied weights that a pass may add by default: enough for all of a small model, not for SD 1.5. */
 const smallCopies = 256 << 20;
 
-/** The pass, where the weights that it makes anew are small. */
+/** `pass`, applied only if the weights that it copies are small. */
 function ifSmall(pass: Pass): Pass {
   return {
     ...pass,

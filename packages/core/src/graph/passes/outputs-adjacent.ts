@@ -1,6 +1,6 @@
-// outputsAdjacent (order): weights lie so that the outputs of a product are neighbours in memory: [k, n] for matmul,
-// [kh, kw, c, o] for conv2d of channels-last images. Kernels that read both operands in vectors can then read weights so,
-// too, where the layouts of checkpoints ([n, k], [o, c, kh, kw]) make them gather. The same terms are summed.
+// outputsAdjacent (order): copies weights so that the outputs of a product are adjacent in memory: [k, n] for matmul,
+// [kh, kw, c, o] for conv2d of channels-last images. Kernels can then read weights in vectors, while the layouts of
+// checkpoints ([n, k], [o, c, kh, kw]) make them gather. The same terms are summed.
 //
 // For devices that ask for it (Caps.rewrites). Each weight is copied, once, and the copy is kept from call to call.
 
@@ -13,7 +13,7 @@ import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** Copies weights once, so that the outputs of a product are neighbours in memory. */
+/** Copies weights once, so that the outputs of a product are adjacent in memory. */
 export const outputsAdjacent: Pass = {
   name: 'outputsAdjacent',
   effect: 'order',
@@ -47,7 +47,7 @@ export const outputsAdjacent: Pass = {
   },
 };
 
-/** The dimensions of a product's weight from the outermost in memory to the outputs; undefined where it stays as it is. */
+/** The dimensions of a product's weight from the outermost in memory to the outputs; undefined: no copy. */
 function orderFor(
   rule: WeightRule,
   result: ValueInfo,
@@ -58,7 +58,7 @@ function orderFor(
   return outputs === undefined || strides[outputs] === 1 || shape[outputs]! < 2 ? undefined : order;
 }
 
-/** A copy of `of` whose dimensions lie in `order`, as a view of the shape that it had. */
+/** A copy of `of` with its dimensions in `order` in memory, viewed in the old shape. */
 function laid(of: ValueInfo, order: readonly number[], module: string, newId: () => ValueId): GraphNode[] {
   const back = order.map((_, axis) => order.indexOf(axis));
   const turned = permuteLayout(specOf(of).layout, order);
@@ -72,7 +72,7 @@ function laid(of: ValueInfo, order: readonly number[], module: string, newId: ()
   return [first, copy, node({ kind: 'permute', axes: back }, permuteLayout(dense, back), copy.id)];
 }
 
-/** The same for views that show a weight alike: each product that reads one turns it anew. */
+/** A key that equal views of a weight share: each product that reads the weight has its own transpose node. */
 function keyOf({ nodes }: Graph): (weight: ValueInfo) => string {
   const turned = new Map(nodes.filter(({ op }) => op.kind === 'permute').map((n) => [n.id, n.inputs[0]!]));
   return ({ id, shape, strides }) => {

@@ -1,4 +1,4 @@
-// What each pass does, and what it leaves alone, as text. That results stay the same is tested where there is a device.
+// Graphs before and after each pass, as text. Suites with a device test that results stay the same.
 
 import { describe, expect, test } from 'vitest';
 import { attention } from '../../ops/attention.ts';

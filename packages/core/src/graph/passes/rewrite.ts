@@ -1,6 +1,6 @@
-// What the passes share: who reads a value, what a node would give after a change, and how pointwise nodes look as maps.
-// A rewrite that would change a dtype or shape is not made, nor one that would change a layout, unless the pass works out
-// the layouts of what follows again (graph/layouts.ts). Readers of the value stay as they are.
+// Helpers of the passes: the readers of a value, the spec of a changed node, pointwise nodes as maps. A rewrite never
+// changes a dtype or shape, and a layout only if the pass infers the later layouts again (graph/layouts.ts). The
+// readers of the value stay as they are.
 
 import type { Expr } from '../../expr.ts';
 import { children } from '../../expr.ts';
@@ -11,7 +11,7 @@ import { inferAll } from '../../ops/table.ts';
 import type { KernelOp } from '../../ops/table.ts';
 import type { Graph, GraphNode, ValueId, ValueInfo } from '../graph.ts';
 
-/** A step of optimisation. `effect` says what it may change in the numbers. */
+/** A rewrite of a graph. `effect` says how it may change the numbers. */
 export interface Pass {
   readonly name: string;
   /**
@@ -39,7 +39,7 @@ export function freeId(graph: Graph): ValueId {
   return 1 + Math.max(-1, ...valuesOf(graph).keys());
 }
 
-/** Weights, and what depends on nothing else: the same at every call. */
+/** Weights, and values computed from weights alone: the same at every call. */
 export function steadyValues(graph: Graph): ReadonlySet<ValueId> {
   const steady = new Set([...graph.params, ...graph.constants].map((v) => v.id));
   for (const { id, inputs } of graph.nodes)
@@ -47,7 +47,7 @@ export function steadyValues(graph: Graph): ReadonlySet<ValueId> {
   return steady;
 }
 
-/** How many times each value is read; being an output counts. */
+/** Number of reads of each value; an output counts as one. */
 export function usesOf(graph: Graph): Map<ValueId, number> {
   const uses = new Map<ValueId, number>();
   const add = (id: ValueId): void => void uses.set(id, (uses.get(id) ?? 0) + 1);
@@ -56,7 +56,7 @@ export function usesOf(graph: Graph): Map<ValueId, number> {
   return uses;
 }
 
-/** True iff `a` and `b` step through memory alike wherever a step is taken. */
+/** True iff `a` and `b` have equal dtype, shape and strides; strides of dimensions of size 1 do not count. */
 export function sameSpec(a: Spec, b: Spec): boolean {
   const [x, y] = [a.layout, b.layout];
   if (a.dtype !== b.dtype || x.shape.length !== y.shape.length) return false;
@@ -88,8 +88,8 @@ export function asMap(node: GraphNode): MapOp | undefined {
 }
 
 /**
- * Whether it holds a function that backends may have only in a slower, more exact kernel: joining one with others would
- * move those others to that kernel too, and change their last bits.
+ * True if `e` has a function that backends may offer only in a slower, more exact kernel. Fusing other functions with
+ * it would move them to that kernel and change their last bits.
  */
 export function isRare(e: Expr): boolean {
   if (typeof e === 'number') return false;

@@ -1,6 +1,7 @@
 // sliceAttention (exact where a kernel treats heads and queries alone): attention whose scores would take more than a
-// limit becomes several, over batch items, then heads, then queries, one after the other, and a copy that joins them. For
-// backends, or strategies, that hold the score matrix; not in the list of passes, since kernels that hold none lose by it.
+// limit becomes several, over batch items, then heads, then queries, one after the other, and a copy that joins them.
+// For backends, or strategies, that hold the score matrix; not in the list of passes, since kernels that hold none lose
+// by it.
 
 import { ArgumentError } from '../../errors.ts';
 import type { ViewOp } from '../../op.ts';
@@ -54,7 +55,7 @@ class Pieces {
     this.#id = id;
   }
 
-  /** The nodes in its place; undefined when it is small enough, or cannot be made smaller. */
+  /** The nodes in place of the attention; undefined when it is small enough, or cannot be made smaller. */
   split(limit: number): readonly GraphNode[] | undefined {
     const [q, k] = this.#node.inputs.map((id) => this.#values.get(id)!) as [ValueInfo, ValueInfo];
     const [items, heads, queries] = q.shape as [number, number, number, number];
@@ -65,7 +66,7 @@ class Pieces {
     const size = [
       fitting(items, heads * queries * row),
       fitting(heads, queries * row),
-      // Which keys a query of a causal attention sees depends on where it stands.
+      // The keys that a query of a causal attention sees depend on the query's position.
       this.#op.mask === 'causal' ? queries : fitting(queries, row),
     ];
     const places = [items, heads, queries].reduce<number[][]>(
@@ -81,7 +82,7 @@ class Pieces {
     return this.#made;
   }
 
-  /** The attention of what begins at `at` on the first axes. */
+  /** The attention of the slice that begins at `at` on the first axes. */
   #piece(at: readonly number[], size: readonly number[]): ValueInfo {
     const [q, k, v, mask] = this.#node.inputs.map((id) => this.#values.get(id)!);
     const part = (value: ValueInfo, axes: number): ValueInfo => {
@@ -98,7 +99,7 @@ class Pieces {
     return this.#add(this.#op, inputs, { dtype, shape: layout.shape, strides: layout.strides });
   }
 
-  /** A copy in the order in which the result lies in memory, seen as the result. */
+  /** A copy of the pieces in the result's memory order, viewed in the result's shape. */
   #join(pieces: readonly { readonly at: readonly number[]; readonly out: ValueInfo }[]): void {
     const { dtype, shape, strides } = this.#node;
     const axes = [0, 1, 2, 3].sort((a, b) => strides[b]! - strides[a]! || a - b);

@@ -1,11 +1,11 @@
-// winograd (method): 3x3 convolutions of stride 1 by Winograd's F(2x2, 3x3), with 2.25 times fewer products and rounding of
-// another kind but no worse: in float32, 3.4e-7 of the result where the direct sum has 5.8e-7 (128 channels, 400 random
-// tiles, relative L2). For float32 images, and with transformed weights in float32: in float16 they would lose digits that
-// the weights have.
+// winograd (method): 3x3 convolutions of stride 1 by Winograd's F(2x2, 3x3), with 2.25 times fewer products and
+// rounding of another kind but no worse: in float32, 3.4e-7 of the result where the direct sum has 5.8e-7 (128
+// channels, 400 random tiles, relative L2). For float32 images, and with transformed weights in float32: in float16
+// they would lose digits that the weights have.
 //
-// For devices that ask for it (Caps.rewrites): each weight is transformed once, and kept from call to call at 16/9 of its
-// elements. Small convolutions stay as they are: there the transforms cost what the products save. By hand only where a backend has
-// a kernel for the op: the CPU, whose conv2d goes by the method itself, runs its reference.
+// For devices that ask for it (Caps.rewrites): each weight is transformed once, and kept from call to call at 16/9 of
+// its elements. Small convolutions stay as they are: there the transforms cost what the products save. By hand only
+// where a backend has a kernel for the op: the CPU, whose conv2d goes by the method itself, runs its reference.
 
 import type { Rewrite } from '../../backend.ts';
 import type { Expr } from '../../expr.ts';
@@ -20,7 +20,7 @@ import type { GraphNode, ValueId, ValueInfo } from '../graph.ts';
 import { freeId, replaced, specOf, steadyValues, valuesOf } from './rewrite.ts';
 import type { Pass } from './rewrite.ts';
 
-/** Input and output channels, and tiles of 2x2 outputs, from which on it pays. */
+/** The fewest input and output channels, and tiles of 2x2 outputs, at which the method pays. */
 export type WinogradOptions = Extract<Rewrite, { pass: 'winograd' }>['options'];
 
 /** Bytes of transformed tiles beyond which a convolution stays as it is: they are written and read once more. */

@@ -1,4 +1,4 @@
-// What random kernel cases of every op are drawn from: shapes, layouts and dtypes.
+// Shapes, layouts and dtypes from which the random kernel cases of every op are drawn.
 
 import type * as FastCheck from 'fast-check';
 import type { DType } from '../../dtype.ts';
@@ -13,7 +13,7 @@ export type Fc = typeof FastCheck.default;
 /** A generator of random values. */
 export type Arb<T> = FastCheck.Arbitrary<T>;
 
-/** What the generators of an op have in common. */
+/** Generators that the cases of all ops share. */
 export interface Draw {
   readonly fc: Fc;
   /** 1 and 2 more often than their share. */
