@@ -120,7 +120,7 @@ class CpuBackend implements Backend {
     (kernel as CpuKernel).run(args.map(at), scalars);
   }
 
-  /** Addresses are looked up and weights packed once. */
+  /** Launches with their addresses, whose fixed weights are packed once. */
   compile(launches: readonly PreparedLaunch[]): CompiledLaunches {
     const placed = launches.map(({ kernel, args, scalars, fixed }) => ({
       kernel: kernel as CpuKernel,

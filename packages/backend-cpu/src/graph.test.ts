@@ -45,7 +45,7 @@ function outputs(graph: Graph, given: RandomGraph): Record<string, ArrayLike<num
   return Object.fromEntries(Object.entries(out).map(([name, t]) => [name, t.dataSync()]));
 }
 
-/** How often each pass did something over all programs drawn: a property of passes that never act says nothing. */
+/** Number of programs that the passes changed: a property of passes that never act would be empty. */
 function checkSameBits(list: readonly Pass[], casts: boolean, tolerance = { atol: 0, rtol: 0 }): number {
   let acted = 0;
   fc.assert(
@@ -138,7 +138,10 @@ test('numbers as an input change no bit, of narrow values neither', () => {
   expect(acted).toBeGreaterThan(numRuns / 3);
 }); // prettier-ignore
 
-/** Runs of one plan on other inputs, the last with one changed: what is kept from run to run must be what would be computed. */
+/**
+ * Runs of one plan on other inputs, the last with one changed: what is kept from run to run must be what would be
+ * computed.
+ */
 function replayed(
   graph: Graph,
   given: RandomGraph,

@@ -8,7 +8,7 @@ import type { Run } from './kernels/kernel.ts';
 import type { Engine } from './simd/engine.ts';
 import type { Packable, Packed } from './simd/packing.ts';
 
-/** A launch with its addresses. */
+/** A launch with the addresses of its arguments. */
 export interface PlacedLaunch {
   readonly kernel: Packable<Run>;
   readonly pointers: readonly number[];
@@ -16,14 +16,15 @@ export interface PlacedLaunch {
   readonly fixed: readonly boolean[];
 }
 
-/** What the packed copies of one device may take together, and the launches that have them. */
+/** The budget of one device for packed copies of weights, and the lists of launches that hold copies. */
 export class PackedMemory {
   #left: number;
   readonly users: Set<PackedLaunches> = new Set<PackedLaunches>();
 
   /**
-   * Default: an eighth of what WebAssembly can address. The weights themselves stay, and packed copies are wider
-   * (float32, and 16 values for 9 in Winograd's form): those of a large model would leave no room to compute in.
+   * `bytes`: the budget. Default: an eighth of the memory that WebAssembly can address. Packed copies come beside the
+   * weights and are wider (float32, and 16 values for 9 in Winograd's form): those of a large model would leave no room
+   * to compute in.
    */
   constructor(bytes: number = 512 * 2 ** 20) {
     this.#left = bytes;
@@ -54,9 +55,9 @@ export class PackedLaunches implements CompiledLaunches {
   readonly #engine: Engine;
   readonly #memory: PackedMemory;
   readonly #plain: readonly Call[];
-  /** By launch: what is to be packed. */
+  /** Weights to be packed, by launch. */
   readonly #packable: Map<number, Packed<Run>>;
-  /** The launches on what is packed now; undefined before. */
+  /** The launches on packed weights; undefined before packing. */
   #calls: readonly Call[] | undefined;
   #copies: number[] = [];
 
@@ -75,7 +76,7 @@ export class PackedLaunches implements CompiledLaunches {
     memory.users.add(this);
   }
 
-  /** Of all copies, whether made already or at the next run. */
+  /** Bytes of all copies, also of those that the next run makes. */
   get packedBytes(): number {
     return [...this.#packable.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
@@ -98,14 +99,14 @@ export class PackedLaunches implements CompiledLaunches {
       }
       return calls;
     } catch (error) {
-      // What little memory is left, the launches themselves need: they run without any copies.
+      // The launches themselves need the little memory that is left, so they run without copies.
       this[Symbol.dispose]();
       if (!(error instanceof OutOfMemoryError)) throw error;
       return this.#plain;
     }
   }
 
-  /** Gives the copies back until the next run. */
+  /** Frees the copies until the next run. */
   drop(): void {
     for (const copy of this.#copies) this.#engine.free(copy);
     this.#copies = [];

@@ -1,4 +1,4 @@
-// attention on the SIMD kernel; what it cannot read is brought to dense float32 for the run.
+// attention on the SIMD kernel; arguments that it cannot read are copied to dense float32 for the run.
 
 import { layoutOf } from '@darkroom/core/backend';
 import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';

@@ -1,4 +1,4 @@
-// What a kernel factory of this backend gets and gives. Pointers are byte addresses in the engine's memory.
+// Types of a kernel factory of this backend. Pointers are byte addresses in the engine's memory.
 
 import { layoutOf } from '@darkroom/core/backend';
 import type { AnyOp, ArgSpec } from '@darkroom/core/backend';
@@ -11,7 +11,7 @@ import type { Packable } from '../simd/packing.ts';
 /** Enqueues (here: does) the work on pointers of the inputs, then the output. */
 export type Run = (pointers: readonly number[], scalars: readonly number[]) => void;
 
-/** The argument that a kernel may take packed (packing.ts): products have their weights there. */
+/** Index of the argument that a kernel may take packed (packing.ts): the weight of a product. */
 export const weightArgument = 1;
 
 /** Fast kernels for an op: ids of choices, and the kernel for one. */

@@ -1,10 +1,10 @@
-// What the code of attention.ts shares: argument words, the places of a tile's data in scratch memory, locals.
+// Shared by the code of attention.ts: argument words, the places of a tile's data in scratch memory, locals.
 
 import type { DType } from '@darkroom/core';
 import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Tile } from './micro.ts';
 
-/** Which mask scores get. */
+/** The mask that is added to scores. */
 export type Kind = 'none' | 'causal' | 'additive';
 
 /** Queries are columns and keys rows of the register block. */
@@ -26,7 +26,7 @@ export interface Parts {
   readonly packV: number;
 }
 
-/** What the parts of the code share. Locals hold bytes where they are addresses, counts of rows or elements elsewhere. */
+/** The shared state of the code's parts. Locals that are addresses count bytes; others count rows or elements. */
 export interface Emission {
   readonly f: FunctionBuilder;
   readonly kind: Kind;

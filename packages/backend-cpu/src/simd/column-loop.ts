@@ -1,5 +1,5 @@
 // A tile of columns of a dense block [outer, length, inner], walked in strips: 16 columns, then 4, then single ones.
-// What runs along a middle axis (softmax, reductions) is written once and emitted for each strip width.
+// A kernel along a middle axis (softmax, reductions) is written once and emitted for each strip width.
 
 import type { FunctionBuilder, Local } from './emitter.ts';
 
@@ -17,7 +17,7 @@ export const columnWord = {
   group: 7,
 } as const;
 
-/** What a body sees of its strip. */
+/** The strip that a body works on. */
 export interface Strip {
   /** Vectors side by side. */
   readonly vectors: number;

@@ -1,5 +1,5 @@
-// Convolution prepared as a product: the input is brought once into zero-padded float32 planes (unless it is there
-// already), and tables say where each k and each pixel lie. 1x1 convolutions read the input where it is.
+// Convolution prepared as a product: the input is copied once into zero-padded float32 planes (unless it is in that
+// form), and tables hold the offset of each k and each pixel. 1x1 convolutions read the input where it is.
 
 import type { DType } from '@darkroom/core';
 import type { Engine } from './engine.ts';
@@ -42,7 +42,9 @@ interface Dim {
   readonly input: number;
 }
 
-/** The order of (c, r, s) in which the weight's elements are one run with a constant stride; undefined if there is none. */
+/**
+ * The order of (c, r, s) in which the weight's elements are one run with a constant stride; undefined if there is none.
+ */
 function weightOrder(dims: readonly Dim[]): { order: readonly Dim[]; step: number } | undefined {
   const order = dims.toSorted((a, b) => b.weight - a.weight || b.size - a.size);
   const real = order.filter((d) => d.size > 1);
@@ -182,7 +184,10 @@ function pointwiseConv(
   return calledAs(product, weightFirst);
 }
 
-/** Weights whose elements have no constant stride are copied first, every run or once to pack them: rare (a sliced weight). */
+/**
+ * Weights whose elements have no constant stride are copied first, every run or once to pack them: rare (a sliced
+ * weight).
+ */
 function withDenseWeight(engine: Engine, s: ConvSpec, tile: Tile): Packable<ConvRun> {
   const { shape } = s.weight;
   const strides = [shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];

@@ -1,4 +1,4 @@
-// Loading and storing four elements of any dtype as floats: together where they are neighbours, one by one otherwise.
+// Loads and stores four elements of any dtype as floats: together where they are adjacent, one by one otherwise.
 
 import type { DType } from '@darkroom/core';
 import type { FunctionBuilder, Local } from './emitter.ts';

@@ -17,15 +17,15 @@ import {
 } from './threads.ts';
 import type { WorkerHandle } from './threads.ts';
 
-/** Waits of a second for one tile of a worker, after which it counts as gone where nothing else tells: far away. */
+/** Seconds to wait for one tile of a worker before it counts as gone, where the platform does not report its end. */
 const mostWaits = 600;
 const pageBytes = 65536;
 const maxPages = 65536;
 /** Runs below this many flops (or bytes) stay on the calling thread: even a worker that is awake costs microseconds. */
 export const parallelThreshold = 150_000;
 /**
- * Turns of a short spin (some tens of microseconds) before a thread sleeps: kernels follow each other closely, and between
- * two that threads share often comes a small one that stays on the caller's.
+ * Turns of a short spin (some tens of microseconds) before a thread sleeps: kernels follow each other closely, and
+ * between two kernels on several threads often comes a small one on the caller's thread.
  */
 const spins = 20_000;
 
@@ -56,7 +56,7 @@ export class Engine {
   #bytes: Uint8Array;
   #scratchBytes = 0;
   #canWait = true;
-  /** Why nothing can be computed any more. */
+  /** The reason why the engine can no longer compute; undefined while it can. */
   #lost: string | undefined;
 
   private constructor(
@@ -119,7 +119,7 @@ export class Engine {
 
   #grow(end: number): boolean {
     const grown = this.#extend(end);
-    // Growth takes memory that is not shared out of its views' hands; a page without isolation has no other kind.
+    // Growing unshared memory detaches its views; a page without isolation has only unshared memory.
     if (!this.#shared) this.#words = new Int32Array(this.memory.buffer, 0, stagingAt / 4);
     return grown;
   }
@@ -168,7 +168,7 @@ export class Engine {
     this.#heap.free(at);
   }
 
-  /** Gives `use` memory for as long as it runs. */
+  /** Lends memory to `use` for as long as it runs. */
   lend(bytes: number, use: (at: number) => void): void {
     const at = this.alloc(bytes);
     try {
@@ -250,7 +250,10 @@ export class Engine {
     this.#awaitWorkers();
   }
 
-  /** Returns when every worker has said that it has no tile left. @throws DeviceError when one cannot say so any more. */
+  /**
+   * Returns when every worker has said that it has no tile left.
+   * @throws DeviceError when one cannot say so any more.
+   */
   #awaitWorkers(): void {
     const words = this.#words;
     const others = this.threads - 1;
@@ -274,7 +277,7 @@ export class Engine {
     if (this.#lost !== undefined) this.#lose(this.#lost);
   }
 
-  /** What a worker left undone cannot be told from what it did. */
+  /** Refuses all later runs: the tiles that a lost worker left undone are unknown. */
   #lose(reason: string): never {
     this.#lost = reason;
     throw new DeviceError(`cpu: the device is lost: ${reason}; open another one with cpu()`);
@@ -288,7 +291,7 @@ export class Engine {
   }
 }
 
-/** Whether a module with a relaxed multiply-add is valid here. */
+/** True if this WebAssembly engine accepts a relaxed multiply-add. */
 function hasRelaxedSimd(): boolean {
   const module = new ModuleBuilder();
   module.add(['i32'], (f) => {

@@ -1,4 +1,4 @@
-// Packing what a convolution's columns read: elements wherever tables say, into panels as micro.ts describes them.
+// Packs the elements that a convolution's columns read, by tables of offsets, into the panels of micro.ts.
 
 import type { Local, ModuleBuilder } from './emitter.ts';
 

@@ -65,7 +65,7 @@ describe.each(counts as [number, number][])('of %i threads, worker %i dies', (th
       (device) => device,
       (error: unknown) => error,
     );
-    // It may have said that it is ready just before.
+    // The worker may have said just before that it is ready.
     if (outcome instanceof Error)
       expect(outcome.message).toMatch(/^cpu: worker thread \d of \d did not start/);
     else {

@@ -1,6 +1,6 @@
-// One operand of a product packed whole and once: for each block of depth all its panels (micro.ts), one after the other.
-// Where a panel lies follows from its depth and lane, so that any tile of the product finds its own. Packing at every
-// call goes through the same code: the values are the same bits.
+// One operand of a product packed whole and once: for each block of depth all its panels (micro.ts), one after the
+// other. The place of a panel follows from its depth and lane, so that any tile of the product finds its own. Packing
+// at every call goes through the same code: the values are the same bits.
 
 import type { DType } from '@darkroom/core';
 import { sizeOf } from './elements.ts';
@@ -18,7 +18,7 @@ export interface Packable<Run> {
 export interface Packed<Run> {
   /** Of the packed copy. */
   readonly bytes: number;
-  /** What a call no longer spends on packing, in multiply-adds. */
+  /** The time that packing once saves at each call, in multiply-adds. */
   readonly saves: number;
   /** Packs the weight at `from` to `to`. */
   pack(from: number, to: number): void;
@@ -37,7 +37,7 @@ export function calledAs<R, S>(kernel: Packable<R>, as: (run: R) => S): Packable
   };
 }
 
-/** What packing an element costs, in multiply-adds of a product (measured: 0.5 to 1 ns to 0.04 ns). */
+/** The cost of packing an element, in multiply-adds of a product (measured: 0.5 to 1 ns to 0.04 ns). */
 export const packingCost = 16;
 
 /** Rows of A or columns of B, of a matrix of its own for each batch; strides and offsets in elements. */
@@ -130,7 +130,9 @@ function emitPacking(module: ModuleBuilder, dtype: DType, width: number, kc: num
   );
 }
 
-/** Pushes start + 4 · (pc · padded lanes + lane · depth): where the panel from `lane` on lies, of a block at depth `pc`. */
+/**
+ * Pushes start + 4 · (pc · padded lanes + lane · depth): where the panel from `lane` on lies, of a block at depth `pc`.
+ */
 export function addPanel(
   f: FunctionBuilder,
   start: Local,

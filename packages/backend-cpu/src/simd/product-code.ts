@@ -18,7 +18,7 @@ const word = {
 /** An operand of A·B. */
 export type Side = 'a' | 'b';
 
-/** What the code of a product is specialised on, beside the register block. */
+/** Parameters that the code of a product is specialised on, beside the register block. */
 export interface ProductCode {
   readonly a: DType;
   readonly b: DType;

@@ -1,6 +1,6 @@
-// Sums, maxima and minima over any axes in float32, with expressions before and after. What is not float32 in the
-// form [outer, reduced, inner] is brought there first. Sums are two-level, so that errors do not grow with the size;
-// their order depends on shapes only, never on threads. argmax is left to the reference kernel (undefined).
+// Sums, maxima and minima over any axes in float32, with expressions before and after. Other inputs than float32 of the
+// form [outer, reduced, inner] are copied to that form first. Sums are two-level, so that errors do not grow with the
+// size; their order depends on shapes only, never on threads. argmax is left to the reference kernel (undefined).
 
 import type { Expr } from '@darkroom/core';
 import type { FunctionBuilder, Local } from './emitter.ts';

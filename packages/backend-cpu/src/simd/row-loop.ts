@@ -1,5 +1,5 @@
-// What the row kernels share: walking rows and their elements, sums across lanes, mean and deviation. A row is
-// contiguous float32; other layouts are copied before (by the caller). Two passes for variances.
+// Shared by the row kernels: loops over rows and their elements, sums across lanes, mean and deviation. A row is
+// contiguous float32; the caller copies other layouts before. A variance reads its row twice.
 
 import type { FunctionBuilder, Local } from './emitter.ts';
 import type { Engine } from './engine.ts';

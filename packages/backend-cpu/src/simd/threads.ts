@@ -23,8 +23,8 @@ export const maxThreads = 32;
 export const argsAt = 256;
 export const argsWords = 128;
 /**
- * Where a module's bytes lie while a run brings it to the workers: below the memory's first size, since a worker may
- * see the buffer's old length for a moment after it has grown.
+ * Address of a module's bytes on the way to the workers: below the memory's initial size, since a worker may see the
+ * buffer's old length for a moment after memory has grown.
  */
 export const stagingAt = 1024;
 export const stagingBytes: number = 256 * 1024;
@@ -33,13 +33,15 @@ export const heapStart: number = stagingAt + stagingBytes;
 
 export interface WorkerHandle {
   stop(): void;
-  /** Why it ended by itself, as soon as the event loop tells; undefined while it runs. */
+  /** The reason why the worker ended by itself, once the event loop reports it; undefined while it runs. */
   readonly ended: string | undefined;
-  /** False when it is gone: looks without the event loop, which a caller that waits holds up. True where none can tell. */
+  /**
+   * False when the worker is gone, without the event loop, which a waiting caller blocks. True where this is unknown.
+   */
   mayRun(): boolean;
 }
 
-/** What a worker runs: plain JavaScript for Node's worker_threads and for browser workers. */
+/** The program of a worker: plain JavaScript for Node's worker_threads and for browser workers. */
 export const workerSource = `
 const start = ({ memory, index, c, argsAt, spins }) => {
   const words = new Int32Array(memory.buffer, 0, 64);
@@ -48,7 +50,7 @@ const start = ({ memory, index, c, argsAt, spins }) => {
   for (;;) {
     // Kernels follow each other within tens of microseconds: looking that long before sleeping saves the wake-up.
     for (let turn = 0; turn < spins && Atomics.load(words, c.epoch) === epoch; turn++);
-    // A caller that was held up may wake us for the run we have just done: only a new number is a new run.
+    // A delayed caller may wake this worker for the run that it has just done: only a new number is a new run.
     while (Atomics.load(words, c.epoch) === epoch) Atomics.wait(words, c.epoch, epoch);
     epoch = Atomics.load(words, c.epoch);
     if (words[c.stop]) return;

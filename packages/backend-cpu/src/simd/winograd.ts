@@ -16,7 +16,7 @@ import { emitInput, emitOutput, emitWeights } from './winograd-code.ts';
 /** Tiles a band: the planes of 16 transformed positions then take a few MiB. */
 const bandTiles = 512;
 
-/** True where it applies and pays: below these sizes the transforms cost what the products save. */
+/** True for a convolution that Winograd's method fits and speeds up: on small ones the transforms cost the gain. */
 export function winogradFits(
   s: Pick<ConvSpec, 'x' | 'weight' | 'y' | 'stride' | 'dilation' | 'groups'>,
 ): boolean {

@@ -40,7 +40,7 @@ export function outputsOf<Arg>(launch: {
 }
 
 /**
- * A piece of memory: bound from outside by name, a slot of its own for what comes out, or a place in the plan's memory.
+ * A piece of memory: a tensor that is bound by name, a slot for an output, or a place in the plan's own memory.
  */
 export type PlanBase =
   | { readonly kind: 'input' | 'param' | 'constant'; readonly name: string; readonly bytes: number }

@@ -1,4 +1,4 @@
-// What matmul and conv2d share: choices of tiles, and the epilogue as one pointwise pass over the fresh result.
+// Shared by matmul and conv2d: choices of tiles, and the epilogue as one pointwise sweep over the fresh result.
 
 import { isFloat } from '@darkroom/core';
 import type { Expr } from '@darkroom/core';
@@ -48,7 +48,7 @@ export function withEpilogue(
   });
 }
 
-/** Choices for a product that ends in `expr`: ids of tiles; none where the epilogue pass cannot run. */
+/** Choices for a product that ends in `expr`: ids of tiles; none where the map kernel cannot run the epilogue. */
 export function productChoices(expr: Expr | undefined, args: readonly ArgSpec[]): readonly string[] {
   const fits = areFloats(args) && args.length <= 8 && (expr === undefined || supportedExpr(expr));
   return fits && args.at(-1)!.layout.shape.length <= 5 ? tiles.map(tileId) : [];

@@ -1,4 +1,5 @@
-// What softmax, the norms and reductions share: they run on rows; what is not dense float32 is brought there for the run.
+// Shared by softmax, the norms and reductions: they run on rows; other tensors than dense float32 ones are copied to
+// such for the run.
 
 import { isFloat } from '@darkroom/core';
 import { elementCount } from '@darkroom/core/backend';
@@ -11,7 +12,7 @@ import type { Factory } from '../kernel.ts';
 export const areFloatRows = (args: readonly ArgSpec[]): boolean =>
   args.every((a) => isFloat(a.dtype)) && args.every((a) => a.layout.shape.length <= 5);
 
-/** For each argument, true if it must be brought to dense float32. */
+/** For each argument, true if it must be copied to dense float32. */
 export const notDense = (args: readonly ArgSpec[]): boolean[] => args.map((a) => !isDense(a));
 
 /** layerNorm (`centred`) or rmsNorm over the last axis. */

@@ -1,4 +1,4 @@
-// What the reference products share: the expression that ends them.
+// The epilogue of the reference products: the expression that ends them.
 
 import { evaluate } from '@darkroom/core/backend';
 import type { Expr } from '@darkroom/core';

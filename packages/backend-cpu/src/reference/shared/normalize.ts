@@ -1,9 +1,12 @@
-// What the reference norms share.
+// Mean and deviation of the reference norms.
 
 import { at, forEachIndex } from './access.ts';
 import type { View } from './access.ts';
 
-/** Subtracts the mean (`centred`), or not, and divides by the deviation, in place. Two passes, in double precision. */
+/**
+ * Subtracts the mean (`centred`), or not, and divides by the deviation, in place. Reads the elements twice, in double
+ * precision.
+ */
 export function normalize(values: Float64Array, eps: number, centred: boolean): void {
   let mean = 0;
   if (centred) {
