@@ -5,12 +5,13 @@ import type { DType } from '@darkroom/core';
 import { advice, hardwareIsPossible, openGpu } from '#gpu';
 import type { Traits } from '@darkroom/gpu-kernels';
 
-/** Which GPU to take. */
+/** Choice of a GPU. */
 export interface AdapterOptions {
-  /** Which GPU where there are two; default: the fast one. */
+  /** The preferred GPU of two; default: the fast one. */
   readonly powerPreference?: GPUPowerPreference;
   /**
-   * Software adapters: 'allow' (default) takes one where no hardware is found, 'never' and 'only' say what they say.
+   * Software adapters: 'allow' (default) takes one where no hardware is found, 'never' takes none, 'only' takes no
+   * other.
    */
   readonly software?: 'allow' | 'never' | 'only';
   /** The WebGPU entry point to use instead of this platform's own. */
@@ -35,7 +36,7 @@ export interface OpenedAdapter {
   readonly traits: Traits;
 }
 
-/** A device on the best adapter. @throws DeviceError that says what was looked for and what to install. */
+/** A device on the best adapter. @throws DeviceError naming the wanted adapter and the packages to install. */
 export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapter> {
   const adapter = await findAdapter(options);
   const facts = factsOf(adapter);

@@ -79,7 +79,10 @@ export class WebGpuBackend implements Backend {
   readonly #programs: Programs;
   readonly #encoder: Encoder;
   readonly #groups: Groups;
-  /** Scratch of kernels, shared by all: they run one after the other. Copies of aliased arguments lie behind them. */
+  /**
+   * Scratch buffers, shared by all kernels, which run one after the other; then buffers for copies of aliased
+   * arguments.
+   */
   readonly #scratch = new ScratchBuffers<GpuMemory>({
     alloc: (bytes) => this.#memory.alloc(bytes, 'scratch'),
     free: (buffer) => this.free(buffer),
@@ -87,7 +90,7 @@ export class WebGpuBackend implements Backend {
   });
   #reads = 0;
   readonly #waits = waitsByPolling ? new Waits() : undefined;
-  /** What was encoded when the device was last waited for, and when the batches after that began. */
+  /** Counters at the last wait for the device. */
   #waited = { dispatches: 0, flops: 0, firstRuns: 0 };
   #began: number | undefined;
   #disposed = false;
@@ -117,7 +120,7 @@ export class WebGpuBackend implements Backend {
     };
   }
 
-  /** For benchmarks and tests: what was submitted, encoded and compiled so far. */
+  /** For benchmarks and tests: numbers of submits, reads, dispatches, programs and compiled programs so far. */
   get counters(): Readonly<Record<'submits' | 'reads' | 'dispatches' | 'programs' | 'compiled', number>> {
     const { submits, dispatches } = this.#encoder;
     return {
@@ -221,7 +224,7 @@ export class WebGpuBackend implements Backend {
     return { dispatches: [{ dispatch, program }], scratch: [] };
   }
 
-  /** Compiles every kernel prepared so far that has not run yet. @throws DeviceError naming one that does not. */
+  /** Compiles every prepared kernel that has not run yet. @throws DeviceError naming a kernel that does not compile. */
   async ready(): Promise<void> {
     await this.#programs.ready();
     this.#faults.check();
@@ -233,7 +236,7 @@ export class WebGpuBackend implements Backend {
     this.#lower({ kernel, args, scalars }, this.#now);
   }
 
-  /** Launches whose commands, bind groups and parameters are made once. */
+  /** Records launches: commands, bind groups and parameters are made once. */
   compile(launches: readonly PreparedLaunch[]): CompiledLaunches {
     return new RecordedLaunches({
       device: this.#device,
@@ -282,7 +285,7 @@ export class WebGpuBackend implements Backend {
     },
   };
 
-  /** Where a slice starts within its first binding, in units of a shader's array. */
+  /** The start of a slice within its first binding, in units of a shader's array. */
   #firstUnit(slice: Slice, unitBytes: number): number {
     const whole = memoryOf(slice).gpu.size <= this.#traits.bindingBytes;
     return (slice.offset - (whole ? 0 : startOf(slice))) / unitBytes;
@@ -299,8 +302,8 @@ export class WebGpuBackend implements Backend {
     const first = size <= bindingBytes ? 0 : startOf(slice);
     const offset = first + piece * bindingBytes;
     if (piece > 0 && offset >= size) {
-      // The argument ended in the piece before; the shader never gets here, but a binding must be given.
-      // Inputs share one, all others have their own: a dispatch may not read and write a buffer, nor write it twice.
+      // The argument ended in the piece before; the shader never reads this binding, but WebGPU requires one. Inputs
+      // share one spare buffer, outputs have their own: a dispatch may not read and write a buffer, nor write it twice.
       const spare = this.#scratch.withRoom(spareScratch + Math.max(0, scratch + 2), align);
       return { memory: spare, offset: 0, bytes: spare.gpu.size };
     }
@@ -330,7 +333,7 @@ export class WebGpuBackend implements Backend {
   createQueue(role: 'compute' | 'copy'): Queue {
     return { role };
   }
-  /** One queue keeps its order. */
+  /** Nothing to do: the only queue keeps its order. */
   fence(): void {}
   flush(): void {
     this.#encoder.submit();
@@ -341,7 +344,7 @@ export class WebGpuBackend implements Backend {
     await this.#wait(() => this.#device.queue.onSubmittedWorkDone());
     await this.#faults.settle();
   }
-  /** Waits for what was encoded since the last wait. */
+  /** Waits for the commands encoded since the last wait. */
   async #wait(done: () => Promise<unknown>): Promise<void> {
     if (!this.#waits) return void (await done());
     const { dispatches, flops } = this.#encoder;

@@ -3,7 +3,7 @@
 import { foldWidth } from '@darkroom/gpu-kernels';
 import type { KernelText } from '@darkroom/gpu-kernels';
 
-/** What a pipeline is compiled from. `signature`: 'r' or 'w' for each storage binding. */
+/** The source of a pipeline. `signature`: 'r' or 'w' for each storage binding. */
 export interface ProgramSource {
   readonly label: string;
   readonly code: string;

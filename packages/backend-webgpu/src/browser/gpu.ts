@@ -1,6 +1,6 @@
 // WebGPU in a page or a worker: the browser's own.
 
-/** The browser wakes what awaits. */
+/** False: in a browser, promises of the GPU resolve without polling. */
 export const waitsByPolling = false;
 
 /** navigator.gpu; undefined where the browser has none. */
@@ -8,7 +8,7 @@ export async function openGpu(): Promise<GPU | undefined> {
   return (globalThis.navigator as Navigator | undefined)?.gpu;
 }
 
-/** A browser tells only by being asked. */
+/** True: only requestAdapter() tells whether a browser has a hardware GPU. */
 export function hardwareIsPossible(): boolean {
   return true;
 }

@@ -48,7 +48,7 @@ export class Encoder {
   get serial(): number {
     return this.#serial;
   }
-  /** Whether commands wait for a submit. */
+  /** True while commands wait for a submit. */
   get pending(): boolean {
     return this.#commands !== undefined;
   }
@@ -75,7 +75,7 @@ export class Encoder {
     memory.usedIn = this.#serial;
   }
 
-  /** One dispatch; `offsets` holds where its parameters lie in the group's buffer. */
+  /** Encodes one dispatch; `offsets` has the place of its parameters in the group's buffer. */
   dispatch(
     pipeline: GPUComputePipeline,
     group: GPUBindGroup,

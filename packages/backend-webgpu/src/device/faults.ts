@@ -26,7 +26,7 @@ export class Faults {
     });
   }
 
-  /** Runs `body` in an error scope; what goes wrong is worded by `say` and reported. */
+  /** Runs `body` in an error scope; `say` words its errors, which are reported. */
   watch<T>(
     device: GPUDevice,
     filter: GPUErrorFilter,
@@ -46,18 +46,18 @@ export class Faults {
     return result;
   }
 
-  /** Keeps the first error that is a cause; the rest are usually its consequences, and those say so. */
+  /** Keeps the first error that is a cause; WebGPU marks its consequences as such. */
   report(error: DarkroomError): void {
     if (!this.#first || isConsequence(this.#first)) this.#first = error;
   }
 
-  /** As check(), after the answers of all error scopes so far. */
+  /** Awaits all error scopes so far, then checks. @throws as check. */
   async settle(): Promise<void> {
     await Promise.all(this.#scopes);
     this.check();
   }
 
-  /** Throws what was reported since the last call, or that the device is gone (again and again). */
+  /** @throws the error reported since the last call; at every call once the device is lost. */
   check(): void {
     if (this.#disposed) throw new DeviceError('webgpu: the device was disposed');
     if (this.#lost) throw this.#lost;

@@ -9,9 +9,9 @@ export interface Program {
   readonly source: ProgramSource;
   readonly layout: GPUBindGroupLayout;
   pipeline: GPUComputePipeline | undefined;
-  /** Whether its pipeline was asked for, so that it ran. */
+  /** True once the pipeline was requested to run. */
   ran: boolean;
-  /** Why its shader was refused; every use says so again. */
+  /** The error of a refused shader, which every use throws again. */
   refused: DeviceError | undefined;
 }
 
@@ -28,17 +28,17 @@ export class Programs {
     this.#faults = faults;
   }
 
-  /** How many distinct shaders were asked for. */
+  /** Number of distinct shaders requested so far. */
   get count(): number {
     return this.#programs.size;
   }
 
-  /** How many of them are compiled. */
+  /** Number of shaders that are compiled. */
   get compiled(): number {
     return this.#programs.size - this.#waiting.size;
   }
 
-  /** How many of them ran at least once: drivers may compile for the device only then. */
+  /** Number of shaders that ran at least once, when drivers may compile for the device. */
   get firstRuns(): number {
     return this.#firstRuns;
   }
@@ -60,7 +60,9 @@ export class Programs {
     return program;
   }
 
-  /** The pipeline to run, compiled now if it was not before; what is wrong with its shader is reported with its label. */
+  /**
+   * The pipeline to run, compiled now if it was not before; what is wrong with its shader is reported with its label.
+   */
   pipeline(program: Program): GPUComputePipeline {
     if (program.refused) throw program.refused;
     if (!program.pipeline) {
@@ -77,7 +79,7 @@ export class Programs {
     return program.pipeline;
   }
 
-  /** Compiles all that was asked for and not yet compiled. @throws DeviceError naming the kernel that does not. */
+  /** Compiles all requested shaders. @throws DeviceError naming a kernel that does not compile. */
   async ready(): Promise<void> {
     await Promise.all(
       [...this.#waiting].map(async (program) => {

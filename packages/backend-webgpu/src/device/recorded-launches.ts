@@ -9,7 +9,7 @@ import type { Window } from './groups.ts';
 import type { GpuMemory } from './memory.ts';
 import type { Program } from './programs.ts';
 
-/** Where the commands of a launch go: into the pending batch, or into a recording. */
+/** Receives the commands of a launch: the pending batch, or a recording. */
 export interface CommandSink {
   /** Whole words. */
   copy(src: GpuMemory, from: number, dst: GpuMemory, to: number, bytes: number): void;
@@ -26,7 +26,7 @@ export interface CommandSink {
 export interface RecordedLaunchesHost {
   readonly device: GPUDevice;
   readonly encoder: Encoder;
-  /** How many launches there are. */
+  /** Number of launches. */
   readonly launches: number;
   readonly flops: (launch: number) => number;
   readonly lower: (launch: number, sink: CommandSink) => void;

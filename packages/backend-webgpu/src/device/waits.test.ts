@@ -7,7 +7,7 @@ import { Waits } from './waits.ts';
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** What `promise` gives, as time goes on. */
+/** The result of `promise`, while fake time goes on. */
 async function inTime<T>(promise: Promise<T>): Promise<T> {
   const [result] = await Promise.all([promise, vi.runAllTimersAsync()]);
   return result;

@@ -1,21 +1,23 @@
-// Waiting for a batch. Dawn's binding for Node polls in every turn of the event loop while anything is awaited: that takes
-// one core, which a software adapter computes on, and fills the heap. So a wait that is expected to be long, because the
-// same batch took long before, is slept through for the most part. Browsers wait by themselves.
+// Waiting for a batch. Dawn's binding for Node polls in every turn of the event loop while anything is awaited: that
+// takes one core, which a software adapter computes on, and fills the heap. So a wait that is expected to be long,
+// because the same batch took long before, is slept through for the most part. Browsers wait by themselves.
 
 /** Waits below this are not slept: timers are a millisecond or two late. */
 const leastMs = 8;
 /** Part of the shortest wait so far that is slept. */
 const part = 0.9;
-/** What ends within this after the sleep had ended before. */
+/** Milliseconds: a batch that ends this soon after the sleep counts as finished before it. */
 const firstLookMs = 1;
 /** Batches remembered; those of a denoising loop are a handful. */
 const remembered = 64;
 
-/** What tells batches apart: equal ones took equally long so far. */
+/** The size of a batch; batches of equal size take equally long. */
 export interface BatchSize {
   readonly dispatches: number;
   readonly flops: number;
-  /** How many programs ran for the first time. Compiling takes seconds: such a wait says nothing about the next. */
+  /**
+   * Number of programs that ran for the first time: they compile for seconds, so that wait does not predict the next.
+   */
   readonly firstRuns: number;
 }
 
@@ -68,8 +70,8 @@ const eagerMs = 2;
 const pauseMs = 1;
 
 /**
- * Waits with a pause in every turn of the event loop, so that the polling leaves the core to whoever computes or compiles: for
- * waits of unknown length. Other events of the process are late by a pause at most.
+ * Waits with a pause in every turn of the event loop, so that the polling leaves the core to whoever computes or
+ * compiles: for waits of unknown length. Other events of the process are late by a pause at most.
  */
 async function gently<T>(done: () => Promise<T>): Promise<T> {
   const cell = new Int32Array(new SharedArrayBuffer(4)); // here: a page may have none, and waits by itself

@@ -30,7 +30,7 @@ export function hardwareIsPossible(): boolean {
   return nodes.some((n) => n.startsWith('renderD')) || existsSync('/dev/nvidia0') || existsSync('/dev/dxg');
 }
 
-/** What to install or switch on where no adapter is found. */
+/** Advice for a machine without an adapter: packages to install, settings to switch on. */
 export function advice(): string {
   switch (process.platform) {
     case 'darwin':

@@ -1,5 +1,5 @@
 // conv2d as an implicit product, for both memory formats: no unfolded copy of the input is ever stored. The sum runs
-// tap by tap, over the channels of each, so that a pixel's address is worked out once a tap.
+// tap by tap, over the channels of each, so that a pixel's address is computed once per tap.
 // Contiguous: rows are output channels, columns pixels (adjacent in memory). Channels-last: rows are pixels, columns
 // channels. Groups are a batch dimension.
 
@@ -18,7 +18,7 @@ import type { Operand } from './shared/product-loader.ts';
 import { productChoices, tileOf } from './shared/tiles.ts';
 import type { ProductSize, Tile } from './shared/tiles.ts';
 
-/** The product that a convolution is: m × n by k, for each group. */
+/** The size of a convolution as a product: m × n by k, for each group. */
 export function conv2dSize(op: Conv2dOp, args: readonly ArgSpec[]): ProductSize {
   const [n, o, oh, ow] = args.at(-1)!.layout.shape as [number, number, number, number];
   const [, cg, kh, kw] = args[1]!.layout.shape as [number, number, number, number];
@@ -33,7 +33,10 @@ function fittedTo(channels: number, tile: Tile): Tile {
   return channels <= 8 ? { ...tile, k: 8 } : tile;
 }
 
-/** conv2d by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+/**
+ * conv2d by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in
+ * KernelFactory.
+ */
 // eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function tiledConv2d(
   op: Conv2dOp,

@@ -52,7 +52,7 @@ export const copy: KernelFactory<CopyOp> = {
       traits,
       wide,
     ).dispatches[0]!;
-    // The value is known now: written where a run would put it; the output is this kernel's last argument.
+    // The background's value is known now, so it is written into the parameters here, not at each run.
     const params = new Uint32Array(background.params);
     for (const { word } of background.scalars)
       params[word] = new Uint32Array(new Float32Array([op.fill]).buffer)[0]!;

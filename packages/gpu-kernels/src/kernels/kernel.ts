@@ -1,4 +1,5 @@
-// What a kernel is before a backend compiles it, and what a file of kernels/ gives for its kind of op.
+// A kernel as data, before a backend compiles it, and the KernelFactory that each file of kernels/ exports for its op
+// kind.
 
 import type { AnyOp, ArgSpec } from '@darkroom/core/backend';
 import type { KernelDispatch, Traits } from '../text/dispatch.ts';
@@ -10,7 +11,7 @@ export interface KernelSpec {
   readonly scratch?: readonly number[];
 }
 
-/** Kernels for one kind of op. `T`: what the backend tells of its device. */
+/** Kernels for one kind of op. `T`: the traits of the backend's devices. */
 export interface KernelFactory<O extends AnyOp, T extends Traits = Traits> {
   /** Ids of the kernels that run `op`, best guess first; empty: core decomposes. */
   choices(op: O, args: readonly ArgSpec[], traits: T): readonly string[];

@@ -28,14 +28,17 @@ function gather4(x: Access, at: (i: number) => string, inside: (i: number) => st
   return `vec4<f32>(${[0, 1, 2, 3].map(lane).join(', ')})`;
 }
 
-/** The product that a matmul is: m × n by k, for every matrix of the batch. */
+/** The size of a matmul as a product: m × n by k, for every matrix of the batch. */
 export function matmulSize(args: readonly ArgSpec[]): ProductSize {
   const { shape } = args.at(-1)!.layout;
   const [m, n] = shape.slice(-2) as [number, number];
   return { m, n, k: args[0]!.layout.shape.at(-1)!, stacks: elementCount(shape.slice(0, -2)) };
 }
 
-/** matmul by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in KernelFactory. */
+/**
+ * matmul by workgroups of `tile`, whose body `body` writes: productBody, or a backend's own. `wide` as in
+ * KernelFactory.
+ */
 // eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function tiledMatmul(
   op: MatmulOp,

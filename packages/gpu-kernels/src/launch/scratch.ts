@@ -1,6 +1,6 @@
 // Memory that kernels use beside their arguments.
 
-/** Where scratch buffers come from. Sizes in bytes. */
+/** Allocates and frees scratch buffers. Sizes in bytes. */
 export interface ScratchSource<B> {
   alloc(bytes: number): B;
   free(buffer: B): void;
@@ -17,7 +17,7 @@ export class ScratchBuffers<B> {
     this.#source = source;
   }
 
-  /** Changes whenever a buffer was allocated anew: addresses taken before then are stale. */
+  /** Number of reallocations; buffer addresses from before the last one are stale. */
   get moves(): number {
     return this.#moves;
   }

@@ -1,8 +1,11 @@
-// What both GPU backends keep of a prepared kernel: two variants, by where its arguments start.
+// The two variants of a prepared kernel on both GPU backends, by the alignment of its arguments.
 
 import type { Dispatch } from '../text/dispatch.ts';
 
-/** A kernel for arguments that start at whole quads, and, built when first needed, one for arguments that start anywhere. */
+/**
+ * A kernel for arguments that start at whole quads, and, built when first needed, one for arguments that start
+ * anywhere.
+ */
 export class KernelVariants<P> {
   readonly wide: P;
   readonly #build: (wide: boolean) => P;
@@ -19,8 +22,9 @@ export class KernelVariants<P> {
 }
 
 /**
- * True if each of the `count` arguments starts at a whole unit of every array that a dispatch sees it as. `startOf`: the
- * byte at which an argument starts. Scratch buffers, whose numbers follow, start where their allocator puts them: at any unit.
+ * True if each of the `count` arguments starts at a whole unit of every array that a dispatch sees it as. `startOf`:
+ * the byte at which an argument starts. Scratch buffers, whose numbers follow, start where their allocator puts them:
+ * at any unit.
  */
 export function startsAtUnits(
   { offsets }: Dispatch,

@@ -1,4 +1,4 @@
-// How a kernel reads and writes the elements of one argument, by dtype: as floats (or raw bits, for copies), one at a
+// Reads and writes of one argument's elements in a kernel, by dtype: as floats (or raw bits, for copies), one at a
 // time or four. Types narrower than a word that a device cannot store share 32-bit words; single stores into them are
 // atomic, since neighbours belong to other invocations. An argument wider than a binding is bound in pieces.
 

@@ -1,10 +1,10 @@
-// What the texts of kernels are made for and become: the traits of a device, the parts of a text, and a dispatch of it
+// Input and result of kernel texts: the traits of a device, the parts of a text, and a dispatch of it
 // as data.
 
 import type { DType } from '@darkroom/core';
 import type { BufferText } from './access.ts';
 
-/** What a device allows and offers, as far as shaders care. */
+/** Limits and features of a device that shaders depend on. */
 export interface Traits {
   /** Narrow dtypes that are stored and loaded natively; the others share 32-bit words. */
   readonly natives: ReadonlySet<DType>;
@@ -16,11 +16,14 @@ export interface Traits {
   readonly invocations: number;
   /** Write short loops out: GPUs then overlap their loads; software devices only compile longer. */
   readonly unroll: boolean;
-  /** Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run; default: lavapipe's. */
+  /**
+   * Of software devices: what one result more an invocation costs to compile, in multiply-adds of a run; default:
+   * lavapipe's.
+   */
   readonly compilePrice?: number;
 }
 
-/** What a kernel is compiled from, before it is put into a language. */
+/** The parts of a kernel's text, before a backend puts them into its language. */
 export interface KernelText {
   readonly label: string;
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];

@@ -1,4 +1,4 @@
-// What all attention kernels share: reading q, k, v and writing the result in quads of the head, in any layout; scale
+// Shared by all attention kernels: reads of q, k, v and writes of the result in quads of the head, in any layout; scale
 // and mask of a score.
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';

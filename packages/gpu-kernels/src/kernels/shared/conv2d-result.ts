@@ -1,4 +1,4 @@
-// Where a convolution's results go: for products whose rows are pixels (channels-last) and whose columns are.
+// Addresses of a convolution's results, for products whose rows are pixels (channels-last) or whose columns are.
 
 import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { isChannelsLast, isContiguous } from '@darkroom/core/backend';
@@ -6,12 +6,12 @@ import type { Shader } from '../../text/shader.ts';
 import { broadcastStrides, collapse } from './dimensions.ts';
 import type { ResultPlace } from './epilogue.ts';
 
-/** Whether rows are pixels: the output's channels are adjacent. */
+/** True if rows of the product are pixels: the output's channels are adjacent. */
 export function pixelRows(out: ArgSpec): boolean {
   return !isContiguous(out.layout) && isChannelsLast(out.layout);
 }
 
-/** The texts see `conv_group`. */
+/** The result's place for resultStore. The kernel's text must declare `conv_group`. */
 export function convResult(s: Shader, op: Conv2dOp, args: readonly ArgSpec[], wide: boolean): ResultPlace {
   const { shape, strides } = args.at(-1)!.layout;
   const [n, o, oh, ow] = shape as [number, number, number, number];

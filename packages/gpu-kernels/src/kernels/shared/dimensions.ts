@@ -46,8 +46,8 @@ export function orderedBy(d: Dimensions, lead: number): Dimensions {
 }
 
 /**
- * Whether argument `a` can be walked in quads along the last dimension: its elements are adjacent (or one element
- * serves the quad: 'splat'), and every row starts at a multiple of four.
+ * 'quad' if argument `a` can be read in quads along the last dimension: its elements are adjacent and every row starts
+ * at a multiple of four. 'splat' if one element serves the quad; else undefined.
  */
 export function quads(d: Dimensions, a: number): 'quad' | 'splat' | undefined {
   const last = d.shape.length - 1;

@@ -1,4 +1,4 @@
-// Where products store: an epilogue (an expression of the accumulator and extra inputs) and the output's address, for
+// The store of products: an epilogue (an expression of the accumulator and extra inputs) and the output's address, for
 // quads of accumulators along one coordinate. Whole quads are loaded and stored where every tensor allows it.
 
 import type { Expr } from '@darkroom/core';
@@ -6,7 +6,7 @@ import type { ArgSpec } from '@darkroom/core/backend';
 import { render } from '../../text/render.ts';
 import type { Shader } from '../../text/shader.ts';
 
-/** Where a product stores: the epilogue, and the output in coordinates o0, o1, … of which quads run along one. */
+/** The store of a product: the epilogue, and the output in coordinates o0, o1, …; quads run along one of them. */
 export interface ResultPlace {
   readonly expr: Expr | undefined;
   /** Quads run along coordinate o<axis> of the result, within runs of this many adjacent columns. */

@@ -1,10 +1,10 @@
-// How a tile of an operand comes into workgroup memory; for productBody, and for bodies of a backend's own.
+// Loads a tile of an operand into workgroup memory; for productBody, and for bodies of a backend's own.
 
 import type { Shader } from '../../text/shader.ts';
 
-/** Where an operand of a product comes from: texts that read quads of it. */
+/** An operand of a product: texts that read quads of it. */
 export interface Operand {
-  /** Which index neighbouring invocations walk while loading: the one that is adjacent in memory. */
+  /** The index along which neighbouring invocations load: the one that is adjacent in memory. */
   readonly along: 'k' | 'other';
   /** setup() is a few instructions and there is no tap(): may be repeated at each load. */
   readonly cheap: boolean;
@@ -16,7 +16,7 @@ export interface Operand {
   load(slot: string, k: string): string;
 }
 
-/** How the quads of an operand's tile are shared by a workgroup's invocations. */
+/** The division of an operand's tile, in quads, among a workgroup's invocations. */
 export interface Cells {
   readonly array: string;
   readonly cells: number;
@@ -27,14 +27,14 @@ export interface Cells {
   place(cell: string): string;
   /** All cells of an invocation have the same index, so that one preparation serves them. */
   readonly shared: boolean;
-  /** A loaded quad as it is kept; default: as it is. */
+  /** Converts a loaded quad to its form in workgroup memory; default: unchanged. */
   readonly convert?: (value: string) => string;
 }
 
 /**
- * How a tile of an operand is filled: invocation tid loads the cells tid, tid + threads, … in the order that walks
- * memory forwards. Written out where the device likes many loads in flight, or where every cell has a preparation of
- * its own that is worth keeping; else as a loop, which a software device compiles several times faster.
+ * Statements that fill a tile of an operand: invocation tid loads the cells tid, tid + threads, … in the order that
+ * walks memory forwards. Unrolled where the device profits from many loads in flight, or where every cell has a costly
+ * preparation of its own; else a loop, which a software device compiles several times faster.
  */
 export function loader(s: Shader, o: Operand, c: Cells): { setup: string; tap: string; loads: string } {
   const { convert = (value: string): string => value } = c;

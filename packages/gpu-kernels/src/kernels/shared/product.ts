@@ -1,6 +1,6 @@
 // The tiled product C[m, n] = Σ A[m, k]·B[k, n] that matmul and conv2d share. A workgroup computes one tile through
-// workgroup memory; an invocation holds a block of accumulators in quads along n. Where the operands come from and
-// where the result goes is the caller's: texts that read A in quads along k, B in quads along n, and store quads.
+// workgroup memory; an invocation holds a block of accumulators in quads along n. The caller gives the texts that read
+// A in quads along k, read B in quads along n, and store quads.
 
 import type { Shader } from '../../text/shader.ts';
 import { cellsOfA, cellsOfB, loader } from './product-loader.ts';

@@ -1,5 +1,5 @@
-// What the kernels over rows share: a row belongs to adjacent invocations, which stride through it and combine in
-// workgroup memory; short rows share a workgroup.
+// Shared by the kernels over rows: adjacent invocations stride through a row and combine their results in workgroup
+// memory; short rows share a workgroup.
 
 import { elementCount } from '@darkroom/core/backend';
 import type { ArgSpec } from '@darkroom/core/backend';
@@ -19,7 +19,10 @@ function lanesFor(length: number): number {
   return lanes;
 }
 
-/** `name(tid, value)`: `combine` of a and b over the lanes of tid's row, given to all of them. Call in uniform control flow. */
+/**
+ * `name(tid, value)`: `combine` of a and b over the lanes of tid's row, given to all of them. Call in uniform control
+ * flow.
+ */
 export function acrossLanes(
   s: Shader,
   name: string,

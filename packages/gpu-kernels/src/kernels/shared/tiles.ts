@@ -1,8 +1,11 @@
-// Tiles of the products on vector units as data, and which to try first for a size.
+// Tiles of the products on vector units as data, and their order for a size.
 
 import type { Traits } from '../../text/dispatch.ts';
 
-/** A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. `id` names the choice. */
+/**
+ * A tile of m × n outputs, k deep, by rows × columns invocations; all data, so that tuning can pick. `id` names the
+ * choice.
+ */
 export interface Tile {
   readonly id: string;
   readonly m: number;
@@ -70,9 +73,9 @@ const paddedWork = (t: Tile, { m, n, k, stacks }: ProductSize): number =>
 const resultsOf = (t: Tile): number => (t.m * t.n) / (t.rows * t.columns);
 
 /**
- * Software devices pay for each read of workgroup memory, which more results an invocation share, and for filling it; and
- * they compile slowly what is written out for many results (lavapipe: 7 ms a result, as long as 17,000 multiply-adds in
- * each of 1,000 runs). Fitted to 17 sizes of emoji-64 on lavapipe (docs/results/2026-11-25-traces.md).
+ * Software devices pay for each read of workgroup memory, which more results an invocation share, and for filling it;
+ * and they compile slowly what is written out for many results (lavapipe: 7 ms a result, as long as 17,000
+ * multiply-adds in each of 1,000 runs). Fitted to 17 sizes of emoji-64 on lavapipe (docs/results/2026-11-25-traces.md).
  */
 function softwarePrice(t: Tile, size: ProductSize, compilePrice = 17_000): number {
   const reads = t.rows / t.m + t.columns / t.n;
