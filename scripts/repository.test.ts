@@ -1,4 +1,4 @@
-// What the repository keeps to as a whole: who imports whom, no circles of imports, no long files, and reasons for long
+// Rules of the whole repository: who imports whom, no circles of imports, no long files, and reasons for long
 // functions. ESLint sees a part of it while one edits.
 
 import { spawnSync } from 'node:child_process';

@@ -1,5 +1,5 @@
-// Who may import whom. ESLint (eslint.config.js) and scripts/repository.test.ts read this table; the picture is in
-// docs/architecture.md.
+// Allowed imports between packages. ESLint (eslint.config.js) and scripts/repository.test.ts read this table; the
+// picture is in docs/architecture.md.
 
 /**
  * Packages that a package's source may import, and those that its tests may import beside them. `portable`: runs in
@@ -33,8 +33,8 @@ const other = (allowed) =>
   allowed.length === 0 ? '^@darkroom/' : `^@darkroom/(?!(${allowed.join('|')})(/|$))`;
 
 /**
- * What a file of package `name` may not import: `{ regex, message }` for each rule. `kind`: 'source', 'node' (below
- * src/node/), 'test', or 'example' (which imports its own package by name).
+ * Imports that are forbidden in a file of package `name`: `{ regex, message }` for each rule. `kind`: 'source', 'node'
+ * (below src/node/), 'test', or 'example' (which imports its own package by name).
  */
 export function restrictions(name, kind) {
   const { imports, tests = [], portable = false } = packages[name];

@@ -57,7 +57,7 @@ bool release(uint64_t address, std::string* damage) {
   const auto found = allocations.find(address);
   if (found == allocations.end()) return false;
   const Allocation gone = found->second;
-  // What the guard pages cannot see: the bytes between them and the allocation still hold their poison.
+  // The guard pages do not cover the bytes between them and the allocation: those must still hold their poison.
   const auto* start = reinterpret_cast<const unsigned char*>(address);
   const auto* page = reinterpret_cast<const unsigned char*>(gone.base) + kPage;
   auto check = [&](const unsigned char* at) {

@@ -16,7 +16,7 @@ bool release(uint64_t address, std::string* damage);
 bool covers(uint64_t address, size_t bytes);
 size_t liveBytes();
 size_t totalBytes();
-/** Where an address lies as seen from the nearest allocation: "4 bytes past the end of an allocation of 400 bytes". */
+/** The place of an address relative to the nearest allocation: "4 bytes past the end of an allocation of 400 bytes". */
 std::string locate(uint64_t address);
 /** Memory with a page that faults before and after it; `end` lies at the upper one. */
 char* guarded(size_t bytes);

@@ -1,4 +1,5 @@
-// The arguments of a kernel as raw bytes, laid out as in a C struct: made once for a kernel, changed before each launch.
+// The arguments of a kernel as raw bytes, laid out as in a C struct: made once for a kernel, changed before each
+// launch.
 
 /** A kernel parameter's type: `pointer` is any device address, `i64` a long long that fits 53 bits. */
 export type ArgumentType = 'pointer' | 'i32' | 'u32' | 'f32' | 'i64';
@@ -6,7 +7,7 @@ export type ArgumentType = 'pointer' | 'i32' | 'u32' | 'f32' | 'i64';
 const sizes: Readonly<Record<ArgumentType, number>> = { pointer: 8, i64: 8, i32: 4, u32: 4, f32: 4 };
 
 export class ArgumentBlock {
-  /** What `launch` takes; it ends with the last argument, without padding. */
+  /** The argument block for a launch; it ends with the last argument, without padding. */
   readonly buffer: ArrayBuffer;
   readonly #view: DataView;
   readonly #offsets: readonly number[];

@@ -33,9 +33,12 @@ export interface OpenedDevice {
   readonly traits: CudaTraits;
   readonly stream: number;
   readonly memory: DeviceMemory;
-  /** Cuts buffers from few large allocations; without, each is one of its own and core keeps freed ones. */
+  /**
+   * True: buffers are cut from few large allocations. False: each is an allocation of its own, and core pools freed
+   * ones.
+   */
   readonly suballocate: boolean;
-  /** Other sources of kernels than our own, in the order in which their choices stand. */
+  /** NVIDIA's libraries, in the order of their choices. */
   readonly libraries: readonly Library[];
   /** Makes the context current on this thread. */
   readonly use: () => void;
@@ -46,25 +49,25 @@ export interface OpenedDevice {
 
 interface CudaBuffer extends Buffer {
   readonly address: number;
-  /** Of pinned memory: its bytes. */
+  /** The bytes of pinned memory; undefined for device memory. */
   readonly host?: Uint8Array<ArrayBuffer>;
 }
 interface CudaQueue extends Queue {
   readonly stream: number;
 }
 interface CudaKernel extends Kernel {
-  /** Wide: a library's kernel, or our own for aligned arguments. Plain: our own for any. */
+  /** Wide: a library's kernel, or our own for aligned arguments. Plain: our own kernel for any arguments. */
   readonly variants: KernelVariants<Prepared>;
 }
 
 const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address + slice.offset;
-/** The bytes of a slice of pinned memory; undefined for the device's. */
+/** The bytes of a slice of pinned memory; undefined for device memory. */
 const hostOf = ({ buffer, offset, bytes }: Slice): Uint8Array | undefined =>
   (buffer as CudaBuffer).host?.subarray(offset, offset + bytes);
 
 /**
- * Products in full float32: there our own kernels come first, as they are what was compared with the CPU's; libraries
- * are faster where tensor cores are, and are offered to the tuner everywhere.
+ * True for products in full float32. Our own kernels come first for these, since they were compared with the CPU's;
+ * libraries are faster on tensor cores, and the tuner may choose them everywhere.
  */
 const isExact = (op: KernelOp, args: readonly ArgSpec[]): boolean =>
   args[0]?.dtype === 'float32' && !('precision' in op && op.precision === 'tf32');
@@ -76,7 +79,7 @@ export class CudaBackend implements Backend {
   readonly #opened: OpenedDevice;
   readonly #driver: Cuda['driver'];
   readonly #own: OwnKernels;
-  /** Addresses of the run at hand: arguments, then scratch. */
+  /** Addresses of the current run: arguments, then scratch. */
   readonly #addresses: number[] = [];
   readonly #live = new Set<Buffer>();
   readonly #scratch = new ScratchBuffers<CudaBuffer>({
@@ -87,7 +90,7 @@ export class CudaBackend implements Backend {
   readonly #staging: Staging;
   #copyStream: number | undefined;
   readonly #allocator: CachingAllocator | undefined;
-  /** Bytes taken from the driver, where buffers are cut from regions. */
+  /** Bytes allocated from the driver, where buffers are cut from regions. */
   readonly reserved?: () => number;
   readonly trim?: () => void;
   #disposed = false;
@@ -97,7 +100,7 @@ export class CudaBackend implements Backend {
     this.#driver = opened.cuda.driver;
     if (opened.suballocate) {
       const { memory, stream } = opened;
-      // Asked of the driver again only when something was taken or given.
+      // The driver is asked again only after an allocation or a free.
       let reserved: number | undefined;
       const allocator = new CachingAllocator(
         (bytes) => {
@@ -156,11 +159,11 @@ export class CudaBackend implements Backend {
       else this.#opened.memory.free(address, this.#opened.stream);
       return;
     }
-    // The system takes host memory at once, so nothing may be copying from it.
+    // The system takes host memory back at once, so copies from it must have ended.
     for (const stream of this.#everyStream()) this.#driver.streamSynchronize(stream);
     this.#driver.hostFree(host.buffer);
   }
-  /** Pinned memory is the host's: it is written at once, whatever is queued. */
+  /** Writes a slice. Pinned memory is host memory, so it is written at once, whatever is queued. */
   write(dst: Slice, src: Uint8Array, queue?: Queue): void {
     this.#open();
     const host = hostOf(dst);
@@ -194,7 +197,7 @@ export class CudaBackend implements Backend {
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
     this.#open();
     const own = this.#own.choices(op, args);
-    // A library takes only some addresses, so an op that we have no kernel for is not its either.
+    // A library needs aligned addresses, so our own kernel must be able to replace it at others.
     if (own.length === 0) return own;
     const libraries = this.#opened.libraries.flatMap((library) =>
       labelled(`${op.kind}/${library.name}`, () => library.choices(op, args)),
@@ -220,7 +223,7 @@ export class CudaBackend implements Backend {
     return kernel;
   }
 
-  /** What a library makes of its choice; when it fails, that is said and our own kernel runs. */
+  /** The kernel of a library's choice; when the library fails, a warning says so and our own kernel runs. */
   #tryLibrary(
     library: Library,
     op: KernelOp,
@@ -297,7 +300,7 @@ export class CudaBackend implements Backend {
     this.#driver.streamWait(this.#streamOf(before), event);
     this.#driver.eventDestroy(event); // the driver keeps it until the wait is over
   }
-  /** Launches are submitted as they come. */
+  /** Nothing to do: launches are submitted at once. */
   flush(): void {}
   async idle(): Promise<void> {
     this.#open();

@@ -6,7 +6,7 @@ import type { CompiledLaunches } from '@darkroom/core/backend';
 import { wordError } from './node/addon.ts';
 import type { Driver, GraphInstance, Stream } from './node/native.ts';
 
-/** CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on as they like. */
+/** CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: a capture does not restrict other threads. */
 const threadLocal = 1;
 
 export interface CaptureHost {
@@ -14,7 +14,7 @@ export interface CaptureHost {
   readonly stream: Stream;
   /** Enqueues every kernel by itself. */
   readonly enqueue: () => void;
-  /** Changes whenever memory that kernels share beside their arguments has moved. */
+  /** A number that changes whenever the shared scratch memory has moved. */
   readonly scratch: () => number;
 }
 
@@ -31,7 +31,7 @@ export class CapturedLaunches implements CompiledLaunches {
 
   run(): void {
     const { driver, stream, enqueue, scratch } = this.#host;
-    // The first time kernels are loaded and scratch memory is taken, neither of which may happen in a capture.
+    // The first run loads kernels and allocates scratch memory; neither may happen in a capture.
     if (!this.#ran || this.#refused) {
       enqueue();
       this.#ran = true;
@@ -83,6 +83,6 @@ function abandon(driver: Driver, stream: Stream): void {
   try {
     driver.graphDestroy(driver.captureEnd(stream));
   } catch {
-    // An invalidated capture gives no graph; the stream is free again all the same.
+    // An invalidated capture gives no graph; the stream can be used again.
   }
 }

@@ -1,5 +1,5 @@
-// Our declarations of CUDA against NVIDIA's headers, where they are: cuda.h of a toolkit, the others of pip's packages in
-// DARKROOM_SITE_PACKAGES. Elsewhere skipped, unless DARKROOM_REQUIRE names cuda-headers.
+// Our declarations of CUDA against NVIDIA's headers, where they are: cuda.h of a toolkit, the others of pip's packages
+// in DARKROOM_SITE_PACKAGES. Elsewhere skipped, unless DARKROOM_REQUIRE names cuda-headers.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -104,7 +104,7 @@ function named<K extends string>(
 const snake = (name: string): string => name.replace(/[A-Z]/g, '_$&').toUpperCase();
 const same = (theirs: string, ours: number): string => `static_assert(${theirs} == ${ours}, "${theirs}");`;
 const system = (list: readonly string[]): string[] => list.flatMap((f) => ['-isystem', f]);
-/** What the compiler complains about. */
+/** The compiler's messages. */
 function compile(options: readonly string[], input = ''): string {
   const done = spawnSync(compiler, ['-std=c++17', '-fsyntax-only', ...options], { encoding: 'utf8', input });
   return done.status === 0 ? '' : done.stderr;

@@ -1,4 +1,4 @@
-// What the emulator says about kernels that are wrong, each in a process of its own.
+// The emulator's messages for wrong kernels, each in a process of its own.
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

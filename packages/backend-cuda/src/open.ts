@@ -16,14 +16,17 @@ import { traitsOf } from './traits.ts';
 
 /** Options of cuda(). */
 export interface CudaOptions extends SearchOptions, DeviceOptions {
-  /** Which GPU, as the driver counts them; default 0. */
+  /** The driver's index of the GPU; default 0. */
   readonly index?: number;
   /**
    * Folder of compiled kernels and, unless `tuneStore` is given, of tuning results; false keeps none. Default:
    * darkroom/cuda in DARKROOM_CACHE, XDG_CACHE_HOME or ~/.cache.
    */
   readonly cache?: string | false;
-  /** Cut buffers from large regions. Default: on a GPU; the emulator gives each its own pages, to see what reaches past them. */
+  /**
+   * Cut buffers from large regions. Default: on a GPU; the emulator gives each its own pages, to see what reaches past
+   * them.
+   */
   readonly suballocate?: boolean;
 }
 
@@ -37,7 +40,7 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
   return device;
 }
 
-/** As cuda(), with libraries that are open already; kept tuning results are not loaded. */
+/** A device on libraries that are open already; stored tuning results are not loaded. @throws as cuda. */
 export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
   const { index = 0, cache = cacheFolder('cuda'), suballocate } = options;
   const { driver, nvrtc } = opened;

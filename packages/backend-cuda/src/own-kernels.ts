@@ -38,7 +38,7 @@ export class OwnKernels {
     return ids.map((id) => ({ id }));
   }
 
-  /** `wide`: for arguments whose slices start at whole quads; else for any. */
+  /** Prepares a kernel. `wide`: for arguments whose slices start at whole quads; else for any. */
   prepare(op: AnyOp, args: readonly ArgSpec[], choice: Choice, wide: boolean): Prepared {
     const factory = factoryOf(op);
     if (!factory) throw new DeviceError(`cuda: ${op.kind} has no kernel here`);

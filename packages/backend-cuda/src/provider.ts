@@ -1,5 +1,5 @@
-// Where kernels come from: our own texts, or a library. Each gives choices for an op and prepares one of them; the
-// backend orders the choices, keeps the scratch memory and runs what was prepared.
+// Providers of kernels: our own texts, or a library. Each gives choices for an op and prepares one of them; the backend
+// orders the choices, holds the scratch memory and runs the prepared kernels.
 
 import type { ArgSpec, Choice, KernelOp } from '@darkroom/core/backend';
 import type { Stream } from './node/native.ts';
@@ -8,24 +8,24 @@ import type { Stream } from './node/native.ts';
 export interface Prepared {
   /** Bytes of each scratch buffer; kernels of the one compute stream share them in turn. */
   readonly scratch: readonly number[];
-  /** Whether arguments at these addresses are aligned as it wants them. */
+  /** True if arguments at these addresses are aligned as the kernel needs. */
   fits(addresses: readonly number[]): boolean;
-  /** Enqueues; gives how many launches that took. */
+  /** Enqueues the kernel; returns the number of launches. */
   run(addresses: readonly number[], scalars: readonly number[], stream: Stream): number;
 }
 
 export interface Library {
-  /** Ids of its choices are this name, or begin with it and a dash. */
+  /** The library's name. Ids of its choices are this name, or begin with it and a dash. */
   readonly name: string;
-  /** Ways to run `op`, best guess first; empty where the library has none. Never throws for an op it does not take. */
+  /** The library's kernels for `op`, best guess first; empty where it has none. Never throws. */
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[];
-  /** One of its choices, from now or kept from before; undefined where the library no longer takes it. */
+  /** The kernel of a choice, also of a stored one; undefined where the library no longer accepts it. */
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Prepared | undefined;
   /** Frees what choices and prepared kernels hold. */
   [Symbol.dispose](): void;
 }
 
-/** What libraries are prepared for: vector loads of 16 bytes. */
+/** Bytes: libraries are prepared for vector loads, so arguments must be aligned to this. */
 export const libraryAlignment = 16;
 
 /** True when every address of `addresses` is a multiple of 16 bytes. */

@@ -1,5 +1,6 @@
 // Kernels meant for tensor cores reach them: their machine code, as NVRTC gives it for each architecture, holds matrix
-// instructions, and no memory for registers that did not suffice. No GPU and no disassembler is needed: an instruction takes 16 bytes and its low 12 bits are the opcode.
+// instructions, and no memory for registers that did not suffice. No GPU and no disassembler is needed: an instruction
+// takes 16 bytes and its low 12 bits are the opcode.
 
 import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -20,7 +21,7 @@ const missing = !nvrtc?.found && skip('nvrtc', nvrtc ? explain('nvrtc', nvrtc) :
 /** HMMA, on sm_75 and later. */
 const hmma = 0x23c;
 
-/** How often an opcode stands in the code sections of a cubin (ELF, 64 bits, little-endian). */
+/** Number of times that an opcode stands in the code sections of a cubin (ELF, 64 bits, little-endian). */
 function countOpcode(cubin: Uint8Array, opcode: number): number {
   const view = new DataView(cubin.buffer, cubin.byteOffset, cubin.byteLength);
   const at = Number(view.getBigUint64(0x28, true));
@@ -78,7 +79,7 @@ const attention = (d: number): Problem => ({
 });
 const problems = [linear('float16'), linear('bfloat16'), linear('float32'), conv, strided, ...[40, 64, 80, 96, 128, 160, 256, 512].map(attention)]; // prettier-ignore
 
-/** What runs where, by architecture: bfloat16 and tf32 need Ampere, the widest heads the memory of Ampere. */
+/** Dtypes and heads by architecture: bfloat16 and tf32 need Ampere, the widest heads the memory of Ampere. */
 const lacks = ({ name }: Problem, architecture: number): boolean =>
   architecture === 75 && ['linear bfloat16', 'linear float32', 'attention 512'].includes(name);
 

@@ -1,9 +1,9 @@
-// What kernels may use of a GPU, from its attributes.
+// Traits of a GPU that kernels depend on, from its attributes.
 
 import type { DType } from '@darkroom/core';
 import type { Traits } from '@darkroom/gpu-kernels';
 
-/** What CUDA kernels are written for, beyond what the shared ones ask. */
+/** Traits of CUDA devices, beyond those of the shared kernels. */
 export interface CudaTraits extends Traits {
   /** Dtypes that the tensor cores multiply (float32: as tf32). */
   readonly tensorCores: ReadonlySet<DType>;
@@ -19,7 +19,7 @@ const natives: ReadonlySet<DType> = new Set<DType>(['float16', 'bfloat16', 'uint
 export function traitsOf(gpu: {
   readonly architecture: number;
   readonly sharedBytes: number;
-  /** Of one block that asks for more than usual. */
+  /** Bytes of shared memory of a block that asks for more than the usual limit. */
   readonly mostSharedBytes: number;
   readonly processors: number;
   readonly threads: number;

@@ -1,4 +1,4 @@
-// What the emulated driver hands to a compiled kernel: sizes, the raw argument block, and the memory to run in.
+// Data from the emulated driver to a compiled kernel: sizes, the raw argument block, and the memory to run in.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,7 @@ import type { CublasMatmul } from './cublaslt-problem.ts';
 import { LazyHandle } from './lazy-handle.ts';
 
 const most = 16;
-/** What an algorithm may ask for; splits of k need room for their parts. */
+/** The most bytes of workspace of an algorithm; splits of k need room for their parts. */
 const workspaceLimit = 32 * 2 ** 20;
 
 export class CublasLtMatmul implements Library {

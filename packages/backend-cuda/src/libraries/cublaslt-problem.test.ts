@@ -12,7 +12,7 @@ import { cublasMatmul } from './cublaslt-problem.ts';
 import type { CublasMatmul } from './cublaslt-problem.ts';
 import { columnMajorProduct } from './cublaslt-testing.ts';
 
-/** Where an argument's elements lie in one memory for all. */
+/** Addresses of an argument's elements in one memory for all arguments. */
 interface Placed {
   readonly spec: ArgSpec;
   readonly at: number;

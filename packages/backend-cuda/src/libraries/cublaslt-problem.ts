@@ -17,7 +17,7 @@ export interface CublasMatmul {
   readonly problem: CublasProblem;
   readonly alpha: number;
   readonly beta: number;
-  /** Which of the op's arguments are A, B, C, D and the bias; -1: no bias. */
+  /** Indices of A, B, C, D and the bias among the op's arguments; -1: no bias. */
   readonly a: number;
   readonly b: number;
   readonly c: number;
@@ -32,8 +32,8 @@ const types: Readonly<Partial<Record<DType, number>>> = cublasType;
 /**
  * The problem of `op` on `args` (inputs, then the output), undefined where cuBLASLt has none: mixed dtypes, more batch
  * dimensions than merge into one, strides that are no leading dimension, an epilogue that is more than a bias along the
- * columns and one matrix added. Its relu and gelu are not used: what they make of NaN, and which gelu it is, is not
- * documented.
+ * columns and one matrix added. Its relu and gelu are not used: their treatment of NaN, and the variant of gelu, are
+ * not documented.
  */
 export function cublasMatmul(op: MatmulOp, args: readonly ArgSpec[]): CublasMatmul | undefined {
   const out = args.at(-1)!;
@@ -49,7 +49,7 @@ export function cublasMatmul(op: MatmulOp, args: readonly ArgSpec[]): CublasMatm
   return undefined;
 }
 
-/** How an argument is walked along the batch, the result's rows and its columns. */
+/** Strides of an argument along the batch, the result's rows and its columns. */
 interface Walk {
   readonly arg: number;
   readonly batch: number;
@@ -63,7 +63,9 @@ interface Space {
   readonly walks: readonly Walk[];
 }
 
-/** The result's dimensions as at most one of batches, rows and columns. `fold`: batches that merge with rows are rows. */
+/**
+ * The result's dimensions as at most one of batches, rows and columns. `fold`: batches that merge with rows are rows.
+ */
 function spaceOf(args: readonly ArgSpec[], fold: boolean): Space | undefined {
   const shape = args.at(-1)!.layout.shape;
   const strides = args.map(({ layout }, arg) => stridesOf(layout, shape, arg));

@@ -1,4 +1,4 @@
-// Attention as cuDNN's one operation for it: softmax(q·kᵀ·scale)·v, without ever holding the scores.
+// Attention as cuDNN's single operation softmax(q·kᵀ·scale)·v, which never stores the scores.
 
 import type { Layout } from '@darkroom/core';
 import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';

@@ -8,7 +8,9 @@ import { CudnnGraphBuilder, dataType } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref, Setting, TensorShape } from './cudnn-graph.ts';
 import { linearEpilogue } from './epilogue.ts';
 
-/** cuDNN's relu is not among them: what it makes of NaN is not documented. quickGelu is swish with a factor. */
+/**
+ * cuDNN's activation modes, without relu, whose treatment of NaN is not documented. quickGelu is swish with a factor.
+ */
 const activationModes: Readonly<Partial<Record<Activation, readonly [mode: number, beta?: number]>>> = {
   silu: [cudnnPointwise.swish, 1],
   quickGelu: [cudnnPointwise.swish, 1.702],
@@ -38,7 +40,7 @@ export function conv2dGraph(op: Conv2dOp, args: readonly ArgSpec[]): CudnnGraph 
   const result = shapes.main[2]!;
   const output = graph.argument(args.length - 1, y.dtype, result);
   let left = epilogue.terms.length + (mode ? 1 : 0);
-  /** Where the next operation puts its result: into memory when it is the last. */
+  /** The result tensor of the next operation: the op's output for the last one. */
   const next = (): Ref => (left-- === 0 ? output : graph.between(result));
   let sum = next();
   convolve(graph, op, input, weight, sum);

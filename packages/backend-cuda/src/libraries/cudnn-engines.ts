@@ -1,4 +1,5 @@
-// From a graph as data to cuDNN's own: which engines its heuristics name, as data again, and the plan of one of them.
+// From a graph as data to cuDNN's: the engines that its heuristics name, as data, and cuDNN's execution plan of an
+// engine.
 
 import { CudnnDescriptor, cudnnHeuristics, cudnnNote, cudnnStatus } from '../node/cudnn.ts';
 import type { CudnnKind } from '../node/cudnn.ts';
@@ -16,7 +17,7 @@ export type CudnnTarget =
   | { readonly cudnn: Cudnn; readonly handle: Address }
   | { readonly cudnn: Cudnn; readonly properties: string };
 
-/** What is thrown where cuDNN says that it has no engine for a graph, or that an engine does not take it after all. */
+/** True for an error by which cuDNN refuses a graph, or an engine for it. */
 export function isRefusal(error: unknown): boolean {
   if (!(error instanceof Error) || !('library' in error)) return false;
   const { library, code } = error as NativeError;

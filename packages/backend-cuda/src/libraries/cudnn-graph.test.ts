@@ -1,4 +1,4 @@
-// What ops become in cuDNN's terms, as data: no library is needed.
+// The cuDNN graphs of ops, as data: no library is needed.
 
 import { describe, expect, test } from 'vitest';
 import { activations } from '@darkroom/core';

@@ -1,5 +1,5 @@
-// A cuDNN operation graph as data: descriptors with their attributes, in the order in which they are finalized. What an
-// op becomes is written in these terms (cudnn-conv2d.ts, cudnn-attention.ts); cudnn-engines.ts makes it real.
+// A cuDNN operation graph as data: descriptors with their attributes, in the order in which they are finalized.
+// cudnn-conv2d.ts and cudnn-attention.ts make such graphs; cudnn-engines.ts makes cuDNN's descriptors from them.
 
 import type { DType } from '@darkroom/core';
 import { cudnnDataType } from '../node/cudnn.ts';
@@ -15,7 +15,7 @@ export interface GraphNode {
   readonly kind: CudnnKind;
   readonly settings: readonly Setting[];
 }
-/** What stands behind a tensor's unique id: an argument of the op, or a float given with every run. */
+/** The value of a tensor's unique id: an argument of the op, or a float given with every run. */
 export type Binding =
   { readonly id: number; readonly arg: number } | { readonly id: number; readonly value: number };
 

@@ -22,7 +22,7 @@ class NotedCudnn {
   readonly executions: Execution[] = [];
   readonly streams: number[] = [];
   handles = 0;
-  /** How many of the next plans are refused, and with which code. */
+  /** Number of the next plans that are refused, and the error's code. */
   refused = 0;
   code = 3000;
   workspaceBytes = 4096;

@@ -13,7 +13,7 @@ import type { CudnnGraph } from './cudnn-graph.ts';
 import { LazyHandle } from './lazy-handle.ts';
 
 const most = 12;
-/** Plans that want more are refused; those of good engines want a few MiB. */
+/** Bytes of workspace above which an engine is refused; good engines need a few MiB. */
 const workspaceLimit = 256 * 2 ** 20;
 
 /** The graph of an op, undefined where it has none. */
@@ -30,7 +30,7 @@ export class CudnnLibrary implements Library {
   readonly #plans: CudnnDescriptors[] = [];
   readonly #handle: LazyHandle<CudnnHandle>;
 
-  /** `properties`: JSON of a GPU that is not here; then it can be asked for choices, not for kernels. */
+  /** `properties`: JSON of a GPU that this machine lacks; the library then gives choices but prepares no kernels. */
   constructor(cudnn: Cudnn, driver: Pick<Driver, 'hostAddress'>, properties?: string) {
     this.#cudnn = cudnn;
     this.#driver = driver;
@@ -130,7 +130,7 @@ class CudnnKernel implements Prepared {
   readonly #handle: CudnnHandle;
   readonly #plan: Address;
   readonly #workspace: number;
-  /** Unique ids, and what lies behind them: arguments first, then values, whose addresses stay. */
+  /** Unique ids of arguments, then of values; the addresses of values do not change. */
   readonly #ids: BigInt64Array;
   readonly #pointers: BigUint64Array;
   readonly #words: Uint32Array;
@@ -179,7 +179,7 @@ class CudnnKernel implements Prepared {
   }
 }
 
-/** What choices() wrote down, also after a way through JSON; undefined for anything else. */
+/** The engine in a choice's params, also of a stored choice; undefined for anything else. */
 function configOf(params: Json | undefined): EngineConfig | undefined {
   if (typeof params !== 'object' || params === null || !('engine' in params)) return undefined;
   const { engine, knobs } = params;

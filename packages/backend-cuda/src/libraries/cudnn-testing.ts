@@ -94,7 +94,7 @@ interface Sd15Problems {
   }[];
 }
 
-/** What comes after a convolution: the epilogue and the shapes of its inputs, [n, o, h, w] being the result's. */
+/** The epilogue of a convolution with result [n, o, h, w], and the shapes of its inputs. */
 export interface Finish {
   readonly epilogue?: Expr;
   readonly extras: (result: readonly number[]) => readonly (readonly number[])[];

@@ -1,11 +1,11 @@
-// What a product's epilogue says, in the words of libraries: activation(scale · accumulator + Σ factor · input).
+// A product's epilogue in the form of libraries: activation(scale · accumulator + Σ factor · input).
 
 import { activations } from '@darkroom/core';
 import { children, exprKey } from '@darkroom/core/backend';
 import type { Activation, Expr } from '@darkroom/core';
 
 export interface Term {
-  /** Which input of the expression: 1 is the op's argument 2, and so on. */
+  /** Index of an input of the expression: 1 is the op's argument 2, and so on. */
   readonly input: number;
   readonly factor: number;
 }
@@ -16,7 +16,7 @@ export interface LinearEpilogue {
   readonly activation?: Activation;
 }
 
-/** undefined where the expression is anything else. */
+/** The expression in this form; undefined where it has another. */
 export function linearEpilogue(expr: Expr = ['in', 0]): LinearEpilogue | undefined {
   const found = activationOf(expr);
   const terms = sumOf(found?.of ?? expr);

@@ -12,7 +12,9 @@ export class LazyHandle<T> {
     this.#create = create;
   }
 
-  /** undefined for good, after one warning, where the library is there but does not start: our kernels do without. */
+  /**
+   * The handle. Undefined from then on, after one warning, where the library does not start: our kernels run instead.
+   */
   get(): T | undefined {
     if (this.#made) return this.#made.handle;
     try {

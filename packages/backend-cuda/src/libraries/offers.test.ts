@@ -1,4 +1,4 @@
-// Who is offered for which op, in which order, on a described H100 with both libraries, and with none.
+// Order of the choices per op, on a described H100 with both libraries, and with none.
 
 import { describe, expect, test } from 'vitest';
 import { activations } from '@darkroom/core';

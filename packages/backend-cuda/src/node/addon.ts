@@ -21,19 +21,19 @@ import type {
 
 export type { NativeAddon as Addon } from './native.ts';
 
-/** A library that was opened, or every place where it was looked for with the loader's reason. */
+/** A library that was opened, or every place that was searched with the loader's reason. */
 export type LibraryReport =
   | { readonly found: true; readonly path: string; readonly from: string }
   | { readonly found: false; readonly looked: readonly string[] };
 
-/** What of CUDA is here, and where it was looked for. */
+/** The parts of CUDA on this machine, and the places that were searched. */
 export interface Diagnosis {
-  /** The addon's path, or why there is none. */
+  /** The addon's path, or the reason why it is missing. */
   readonly addon: { readonly path: string } | { readonly missing: string };
   readonly libraries: Readonly<Record<LibraryName, LibraryReport>>;
 }
 
-/** What is needed to run: driver and compiler. cuBLASLt and cuDNN are undefined where they were not found. */
+/** The open libraries: driver and compiler; cuBLASLt and cuDNN are undefined where they were not found. */
 export interface Cuda {
   readonly driver: Driver;
   readonly nvrtc: Nvrtc;
@@ -99,7 +99,7 @@ export function openCuda(options: SearchOptions = {}): Cuda {
   };
 }
 
-/** What is here and what is not, without starting the driver. Never throws. */
+/** Finds the parts of CUDA on this machine, without starting the driver. Never throws. */
 export function diagnose(options: SearchOptions = {}): Diagnosis {
   const search = { ...options, emulator: isEmulated(options) };
   const report = (open: (name: LibraryName) => LibraryReport): Diagnosis['libraries'] =>
@@ -162,7 +162,7 @@ export function labelled<T>(label: string, calls: () => T): T {
   }
 }
 
-/** Whether a native error says that memory ran out. */
+/** True if a native error says that memory ran out. */
 export function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error) || !('library' in error)) return false;
   const { library, code } = error as NativeError;

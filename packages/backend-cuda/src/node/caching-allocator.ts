@@ -39,14 +39,16 @@ export class CachingAllocator {
   #reserved = 0;
   #most = 0;
 
-  /** `take` allocates from the driver, throwing its error; `give` frees, waiting for nothing if the driver is `ordered`. */
+  /**
+   * `take` allocates from the driver, throwing its error; `give` frees, waiting for nothing if the driver is `ordered`.
+   */
   constructor(take: (bytes: number) => Address, give: (address: Address) => void, ordered = false) {
     this.#take = take;
     this.#give = give;
     this.#ordered = ordered;
   }
 
-  /** Bytes taken from the driver. */
+  /** Bytes allocated from the driver. */
   get reserved(): number {
     return this.#reserved;
   }
@@ -157,7 +159,7 @@ export class CachingAllocator {
   }
 }
 
-/** Where the first block of at least `size` stands in a list sorted by size. */
+/** Index of the first block of at least `size` in a list sorted by size. */
 function position(list: readonly Block[], size: number): number {
   let [low, high] = [0, list.length];
   while (low < high) {

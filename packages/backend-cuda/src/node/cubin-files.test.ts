@@ -17,7 +17,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const files = (): string[] => readdirSync(folder).map((name) => join(folder, name));
 const cubin = Uint8Array.from({ length: 300 }, (_, i) => i % 251);
 
-/** What becomes of a file: cut, longer, some bits changed, from before the head was written. */
+/** Damaged files: cut, longer, some bits changed, from before the head was written. */
 const damage = fc.oneof(
   fc.nat(343).map((length) => (file: Buffer) => file.subarray(0, length)),
   fc.uint8Array({ minLength: 1, maxLength: 9 }).map((more) => (file: Buffer) => Buffer.concat([file, more])),

@@ -155,7 +155,7 @@ export class CudnnDescriptor {
     return this;
   }
 
-  /** How many values the attribute has. */
+  /** Number of values of the attribute. */
   count(attribute: CudnnAttribute, type: CudnnType): number {
     return this.#cudnn.getAttribute(this.address, cudnnAttribute[attribute], cudnnType[type], 0);
   }

@@ -1,4 +1,4 @@
-// Where CUDA's libraries may lie. Order for each: its environment variable, the `nvidia/*/lib` folders of Python
+// Places of CUDA's libraries. Order for each: its environment variable, the `nvidia/*/lib` folders of Python
 // packages, $CUDA_HOME, the loader's own search by bare name. Opening is the addon's; here nothing is loaded.
 
 import { spawnSync } from 'node:child_process';
@@ -10,13 +10,13 @@ import { fileURLToPath } from 'node:url';
 export type LibraryName = 'cuda' | 'nvrtc' | 'cublasLt' | 'cudnn';
 export const libraryNames: readonly LibraryName[] = ['cuda', 'nvrtc', 'cublasLt', 'cudnn'];
 
-/** A path to try, and which step of the search proposes it. */
+/** A path to try, and the part of the search that proposes it. */
 export interface Candidate {
   readonly path: string;
   readonly from: string;
 }
 
-/** Where to look for libraries. */
+/** Places to search for libraries. */
 export interface SearchOptions {
   /** Folders that hold `nvidia/…` (site-packages, or what pip --target was given), asked before python3's own. */
   readonly sitePackages?: readonly string[];
@@ -66,7 +66,7 @@ export function* candidates(name: LibraryName, options: SearchOptions = {}): Gen
   const env = options.env ?? process.env;
   const told = env[search.variable];
   if (told) {
-    // What the user names is taken or refused; something else in its place would surprise.
+    // A library that the user names is opened or refused, never replaced by another.
     yield { path: told, from: search.variable };
     return;
   }
@@ -102,7 +102,7 @@ export function builtinsOf(path: string): string | undefined {
   return fit[0] === undefined ? undefined : join(folder, fit[0]);
 }
 
-/** Where native/build.mjs puts the addon and the emulator, seen from src/node and from dist/node. */
+/** The folder into which native/build.mjs puts addon and emulator, seen from src/node and from dist/node. */
 export function nativeFolder(): string {
   return join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'dist', 'native', 'Release');
 }

@@ -5,7 +5,7 @@ import type { Address, Driver, Stream } from './native.ts';
 import { deviceAttribute, poolAttribute } from './native.ts';
 
 export interface DeviceMemory {
-  /** What both are ordered by: the stream, or nothing (free then waits for the device). */
+  /** The stream that orders allocations and frees; undefined: a free waits for the device. */
   readonly ordered: boolean;
   alloc(bytes: number, stream: Stream): Address;
   free(address: Address, stream: Stream): void;
@@ -35,7 +35,7 @@ export function deviceMemory(driver: Driver, device: number): DeviceMemory {
         return driver.allocAsync(bytes, stream);
       } catch (error) {
         if (!isOutOfMemory(error)) throw error;
-        // What was freed may not be free yet, or lie in pieces that do not join.
+        // Freed memory may still be in use by the stream, or be in pieces that do not join.
         driver.streamSynchronize(stream);
         trim();
         return driver.allocAsync(bytes, stream);

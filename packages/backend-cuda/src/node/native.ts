@@ -1,7 +1,7 @@
-// What the addon exports, declared by hand (native/*.cc). Handles and device addresses are numbers below 2^53; calls
+// The addon's exports, declared by hand (native/*.cc). Handles and device addresses are numbers below 2^53; calls
 // throw NativeError. Nothing here decides anything.
 
-/** What a failed call carries besides its message. `code` is -1 where a library or function is missing. */
+/** Properties of a failed call's error. `code` is -1 where a library or function is missing. */
 export interface NativeError extends Error {
   readonly library: string;
   readonly call: string;
@@ -48,7 +48,7 @@ export interface Driver {
   hostAlloc(bytes: number): ArrayBuffer;
   /** Detaches the buffer: its length is 0 at once, its memory goes back after this turn of the event loop. */
   hostFree(buffer: ArrayBuffer): void;
-  /** Where the bytes lie; valid as long as the buffer is reachable and not detached. */
+  /** The address of the bytes; valid as long as the buffer is reachable and not detached. */
   hostAddress(bytes: Bytes): Address;
 
   /** From pageable memory the source may be reused at once; from pinned memory only after the stream got there. */
@@ -199,7 +199,7 @@ export interface Cudnn {
   descriptor(kind: number): Address;
   descriptorDestroy(descriptor: Address): void;
   setAttribute(descriptor: Address, attribute: number, type: number, count: number, values: Bytes): void;
-  /** How many values there are; at most `room` are written. Descriptors must be made before and lie in `values`. */
+  /** Number of values; at most `room` are written. Descriptors must be made before and be in `values`. */
   getAttribute(descriptor: Address, attribute: number, type: number, room: number, values?: Bytes): number;
   finalize(descriptor: Address): void;
   /** Runs the plan on the handle's stream; a by-value tensor's pointer is a host address. */

@@ -55,7 +55,7 @@ const mostShared: Readonly<Record<number, number>> = {
 /** Compute capabilities that kernels are compiled for, as 90 for sm_90. */
 export const architectures: readonly number[] = Object.keys(mostShared).map(Number);
 
-/** What a GPU of an architecture has, to compile for it without one. */
+/** The attributes of a GPU of an architecture, to compile for it without one. */
 export function traitsOfArchitecture(architecture: number): CudaTraits {
   const mostSharedBytes = mostShared[architecture]! * 1024;
   return traitsOf({

@@ -1,4 +1,4 @@
-// What every kernel's text begins with: number formats, and each PTX instruction in a named wrapper with a twin for the
+// The head of every kernel's text: number formats, and each PTX instruction in a named wrapper with a twin for the
 // CPU emulator (CUDA_EMU). No include: NVRTC knows no header by itself, and a machine may have none.
 
 export const device: string = /* cuda */ `

@@ -1,4 +1,4 @@
-// What the kernel texts take from WGSL, for CUDA C++: scalar names, vectors of two and four, and functions on them.
+// WGSL's names in CUDA C++, which kernel texts use: scalar names, vectors of two and four, and functions on them.
 // Comes after device.cu.ts, which has the conversions of narrow floats.
 
 const elementwise = (operators: readonly string[]): string =>

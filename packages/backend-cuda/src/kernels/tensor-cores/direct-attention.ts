@@ -1,7 +1,7 @@
-// FlashAttention-2 (Dao, 2023) on tensor cores for heads that lie in aligned pieces of 16 bytes: queries, keys and values
-// go to workgroup memory past the registers (cp.async), the next keys and values while the present ones are multiplied.
-// A warp owns 16 queries or 32; heads wider than 256 are shared by pairs of warps, each with half of the result. CUDA
-// C++, as strided-attention.ts, which serves all other layouts.
+// FlashAttention-2 (Dao, 2023) on tensor cores for heads that lie in aligned pieces of 16 bytes: queries, keys and
+// values go to workgroup memory past the registers (cp.async), the next keys and values while the present ones are
+// multiplied. A warp owns 16 queries or 32; heads wider than 256 are shared by pairs of warps, each with half of the
+// result. CUDA C++, as strided-attention.ts, which serves all other layouts.
 
 import type { ArgSpec, AttentionOp } from '@darkroom/core/backend';
 import { attentionProblem } from '@darkroom/gpu-kernels';
@@ -12,7 +12,7 @@ import { inPieces } from './direct-product.ts';
 const warps = 4;
 const threads = 32 * warps;
 
-/** How a head's width is laid out over warps, registers and workgroup memory. */
+/** Division of a head's width among warps, registers and workgroup memory. */
 interface Shape {
   /** Steps of 16 along the head; what lies beyond it is zero. */
   readonly depth: number;
@@ -54,7 +54,7 @@ function shapeOf(d: number, traits: CudaTraits): Shape | undefined {
   return undefined;
 }
 
-/** Whether all of q, k and v lie in pieces and a workgroup's memory holds their tiles. */
+/** True if q, k and v are all in aligned pieces and a workgroup's memory holds their tiles. */
 export function isDirectAttention(args: readonly ArgSpec[], traits: CudaTraits): boolean {
   const d = args[0]!.layout.shape[3]!;
   return (
@@ -65,7 +65,9 @@ export function isDirectAttention(args: readonly ArgSpec[], traits: CudaTraits):
   );
 }
 
-/** Attention of q, k and v of `element`, for which isDirectAttention holds and slices start at multiples of 16 bytes. */
+/**
+ * Attention of q, k and v of `element`, for which isDirectAttention holds and slices start at multiples of 16 bytes.
+ */
 // eslint-disable-next-line max-lines-per-function -- one kernel's text, read from top to bottom
 export function directAttention(
   op: AttentionOp,
@@ -89,14 +91,14 @@ export function directAttention(
     const unit = (dim: number): string => s.u32(`${name}_p${dim}`, args[i]!.layout.strides[dim]! / 8);
     return { base: `${s.pieces(i)} + (b * ${unit(0)} + h * ${unit(1)})`, row: unit(2) };
   });
-  /** Brings `rows` rows from `first` on; rows past the end are the last one's, and what comes of them is dropped. */
+  /** Loads `rows` rows from `first` on; rows past the end repeat the last one, and their results are dropped. */
   const bring = (which: 0 | 1 | 2, to: string, rows: number, first: string, last: string): string =>
     `for (u32 c = tid; c < ${rows * rowPieces}u; c += ${threads}u) {
       u32 r = c / ${rowPieces}u;
       u32 at = c % ${rowPieces}u;
       copyAsync<16>(${to} + r * ${stride}u + at * 16u, ${'qkv'[which]}_from + min(${first} + r, ${last} - 1u) * ${from[which]!.row} + at);
     }`;
-  // Where scores are only scaled, and upwards, the scale joins the exponent's.
+  // A positive scale, without a mask, joins the scale of the exponent.
   const bare = op.mask === 'none' && op.scale > 0;
   const log2e = Math.LOG2E;
   const factor = bare ? s.f32('factor', op.scale * log2e) : s.f32('factor', log2e);

@@ -28,7 +28,7 @@ export interface DirectOperand {
   setup(slot: string, index: string): string;
   /** Number of the 16-byte piece of the argument that holds element `k` of the cursor's tap. */
   piece(slot: string, k: string): string;
-  /** Whether the row exists at the cursor; default: always. */
+  /** Condition text: the row exists at the cursor. Default: always. */
   inside?(slot: string): string;
 }
 
@@ -39,7 +39,7 @@ export interface DirectProblem {
   readonly m: number;
   readonly n: number;
   readonly stacks: number;
-  /** Length of one tap's sum, and how many taps there are. */
+  /** Length of one tap's sum, and the number of taps. */
   readonly k: number;
   readonly taps: number;
   /**
@@ -53,7 +53,7 @@ export interface DirectProblem {
     readonly a: DirectOperand;
     readonly b: DirectOperand;
   };
-  /** Where results go; `stack` is for a kernel that only stores. */
+  /** The store of results; `stack` is for a kernel that only stores. */
   result(s: Shader): { readonly stack: string; readonly place: ResultPlace };
 }
 
@@ -121,7 +121,7 @@ function multiply(
         const inside = [exact ? '' : `k0 + own_k < ${K}`, o.inside?.(`${name}${i}`) ?? ''].filter(Boolean);
         const valid = inside.length === 0 ? '16' : `${inside.join(' && ')} ? 16 : 0`;
         const at = o.piece(`${name}${i}`, '(k0 + own_k)');
-        // Where nothing is read the address must still be one of the argument's.
+        // The address must be inside the argument also where nothing is read.
         const safe = inside.length === 0 ? at : `(${inside.join(' && ')} ? ${at} : 0u)`;
         return `copyAsync<16>(to + ${(below + i * apart) * stride}, ${from} + ${safe}, ${valid});`;
       })
@@ -151,7 +151,7 @@ function multiply(
   ${slots(t.n)
     .map((i) => b.setup(`b${i}`, `(col0 + own + ${i * apart}u)`))
     .join('\n  ')}
-  // The cursor: where in the sum the next tile to fetch begins.
+  // The cursor: the position in the sum of the next tile to fetch.
   u32 first = part % ${SPLITS} * ${EACH};
   u32 count = min(${EACH}, ${s.u32('iterations', iterations)} - min(first, ${s.u32('iterations', iterations)}));
   u32 step = first % ${STEPS};
@@ -233,6 +233,6 @@ function addParts(
   return s.dispatch(flatThreads, groupsFor(count), body);
 }
 
-/** Whether pieces of 16 bytes can be taken from an argument at multiples of these strides. */
+/** True if an argument can be read in pieces of 16 bytes at multiples of these strides. */
 export const inPieces = (arg: ArgSpec, ...strides: readonly number[]): boolean =>
   strides.every((x) => (x * dtypes[arg.dtype].bytes) % 16 === 0);

@@ -1,4 +1,4 @@
-// What products on tensor cores share: where a warp's fragments lie in a tile, and how they leave the registers.
+// Shared by products on tensor cores: the places of a warp's fragments in a tile, and their way out of the registers.
 
 import type { Tile } from '@darkroom/gpu-kernels';
 
@@ -7,7 +7,7 @@ export function fragmentsOf(t: Tile): {
   readonly threads: number;
   readonly mi: number;
   readonly nj: number;
-  /** Statements: lane, and where the warp's part of the tile begins. */
+  /** Statements that declare the lane and the start of the warp's part of the tile. */
   readonly setup: string;
 } {
   const threads = t.rows * t.columns;

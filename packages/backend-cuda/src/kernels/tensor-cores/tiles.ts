@@ -1,4 +1,4 @@
-// Tiles of the products on tensor cores as data, by two rows of warps, and which to try first for a size.
+// Tiles of the products on tensor cores as data, by two rows of warps, and their order for a size.
 
 import type { DType } from '@darkroom/core';
 import type { Precision } from '@darkroom/core/backend';
@@ -39,7 +39,7 @@ export function tensorElement(
   return a === 'float16' ? 'f16' : 'bf16';
 }
 
-/** What a choice names: its tile, and how many workgroups share a tile's sum. */
+/** The content of a choice's id: the tile, and the number of workgroups that share a tile's sum. */
 export interface TensorPick {
   readonly tile: Tile;
   readonly splits: number;
@@ -52,7 +52,7 @@ export function tensorPickOf(choice: string): TensorPick | undefined {
   return tile && { tile, splits: Number(splits) };
 }
 
-/** How many of the tensor picks are worth the tuner's time. */
+/** The most tensor picks that the tuner measures. */
 const tensorCandidates = 8;
 /** Splits leave each workgroup this much depth. */
 const leastDepth = 256;
@@ -70,7 +70,8 @@ function tensorPicks(size: ProductSize, processors: number, split: boolean): rea
       const blocks = Math.ceil(m / t.m) * Math.ceil(n / t.n) * stacks * splits;
       const turns = Math.ceil(blocks / processors);
       const work = turns * t.m * t.n * (k / splits) * (1 + 24 / t.m + 24 / t.n);
-      // In the same unit: about 370 multiply-adds pass while a float is written and read, and 3e6 while a kernel starts.
+      // In the same unit: about 370 multiply-adds pass while a float is written and read, and 3e6 while a kernel
+      // starts.
       const parts = splits === 1 ? 0 : (370 * splits * m * n * stacks) / processors + 3e6;
       return [{ tile: t, splits, price: work + parts }];
     }),
