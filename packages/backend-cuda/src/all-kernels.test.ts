@@ -34,7 +34,7 @@ function textsOf(c: KernelCase, architecture: number, on: Device): KernelText[] 
     .flatMap((id) =>
       [true, false].flatMap((wide) => factoryOf(op)!.prepare(op, args, id, traits, wide).dispatches),
     )
-    .map((pass) => pass.text);
+    .map((dispatch) => dispatch.text);
 }
 
 describe.skipIf(missing)('every kernel compiles', () => {

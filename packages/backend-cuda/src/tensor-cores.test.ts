@@ -97,9 +97,9 @@ describe.skipIf(missing)('machine code', () => {
         const tensor = ids.filter((id) => /^(mma[0-9x]*|direct)$/.test(id)); // sums in parts: the same kernels
         expect(tensor.length > 0, `${name} has kernels for tensor cores`).toBe(!lacks(problem, architecture));
         const build = async (id: string): Promise<{ hmma: number; spilled: number }> => {
-          const [pass] = factory.prepare(op, args, id, traits, true).dispatches;
+          const [dispatch] = factory.prepare(op, args, id, traits, true).dispatches;
           const options = [...compileOptions(`sm_${architecture}`, false), '--ptxas-options=-v'];
-          const { cubin, log } = await loadAddon().nvrtc.compileAsync(sourceOf(pass!.text), id, options);
+          const { cubin, log } = await loadAddon().nvrtc.compileAsync(sourceOf(dispatch!.text), id, options);
           const spills = /(\d+) bytes spill stores/.exec(log);
           expect(cubin, `${name}/${id}: ${log}`).toBeDefined();
           return { hmma: countOpcode(cubin!, hmma), spilled: Number(spills?.[1] ?? NaN) };

@@ -9,7 +9,7 @@ export interface KernelTotals {
 
 /** Time by kernel; off unless enabled. */
 export class Profile {
-  /** Off by default: two clock reads an op. */
+  /** True to measure times, at two clock reads per op. Default: false. */
   enabled = false;
   readonly #kernels = new Map<string, KernelTotals>();
 

@@ -21,7 +21,7 @@ export function emitAttention(
   arg('keys');
   f.set(end);
   if (kind === 'causal') {
-    // Keys after the last query of this block are seen by none of it.
+    // No query of this block sees the keys after its last query.
     f.get(first)
       .get(rows)
       .op('i32.add')
@@ -55,7 +55,7 @@ export function emitAttention(
   f.for(p, rows, tile.nr, () => emitResult(c));
 }
 
-/** Which head, which block of queries; where the parts of scratch memory begin. */
+/** Computes the tile's head, block of queries and addresses in scratch memory. */
 function locate(c: Emission): void {
   const { f, arg, place, least, index, scratch, q, k, v, mask, out, batch, first, rows, end, size, padded } =
     c;

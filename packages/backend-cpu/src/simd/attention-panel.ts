@@ -173,7 +173,7 @@ function addMask(c: Emission): void {
   });
 }
 
-/** Scores → 2^(score - maximum), with what was summed so far brought to the new maximum. */
+/** Scores → 2^(score - maximum); sums so far are rescaled to the new maximum. */
 // eslint-disable-next-line max-lines-per-function -- the code of one loop over two vectors, in the order in which it runs
 function softmaxPanel(c: Emission): void {
   const { f, relaxed, place, p, total, padded, sums, statistic, source, at } = c;

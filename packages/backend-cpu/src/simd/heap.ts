@@ -17,7 +17,7 @@ export class Heap {
   readonly #grow: (bytes: number) => boolean;
   #end: number;
 
-  /** Manages [start, limit); `grow` makes memory up to a byte count usable and says whether it could. */
+  /** Manages [start, limit); `grow` makes memory up to a byte count usable and returns false where it cannot. */
   constructor(start: number, limit: number, grow: (end: number) => boolean) {
     this.#end = up(start);
     this.#limit = limit;

@@ -1,6 +1,6 @@
 // One operand of a product packed whole and once: for each block of depth all its panels (micro.ts), one after the
 // other. The place of a panel follows from its depth and lane, so that any tile of the product finds its own. Packing
-// at every call goes through the same code: the values are the same bits.
+// at every call uses the same code, so results have the same bits.
 
 import type { DType } from '@darkroom/core';
 import { sizeOf } from './elements.ts';
@@ -16,17 +16,17 @@ export interface Packable<Run> {
 }
 
 export interface Packed<Run> {
-  /** Of the packed copy. */
+  /** Bytes of the packed copy. */
   readonly bytes: number;
   /** The time that packing once saves at each call, in multiply-adds. */
   readonly saves: number;
   /** Packs the weight at `from` to `to`. */
   pack(from: number, to: number): void;
-  /** Takes the address of the packed copy for that of the weight. */
+  /** The kernel; it takes the address of the packed copy in place of the weight's. */
   readonly run: Run;
 }
 
-/** `kernel` with both of its runs called in another way. */
+/** `kernel` with both of its run functions wrapped by `as`. */
 export function calledAs<R, S>(kernel: Packable<R>, as: (run: R) => S): Packable<S> {
   return {
     run: as(kernel.run),

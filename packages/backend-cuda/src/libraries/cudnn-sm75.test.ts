@@ -1,4 +1,5 @@
-// cuDNN's engines for a described T4, without a GPU: see cudnn-sm90.test.ts. What it lacks our own kernels do.
+// cuDNN's engines for a described T4, without a GPU: see cudnn-sm90.test.ts. Our own kernels run the ops that cuDNN
+// lacks there.
 
 import { describe, expect, test } from 'vitest';
 import { cudnnIsMissing, describedBackend, describedCudnn, finishes, sd15Attentions, sd15Convolutions, unanswered } from './cudnn-testing.ts'; // prettier-ignore

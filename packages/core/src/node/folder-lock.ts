@@ -1,4 +1,4 @@
-// One process at a time for the few milliseconds in which files that belong together take their names.
+// A lock on a folder, so that one process at a time renames files that belong together.
 
 import * as fs from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Tuning results on disk: readable JSON, one file per device fingerprint. They only save time: a damaged file counts as
-// none, and a folder that cannot be written is said once.
+// Tuning results on disk: readable JSON, one file per device fingerprint. They only save time: a damaged file is
+// ignored, and a folder that cannot be written gives one warning.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type { Choice } from '../backend.ts';
 import type { TuneStore } from '../tune/tuner.ts';
 import { writeFileWhole } from './write-files.ts';
 
-/** Keeps what tuning found in `folder`. */
+/** A store of tuning winners in `folder`. */
 export function fileTuneStore(folder: string): TuneStore {
   let warned = false;
   const fileOf = (fingerprint: string): string =>

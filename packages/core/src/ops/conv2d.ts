@@ -1,4 +1,5 @@
-// 2-D convolution with an optional fused epilogue; any stride, asymmetric padding, dilation, groups. float32 accumulation.
+// 2-D convolution with an optional fused epilogue; any stride, asymmetric padding, dilation, groups. float32
+// accumulation.
 
 import { expression, integer, list, optional, precision, size } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
@@ -134,7 +135,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   }
 }
 
-/** By layout of a bias [c]: those of parameters stay. */
+/** Layouts [c, 1, 1] by layout of a bias [c], since layouts of parameters live long. */
 const channelLayouts = new WeakMap<Layout, Layout>();
 
 /** A bias [c] as [c, 1, 1]. */

@@ -1,5 +1,5 @@
-// The descriptor of copy. It stands apart from copy's functions (copy.ts) because dispatch itself needs this one op: it
-// copies the result of a decomposition into the tensor that the caller gave for it.
+// The descriptor of copy, apart from copy's functions (copy.ts), because dispatch itself uses this op to copy the
+// result of a decomposition into the caller's `out`.
 
 import { dtype, list, number, oneOf, optional, size } from '../attributes.ts';
 import type { DType } from '../dtype.ts';

@@ -28,15 +28,15 @@ function isFormat(x: Tensor, format: MemoryFormat): boolean {
   return formatShape(x.strides) === formatShape(layoutOf(x.shape, format).strides);
 }
 
-/** x itself (another handle) when it lies in row-major order, else a copy that does. */
+/** x itself (another handle) when it is in row-major order, else a row-major copy. */
 export const contiguous = (x: Tensor): Tensor => toFormat(x, 'contiguous');
 
-/** x in another dtype; another handle on the same memory when it is in it already. */
+/** x in another dtype; another handle on the same memory when x has that dtype. */
 export function cast(x: Tensor, dtype: DType): Tensor {
   return x.dtype === dtype ? x.alias() : copy(x, { dtype });
 }
 
-/** As view(), with a visible copy where strides do not allow a view. */
+/** x in another shape: a view, or a recorded copy where strides do not allow a view. @throws as view(). */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   const to = resolveShape('reshape', shape, x.elements, x.shape);
   if (reshapeLayout(x.layout, to)) return x.view(to);
@@ -86,7 +86,7 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
   return dispatch(copyRules, op, [x]);
 }
 
-/** Dtype and format of several tensors in one: all values fit, and the first says how they lie. */
+/** Dtype and format of joined tensors: the promotion of all dtypes, the format of the first. */
 function placedAs(tensors: readonly Tensor[]): [DType, MemoryFormat] {
   const dtype = tensors.map((t) => t.dtype).reduce((a, b) => promote(a, b));
   return [dtype, tensors[0]!.memoryFormat === 'channelsLast' ? 'channelsLast' : 'contiguous'];

@@ -8,7 +8,7 @@ import { layoutOf } from '../layout.ts';
 import type { Tensor } from '../tensor.ts';
 import { exactTolerance } from '../testing/tolerance.ts';
 
-/** A user's own kernel: `sources` by backend name; `output` is what infer would say. */
+/** A user's own kernel: `sources` by backend name; `output` is the spec of its result. */
 export interface CustomOp {
   readonly kind: 'custom';
   readonly name: string;
@@ -17,8 +17,7 @@ export interface CustomOp {
 }
 
 /**
- * See OpRules. It has no attributes for files: the sources of a file would be a stranger's program, run on this machine's
- * devices.
+ * See OpRules. Files may not contain this op: its sources would be a stranger's program on this machine's devices.
  */
 export function customDefinition(decompose?: (inputs: readonly Tensor[]) => Tensor): OpDefinition<CustomOp> {
   return {
@@ -31,7 +30,7 @@ export function customDefinition(decompose?: (inputs: readonly Tensor[]) => Tens
   };
 }
 
-/** Runs a user's kernel; where the device cannot, its definition `decompose`. */
+/** Runs a user's kernel, or its definition `decompose` on devices without a source. */
 export function custom(
   op: Omit<CustomOp, 'kind'>,
   inputs: readonly Tensor[],

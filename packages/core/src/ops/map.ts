@@ -56,7 +56,7 @@ export const mapDefinition: OpDefinition<MapOp> = {
   },
   key: (op) => `map ${op.dtype} ${op.shape ?? ''} ${op.scalars?.length ?? 0} ${exprKey(op.expr)}`,
   scalars: (op) => op.scalars ?? [],
-  // Maps are made anew at every call, with its numbers; their expressions are not.
+  // Every call makes a new map with its numbers; the expressions are shared.
   site: {
     stem: ({ expr, shape, scalars }) =>
       typeof expr === 'number' || shape || (scalars && scalars.length > 64) ? undefined : expr,

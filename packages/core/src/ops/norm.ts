@@ -1,4 +1,4 @@
-// groupNorm, layerNorm, rmsNorm. Statistics in float32 by two passes (mean first), on every backend.
+// groupNorm, layerNorm, rmsNorm. Statistics in float32 from two reads of the row (mean first), on every backend.
 
 import { integer, number, oneOf, optional } from '../attributes.ts';
 import type { OpDefinition } from '../dispatch.ts';
@@ -22,12 +22,12 @@ export interface GroupNormOp {
   readonly eps: number;
   readonly activation?: 'silu';
 }
-/** Over the last axis (, weight [d], bias [d]). */
+/** Normalises x [..., d] over the last axis (, weight [d], bias [d]). */
 export interface LayerNormOp {
   readonly kind: 'layerNorm';
   readonly eps: number;
 }
-/** Over the last axis (, weight [d]). */
+/** Normalises x [..., d] over the last axis by its root mean square (, weight [d]). */
 export interface RmsNormOp {
   readonly kind: 'rmsNorm';
   readonly eps: number;

@@ -15,7 +15,7 @@ const y: Expr = ['in', 1];
 /** A tensor, or a plain number (weakly typed: it never changes the dtype of a float tensor). */
 export type Operand = Tensor | number;
 
-/** fn(a, b) of tensors and numbers; each form has one expression, so that what is known of its kernels is found again. */
+/** fn(a, b) of tensors and numbers; each form has one expression object, so that dispatch finds its cached kernels. */
 function binary(fn: BinaryFn, dtype?: DType): (a: Operand, b: Operand) => Tensor {
   const options = dtype ? { dtype } : {};
   const [both, right, left]: readonly Expr[] = [[fn, x, y], [fn, ['scalar', 0], x], [fn, x, ['scalar', 0]]]; // prettier-ignore
@@ -128,7 +128,7 @@ const chosen: Expr = ['where', ['in', 0], ['in', 1], ['in', 2]];
 export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor =>
   map(chosen, [condition, a, b], { dtype: a.dtype });
 
-/** Σ coefficients[i] · tensors[i] in one pass, accumulated in float32, in the dtype of the first tensor. */
+/** Σ coefficients[i] · tensors[i] in one kernel, accumulated in float32, in the dtype of the first tensor. */
 export function linearCombination(tensors: readonly Tensor[], coefficients: readonly number[]): Tensor {
   if (tensors.length === 0 || tensors.length !== coefficients.length) {
     throw new ShapeError(

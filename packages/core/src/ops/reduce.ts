@@ -102,7 +102,7 @@ export function mean(x: Tensor, options: Omit<ReduceOptions, 'post'> = {}): Tens
   return reduce('sum', x, { ...options, post: dividedBy(n) });
 }
 
-/** One expression for each count that is common, so that its ops are shared. */
+/** One expression per element count, so that ops are shared. */
 const divisions = new Map<number, Expr>();
 const mostDivisions = 1024;
 

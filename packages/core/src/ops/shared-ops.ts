@@ -1,7 +1,7 @@
-// One op object for equal attributes: dispatch keeps what it knows of an op by the object, so functions that are called
-// again and again with the same attributes give it the same one.
+// One op object for equal attributes: dispatch caches kernels by op object, so functions that are called again with the
+// same attributes reuse the object.
 
-/** Attribute sets that are kept; beyond them all are forgotten, which costs a text a call until they are known again. */
+/** The most attribute sets of a function; beyond them all are dropped, and the next calls build their keys again. */
 const most = 4096;
 
 interface Level<O> {

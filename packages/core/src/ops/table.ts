@@ -72,8 +72,8 @@ const kindsOfOtherNodes: readonly string[] = ['reshape', 'permute', 'expand', 's
 const definitions = new OpTable<AnyDefinition>('core', builtIn as unknown as Record<string, AnyDefinition>);
 
 /**
- * Makes an op kind known to graphs and files, beside the built-in ones; dispatch itself is given a definition and needs
- * none of this. The kernels are registered with the backends.
+ * Makes an op kind known to graphs and files, beside the built-in ones; dispatch() takes a definition and does not need
+ * this. Kernels are registered with the backends.
  * @throws ArgumentError when the kind has another definition.
  */
 export function registerOp<O extends AnyOp>(definition: AnyDefinition<O>): void {

@@ -1,4 +1,4 @@
-// The view ops: what each makes of a layout and of a tensor, and what its attributes may be in a file.
+// The view ops: their effect on a layout and on a tensor, and their attributes in files.
 
 import { integer, list, size } from '../attributes.ts';
 import type { Attribute } from '../attributes.ts';

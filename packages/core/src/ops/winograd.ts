@@ -1,5 +1,6 @@
 // A 3x3 convolution of stride 1 by Winograd's F(2x2, 3x3): 16 products for four outputs instead of 36 (Lavin & Gray,
-// 2016). Its weights come transformed, which pays where they are kept: a pass makes it of conv2d (graph/passes/winograd.ts).
+// 2016). Its weights are transformed before, which pays where they are kept; the pass graph/passes/winograd.ts makes
+// this op from conv2d.
 //
 // Tiles of 4x4 inputs, two apart, give 2x2 outputs each: out = A^T [ Σ_c U_c ⊙ (B^T d_c B) ] A, where U = G g G^T.
 

@@ -1,5 +1,5 @@
-// Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error. An op's descriptor says
-// which of them applies to its kernels.
+// Every tolerance of the project, with its reason. Looser numbers anywhere else are a review error. An op's descriptor
+// says which of them applies to its kernels.
 
 import type { DType } from '../dtype.ts';
 import type { Expr } from '../expr.ts';
@@ -64,19 +64,23 @@ export function sumTolerance(k: number, dtype: DType, scale = 1): Tolerance {
 }
 
 /**
- * Norms: two passes in float32. The mean of values up to 4 is off by eps·4; divided by √(var + 1e-5) >= 0.003 that is
- * up to 8e-5 where all values of a row nearly agree.
+ * Norms: mean, then variance, in float32. The mean of values up to 4 is off by eps·4; divided by √(var + 1e-5) >= 0.003
+ * that is up to 8e-5 where all values of a row nearly agree.
  */
 export function normTolerance(dtype: DType): Tolerance {
   return { atol: 1e-4 + 4 * epsilon[dtype], rtol: 1e-5 + 2 * epsilon[dtype] };
 }
 
-/** Relative L2 error of a norm over half a million values: float32 sums in blocks keep this, one running sum misses it 20 times. */
+/**
+ * Relative L2 error of a norm over half a million values: float32 sums in blocks keep this, one running sum misses it
+ * 20 times.
+ */
 export const pictureNormTolerance = 1e-6;
 
 /**
- * Relative L2 distance of a float16 model from its optimised trace: passes that leave out a rounding to storage move values
- * by half an ulp of float16 (5e-4), a few of which add up over the layers. Measured on emoji-64's UNet: see passes.test.ts.
+ * Relative L2 distance of a float16 model from its optimised trace: passes that leave out a rounding to storage move
+ * values by half an ulp of float16 (5e-4), a few of which add up over the layers. Measured on emoji-64's UNet: see
+ * passes.test.ts.
  */
 export const narrowTraceTolerance = 5e-3;
 
@@ -87,8 +91,8 @@ export const narrowTraceTolerance = 5e-3;
 export const fusedOnGpuTolerance: Tolerance = { atol: 1e-4, rtol: 1e-4 };
 
 /**
- * Relative L2 distance of a small float32 UNet on a GPU backend from the CPU: sums are ordered otherwise (1e-7 each) and a
- * few dozen layers add that up. Measured: see trace-gpu.test.ts.
+ * Relative L2 distance of a small float32 UNet on a GPU backend from the CPU: sums are ordered otherwise (1e-7 each)
+ * and a few dozen layers add that up. Measured: see trace-gpu.test.ts.
  */
 export const tracedOnGpuTolerance = 1e-5;
 
@@ -119,8 +123,8 @@ export function exactTolerance(): Tolerance {
 }
 
 /**
- * Sums of k products of two operands about 1. tf32 rounds each float32 operand to 10 bits: k independent errors of up to
- * 2^-10 of a product.
+ * Sums of k products of two operands about 1. tf32 rounds each float32 operand to 10 bits: k independent errors of up
+ * to 2^-10 of a product.
  */
 export function productTolerance(
   op: { readonly precision?: Precision },
@@ -145,8 +149,8 @@ export function epilogueTolerance(t: Tolerance, epilogue: Expr | undefined): Tol
 
 /**
  * Attention over `keys` keys of `size` elements. Scores are sums of products, then exponentiated: their absolute error
- * becomes a relative one. Tensor cores take weights in the inputs' format: a mean of values up to 4 by weights off by one
- * rounding.
+ * becomes a relative one. Tensor cores take weights in the inputs' format: a mean of values up to 4 by weights off by
+ * one rounding.
  */
 export function attentionTolerance(
   size: number,
@@ -167,9 +171,9 @@ export function reductionTolerance(fn: string, elements: number, output: DType):
 
 /**
  * A scheduler's run beside Python's, whose largest values (samples, noise levels, timesteps) are about `scale`: float32
- * sums in another order, and NumPy's and torch's own log and sqrt, which end in another last bit on other CPUs. Measured:
- * 6e-6. Rescaling to zero terminal SNR takes differences of such roots: the first 1 - product, about 1e-4, moves by whole
- * ulps of 1, and noise levels by up to 1e-3 of themselves. Measured: 1.6e-4.
+ * sums in another order, and NumPy's and torch's own log and sqrt, which end in another last bit on other CPUs.
+ * Measured: 6e-6. Rescaling to zero terminal SNR takes differences of such roots: the first 1 - product, about 1e-4,
+ * moves by whole ulps of 1, and noise levels by up to 1e-3 of themselves. Measured: 1.6e-4.
  */
 export function schedulerTolerance(scale: number, rescaled: boolean): Tolerance {
   return { atol: (rescaled ? 3e-4 : 1e-5) * scale, rtol: 1e-5 };
@@ -178,7 +182,9 @@ export function schedulerTolerance(scale: number, rescaled: boolean): Tolerance 
 /** Of the sum and the mean of 768 absolute values: those of the reference's own tests. */
 export const fullLoopTolerance: { readonly sum: number; readonly mean: number } = { sum: 1e-2, mean: 1e-3 };
 
-/** Rounding of a float32 sum of k terms whose magnitudes add up to `size`: √k·eps·size in practice, k·eps·size at worst. */
+/**
+ * Rounding of a float32 sum of k terms whose magnitudes add up to `size`: √k·eps·size in practice, k·eps·size at worst.
+ */
 export function roundingOfSum(k: number, size: number): number {
   return Math.sqrt(k) * epsilon.float32 * size + 1e-7;
 }

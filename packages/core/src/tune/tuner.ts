@@ -1,5 +1,5 @@
-// Autotune policy: which of a backend's choices to take for a key. Knowledge is the backend's (`choices`),
-// the clock too (`time`). Never measures inside an op call: 'full' notes what to measure, tunePending() does it.
+// Autotune policy: picks one of a backend's choices for a key. The backend gives the choices and the clock (`time`).
+// Nothing is measured inside an op call: 'full' collects keys, tunePending() measures them.
 
 import type { ArgSpec, Backend, Choice, Slice } from '../backend.ts';
 import { log } from '../debug.ts';
@@ -12,7 +12,7 @@ import { keyOf, scalarsOf } from '../op-rules.ts';
 import type { AnyRules } from '../op-rules.ts';
 import { tuneTolerance } from '../testing/tolerance.ts';
 
-/** 'off': first choices; 'cached': winners found before; 'full': also notes what tunePending() shall measure. */
+/** 'off': first choices; 'cached': stored winners; 'full': also collects the keys that tunePending() measures. */
 export type TuneMode = 'off' | 'cached' | 'full';
 
 /** Stores winners between processes: JSON by fingerprint and key. */
@@ -37,7 +37,7 @@ interface Pending {
 }
 
 const runs = 5;
-/** A measurement lasts about so long, and takes at most so many runs. */
+/** Least milliseconds of a measurement, and its most runs. */
 const leastMs = 0.5;
 const mostTimes = 20;
 
@@ -84,7 +84,7 @@ export class Tuner {
     return first;
   }
 
-  /** Measures every noted key; resolves to how many got a winner. */
+  /** Measures every collected key; resolves to the number of keys that got a winner. */
   async tunePending(): Promise<number> {
     const work = [...this.#pending];
     this.#pending.clear();
@@ -125,7 +125,7 @@ export class Tuner {
           if (agrees(got, reference)) kernels.set(choice.id, kernel);
           else rejected.push(choice.id);
         } catch (error) {
-          // A library may offer what it then cannot run; the first choice is what would run anyhow.
+          // A library may offer a choice that it then cannot run. The first choice must run: it is the untuned one.
           if (!(error instanceof DeviceError) || choice === choices[0]) throw error;
           log.warn(`tuning ${key}: ${choice.id} left out: ${error.message}`);
           rejected.push(choice.id);
