@@ -16,16 +16,18 @@ import { StableDiffusionPipeline } from './stable-diffusion.ts';
 /** A pipeline of any family. */
 export type AnyPipeline = LatentDiffusionPipeline<object>;
 
-/** Components differ between classes: loading and cases fill them by name, from `slots`. */
+/**
+ * The class of a pipeline of any family. Components differ between classes: loading fills them by name, from `slots`.
+ */
 export type AnyPipelineClass = PipelineClass<AnyPipeline, never> & {
   fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
   fromPipe(pipe: Pipeline): AnyPipeline;
 };
 
-/** What a pipeline draws from. */
+/** The input that a pipeline starts from: a prompt, a picture, or a picture with a mask. */
 export type Task = 'text-to-image' | 'image-to-image' | 'inpainting';
 
-/** A pipeline as it is found: pipelines of one family take each other's components. */
+/** A pipeline of the registry. Pipelines of one family take each other's components. */
 export interface PipelineEntry {
   readonly pipeline: AnyPipelineClass;
   readonly family: string;
@@ -47,17 +49,19 @@ const builtIn: readonly PipelineEntry[] = [
 ];
 const registered: PipelineEntry[] = [];
 
-/** Every pipeline that DiffusionPipeline and the AutoPipelines find: what was registered last, first. */
+/** Every pipeline that DiffusionPipeline and the AutoPipelines find, the last registered first. */
 export function pipelineEntries(): readonly PipelineEntry[] {
   return [...registered.toReversed(), ...builtIn];
 }
 
-/** Makes a pipeline of one's own known by its class name, its family and its task. */
+/**
+ * Registers a pipeline class under its `className`, a family and a task, for DiffusionPipeline and the AutoPipelines.
+ */
 export function registerPipeline(pipeline: { readonly className: string }, family: string, task: Task): void {
   registered.push(entry(pipeline, family, task));
 }
 
-/** The pipeline of a class name, as model_index.json has it; undefined for unknown ones. */
+/** The pipeline class of a model_index.json's `_class_name`; undefined for an unknown name. */
 export function pipelineNamed(className: unknown): AnyPipelineClass | undefined {
   return pipelineEntries().find(({ pipeline }) => pipeline.className === className)?.pipeline;
 }
@@ -74,8 +78,9 @@ export const DiffusionPipeline: {
   fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
 } = {
   /**
-   * Options as those of the classes. Components to take as they are go to a class's own fromPretrained.
-   * @throws FormatError that lists the known classes when the model is of another.
+   * The pipeline of a folder, a hub id or other files. `options` has no `components`: only a class's fromPretrained
+   * takes them.
+   * @throws FormatError that lists the known classes if `_class_name` is none of them.
    */
   async fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline> {
     const files = typeof model === 'string' ? await openModel(model, options) : model;
@@ -91,7 +96,7 @@ export const DiffusionPipeline: {
   },
 };
 
-/** Loads, or takes over, a model of any family for one task. */
+/** Makes a pipeline for one task: loads a model of any family, or reuses the components of another pipeline. */
 export interface AutoPipeline {
   /** The pipeline for this task of the model's family. @throws FormatError, ArgumentError when the family has none */
   fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
@@ -118,14 +123,17 @@ function autoPipeline(name: string, task: Task): AutoPipeline {
   return { fromPretrained, fromPipe };
 }
 
+/** Text to image with a model of any family. Reference: diffusers' class of the same name. */
 export const AutoPipelineForText2Image: AutoPipeline = autoPipeline(
   'AutoPipelineForText2Image',
   'text-to-image',
 );
+/** Image to image with a model of any family. Reference: diffusers' class of the same name. */
 export const AutoPipelineForImage2Image: AutoPipeline = autoPipeline(
   'AutoPipelineForImage2Image',
   'image-to-image',
 );
+/** Inpainting with a model of any family. Reference: diffusers' class of the same name. */
 export const AutoPipelineForInpainting: AutoPipeline = autoPipeline(
   'AutoPipelineForInpainting',
   'inpainting',

@@ -7,6 +7,6 @@ export abstract class Callable {
     return Object.setPrototypeOf(self, new.target.prototype) as Callable;
   }
 
-  /** What calling the instance runs. */
+  /** Runs when the instance is called as a function. */
   protected abstract invoke(...args: readonly unknown[]): unknown;
 }

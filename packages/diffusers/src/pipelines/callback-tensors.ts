@@ -1,10 +1,11 @@
-// What a step's callback gave back: tensors to go on with, by name. All is checked before any is taken over.
+// The result of callbackOnStepEnd: tensors, by name, that replace those of the call. All are checked before one is
+// replaced.
 
 import { ArgumentError, cast, describe, formatShape, hint, keep, Tensor } from '@darkroom/core';
 
 /**
- * The tensors to go on with, in the dtype of those before and owned by nobody; those that are the call's already are
- * left out. @throws ArgumentError for anything but an object of tensors that fit those of the call; frees what was given.
+ * The callback's tensors that differ from the call's, in the dtype of the ones they replace, owned by no scope.
+ * @throws ArgumentError for anything but an object of tensors in the call's shapes; frees the callback's new tensors.
  */
 export function checkChanged<T extends object>(changed: unknown, tensors: T): Partial<T> {
   if (changed === undefined || changed === null) return {};
@@ -39,7 +40,7 @@ function checked(changed: unknown, own: Readonly<Record<string, Tensor>>): Reado
   return Object.fromEntries(given) as Record<string, Tensor>;
 }
 
-/** `t` in the dtype of `before`; the tensor given is the call's from here on. */
+/** `t` in the dtype of `before`. Takes `t` over: the result replaces it. */
 function takeOver(t: Tensor, { dtype }: Tensor): Tensor {
   if (t.dtype === dtype) return keep(t);
   const out = keep(cast(t, dtype));

@@ -1,11 +1,11 @@
-// The calls under way on one pipeline, and what each of them was told: nothing of a call lives on the pipeline.
+// The running calls of one pipeline, each with its own `interrupt`: no state of a call is stored on the pipeline.
 
 import { ArgumentError } from '@darkroom/core';
 import type { Interruptible } from './options.ts';
 
 export class Calls {
   readonly #running = new Set<Interruptible>();
-  /** The call whose callback runs now; not while a callback waits for something. */
+  /** The call whose callback is executing; undefined while a callback awaits a promise. */
   #inCallback: Interruptible | undefined;
 
   start<C extends Interruptible>(call: C): C {
@@ -16,25 +16,26 @@ export class Calls {
     this.#running.delete(call);
   }
 
-  get #meant(): Iterable<Interruptible> {
+  /** The calls that `interrupt` applies to. */
+  get #addressed(): Iterable<Interruptible> {
     return this.#inCallback ? [this.#inCallback] : this.#running;
   }
-  /** Of the call whose callback runs now, else of all calls under way (true if any was told to end). */
+  /** Inside a callback: that call's flag. Outside: true if any running call is interrupted; setting it sets all. */
   get interrupt(): boolean {
-    return [...this.#meant].some((call) => call.interrupt);
+    return [...this.#addressed].some((call) => call.interrupt);
   }
   set interrupt(value: boolean) {
-    for (const call of this.#meant) call.interrupt = value;
+    for (const call of this.#addressed) call.interrupt = value;
   }
 
-  /** @throws ArgumentError while a call is under way: what `name` changes, the call still needs. */
+  /** Guards the method `name`, which changes state that calls read. @throws ArgumentError while a call is running. */
   requireNone(name: string): void {
     const { size } = this.#running;
     if (size > 0)
       throw new ArgumentError(`${name}: ${size} call${size > 1 ? 's are' : ' is'} under way; await it first`);
   }
 
-  /** Runs a callback of `call`: the pipeline that it sees has this call's `interrupt`, also after an await. */
+  /** Runs a callback of `call` with a view of `pipe` whose `interrupt` is this call's, also after an await. */
   callback<P extends Interruptible & object, R>(call: Interruptible, pipe: P, body: (pipe: P) => R): R {
     const outer = this.#inCallback;
     this.#inCallback = call;
@@ -46,7 +47,7 @@ export class Calls {
   }
 }
 
-/** The pipeline itself but for `interrupt`. Methods keep the pipeline as their `this`, which holds private fields. */
+/** A proxy of `pipe` with the call's `interrupt`. Methods run on `pipe` itself, which holds the private fields. */
 function viewFor<P extends object>(call: Interruptible, pipe: P): P {
   return new Proxy(pipe, {
     get(target, key) {

@@ -1,4 +1,4 @@
-// Checks a call's arguments before anything runs: each bad one gives one error with the rule and both values.
+// Checks a call's arguments before anything runs. A bad argument gives one error that names the rule and both values.
 
 import { ArgumentError, checkOptions, describe, formatShape, shorten, Tensor } from '@darkroom/core';
 import type { UNetLike } from '../models/types.ts';
@@ -22,7 +22,7 @@ function requireFinite(name: string, value: number): void {
     throw new ArgumentError(`${name}: must be a finite number, got ${describe(value)}`);
 }
 
-/** Callbacks see tensors of types that differ between pipelines. */
+/** The callback options untyped: the tensors that callbacks see differ between pipelines. */
 interface Callbacks {
   readonly callbackOnStepEnd?: unknown;
   readonly callbackOnStepEndTensors?: unknown;
@@ -42,15 +42,15 @@ function checkLoop({ signal, callbackOnStepEnd, ...options }: Pick<CallOptions, 
   requireList('callbackOnStepEndTensors', options.callbackOnStepEndTensors, 'names');
 }
 
-/** A call but for its size, which image pipelines take from the image. */
+/** A checked call without its size, which image pipelines take from the image. */
 export type CallWithoutSize = Omit<CheckedCall, 'latentShape' | keyof PixelSize>;
 
-/** What differs between pipelines in the arguments that all calls have. */
+/** A pipeline's rules for the arguments that all pipelines share. */
 export interface CallRules {
   readonly className: string;
-  /** The options that calls take, by name: what else is given is refused. */
+  /** The names of all options; any other name is refused. */
   readonly optionNames: Readonly<Record<string, true>>;
-  /** The default. */
+  /** Default of the `guidanceScale` option. */
   readonly guidanceScale: number;
   /** True: the denoiser reads the guidance scale, and the batch is never doubled. */
   readonly readsGuidance: boolean;
@@ -117,7 +117,7 @@ export function checkCall(
   };
 }
 
-/** One prompt, or a list of at least one. */
+/** `prompt` as a list; undefined and null give undefined. @throws ArgumentError unless a string or a list with one. */
 export function checkPrompt(name: string, prompt: Prompt): readonly string[] | undefined {
   if (prompt === undefined || prompt === null) return undefined;
   const prompts: unknown = typeof prompt === 'string' ? [prompt] : prompt;
@@ -130,7 +130,7 @@ export function checkPrompt(name: string, prompt: Prompt): readonly string[] | u
   return prompts as string[];
 }
 
-/** One negative prompt for all, or one for each; undefined stays so. */
+/** `count` negative prompts, from one for all or one for each; undefined gives undefined. @throws ArgumentError */
 export function checkNegatives(name: string, given: Prompt, count: number): readonly string[] | undefined {
   const texts = checkPrompt(name, given);
   if (texts === undefined || typeof given === 'string')
@@ -140,7 +140,7 @@ export function checkNegatives(name: string, given: Prompt, count: number): read
   return texts;
 }
 
-/** The call with its size, by default that which the model was trained on. @throws ArgumentError */
+/** The call with its size in pixels; default: the model's training size, `trained`. @throws ArgumentError */
 export function withSize(
   call: CallWithoutSize,
   codec: LatentCodec,
@@ -159,7 +159,7 @@ export function withSize(
   return { ...call, height, width, latentShape: codec.latentShape(call.images, { height, width }) };
 }
 
-/** The UNet must take latents alone (extra 0), or with so many channels more. @throws ArgumentError */
+/** @throws ArgumentError unless the UNet's input channels are the latents' plus one of `extra` (0: latents alone). */
 export function checkUNetChannels(
   pipe: { readonly className: string; readonly latentChannels: number; readonly unet: UNetLike },
   extra: readonly number[],
@@ -175,7 +175,7 @@ export function checkUNetChannels(
   );
 }
 
-/** Throws for anything but a tensor or nothing. */
+/** @throws ArgumentError unless `given` is undefined or a tensor that is not disposed. */
 export function requireTensor(name: string, given: unknown): void {
   if (given === undefined || (given instanceof Tensor && !given.isDisposed)) return;
   const got = given instanceof Tensor ? 'one that was disposed' : describe(given);

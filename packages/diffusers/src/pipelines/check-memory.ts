@@ -1,5 +1,5 @@
-// Whether a device could hold a call at all: the widest tensors of denoiser and codec are known before anything is drawn.
-// A call that passes may still run out of memory; one that does not pass never had room.
+// Refuses a call whose largest single tensor exceeds the device's largest buffer; its shape is known before the call
+// runs. A call that passes may still run out of memory.
 
 import { dtypes, formatShape, OutOfMemoryError } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
@@ -29,7 +29,7 @@ export function requireMemory(
   }
 }
 
-/** Tensors that the call cannot do without. */
+/** The largest tensors that the denoiser and the codec allocate in this call. */
 function* widest({ call, denoiser, codec }: Recipe, decodes: boolean): Generator<Wide> {
   const [images, ...latent] = call.latentShape;
   const batch = [call.guided ? 2 * images : images, ...latent];

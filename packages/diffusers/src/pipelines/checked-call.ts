@@ -1,6 +1,6 @@
-// What a call asks for, once its arguments are checked.
+// The arguments of a call after checking.
 
-/** What one text encoder reads, one text a prompt. */
+/** The texts of one encoder, one for each prompt. */
 export interface Texts {
   /** Undefined when embeddings are given. */
   readonly prompts: readonly string[] | undefined;
@@ -10,7 +10,7 @@ export interface Texts {
 
 /** A checked call. `images` = prompts × numImagesPerPrompt. */
 export interface CheckedCall {
-  /** One for each text encoder. */
+  /** By text encoder. */
   readonly texts: readonly Texts[];
   /** Number of prompts. */
   readonly count: number;
@@ -21,10 +21,10 @@ export interface CheckedCall {
   readonly guidanceRescale: number;
   readonly eta: number;
   readonly clipSkip: number | undefined;
-  /** Of each picture, in pixels. */
+  /** Pixels of each picture. */
   readonly height: number;
   readonly width: number;
-  /** [images, channels, height/scale, width/scale]: latents as the codec's encoder gives them. */
+  /** [images, channels, height/scale, width/scale]: the latents before packing. */
   readonly latentShape: readonly [number, number, number, number];
   readonly schedule: { numInferenceSteps?: number; timesteps?: number[]; sigmas?: number[] };
 }

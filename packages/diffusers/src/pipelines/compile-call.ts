@@ -1,4 +1,5 @@
-// Where a device compiles kernels (WebGPU): all kernels of a call at once, before its first such call, instead of one by one.
+// On a device that compiles kernels (WebGPU): compiles all kernels of a call in parallel, before the first call of its
+// kind.
 
 import { Tensor } from '@darkroom/core';
 import { compileAhead } from '@darkroom/core/graph';
@@ -8,12 +9,12 @@ import type { NamedTensors } from './recipe.ts';
 import { Run } from './run.ts';
 import { step } from './step.ts';
 
-/** Calls whose kernels were compiled, by what they depend on; of one device at a time. */
+/** Compiles the kernels of each kind of call once. Remembers the kinds of one device at a time. */
 export class CompiledCalls {
   #device: Device | undefined;
   readonly #keys = new Set<string>();
 
-  /** Compiles what `run` will need from `inputs`, unless a call like it came before; `decodes`: also the decoder. */
+  /** Compiles the kernels of `run` on `inputs`, unless its kind was compiled before; `decodes`: the decoder's too. */
   async compile(run: Run, inputs: NamedTensors, decodes: boolean): Promise<void> {
     const { device } = run;
     if (!device.backend.ready) return;
@@ -29,7 +30,7 @@ export class CompiledCalls {
         const tensors = trial.start(
           Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, like(t)])),
         );
-        // Later steps of a multistep solver read earlier outputs.
+        // Four steps: a multistep solver runs other kernels once it has earlier outputs.
         const { begin, end } = trial.window;
         for (let i = begin; i < Math.min(begin + 4, end); i++) tensors.latents = step(trial, tensors, i);
         if (decodes) codec.decode(tensors.latents, trial.call);
@@ -56,7 +57,7 @@ function keyOf({ call, scheduler, dtype }: Run, inputs: NamedTensors): string {
   ]);
 }
 
-/** The same call with empty texts: any text has the shape of any other, and none is warned about twice. */
+/** The call with empty texts: all texts give the same shapes, and an empty one warns of no truncation. */
 function blank(call: CheckedCall): CheckedCall {
   const empty = (texts: readonly string[] | undefined): readonly string[] | undefined => texts?.map(() => '');
   const texts = call.texts.map(({ prompts, negatives }) => ({

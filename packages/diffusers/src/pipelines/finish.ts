@@ -1,4 +1,4 @@
-// The end of a call: its latents as pictures, pixels or latents, as the user asked.
+// The end of a call: converts its latents to the outputType: images, pixels or latents.
 
 import { DarkroomError, keep, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
@@ -6,7 +6,7 @@ import { Image } from '../image/image.ts';
 import type { CallOptions, StableDiffusionOutput } from './options.ts';
 import type { Run } from './run.ts';
 
-/** @throws DarkroomError that names the component which made NaN of the picture. */
+/** The output of a run. @throws DarkroomError that names the denoiser or the decoder if pixels are NaN. */
 export async function finish(
   run: Run,
   outputType: CallOptions['outputType'],
@@ -16,7 +16,7 @@ export async function finish(
   if (outputType === 'latent') return { images: [], tensor: keep(latents.alias()), seeds };
   if (outputType === 'tensor')
     return { images: [], tensor: keep(run.within(() => codec.decode(latents, call))), seeds };
-  // Sliced, each picture leaves the device before the next is decoded.
+  // With slicing, each picture is read back and freed before the next is decoded.
   const count = latents.shape[0]!;
   const parts = codec.slicing ? count : 1;
   const images: Image[] = [];
@@ -24,13 +24,14 @@ export async function finish(
     const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
     const decode = (): Tensor => scope(() => codec.decode(latents.slice(0, from, to), call));
     const read = await readImages(run.within(decode));
-    if (!read) throw await whoMadeNaN(run);
+    if (!read) throw await nanError(run);
     images.push(...read);
   }
   return { images, seeds };
 }
 
-async function whoMadeNaN(run: Run): Promise<DarkroomError> {
+/** The error for NaN pixels: NaN latents blame the denoising loop, else the decoder. */
+async function nanError(run: Run): Promise<DarkroomError> {
   const { denoiser, codec } = run.recipe;
   const already = (await run.latents.data()).some(Number.isNaN);
   const who = already ? denoiser : codec;
@@ -40,7 +41,7 @@ async function whoMadeNaN(run: Run): Promise<DarkroomError> {
   );
 }
 
-/** [n, 3, h, w] in [0, 1] → pictures, undefined when there is NaN in them; frees it. */
+/** Pixels [n, 3, h, w] in [0, 1] → images; undefined if a value is NaN. Frees `pixels`. */
 async function readImages(pixels: Tensor): Promise<Image[] | undefined> {
   try {
     const [n, c, h, w] = pixels.shape as [number, number, number, number];

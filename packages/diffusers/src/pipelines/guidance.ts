@@ -3,7 +3,7 @@
 import { map, scope, sum } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 
-/** uncond + scale · (text - uncond); both [n, c, h, w]. */
+/** Classifier-free guidance: uncond + scale · (text - uncond); both predictions [n, c, h, w]. */
 export function guide(uncond: Tensor, text: Tensor, scale: number): Tensor {
   return map(['add', ['in', 0], ['mul', ['scalar', 0], ['sub', ['in', 1], ['in', 0]]]], [uncond, text], {
     scalars: [scale],
@@ -11,8 +11,8 @@ export function guide(uncond: Tensor, text: Tensor, scale: number): Tensor {
 }
 
 /**
- * Lin et al. 2023, section 3.4: cfg rescaled to the standard deviation of the text prediction, mixed by `rescale`.
- * Deviations are over all but the batch axis, unbiased (n - 1).
+ * The guided prediction `cfg` scaled to the standard deviation of the text prediction, mixed with `cfg` by `rescale`
+ * (0: `cfg` alone, 1: rescaled). Deviations are over all axes but the first, unbiased. Reference: Lin et al. 2023, 3.4.
  */
 export function rescaleGuidance(cfg: Tensor, text: Tensor, rescale: number): Tensor {
   return scope(() => {

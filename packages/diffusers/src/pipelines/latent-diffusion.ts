@@ -1,5 +1,5 @@
-// The call that all pipelines share: check, embed, denoise in latent space, decode. What a family of models and a task
-// bring to it are the values of a Recipe (recipe.ts); what belongs to one call is its Run (run.ts).
+// The call that all pipelines share: check, embed, denoise in latent space, decode. The parts that depend on the family
+// and the task are the values of a Recipe (recipe.ts); the state of one call is its Run (run.ts).
 
 import { ArgumentError, checkOptions, debug, scope, traceOptionNames } from '@darkroom/core';
 import type { Tensor, TraceOptions } from '@darkroom/core';
@@ -19,9 +19,9 @@ import { step } from './step.ts';
 import { StepTraces } from './step-traces.ts';
 import type { StepTrace } from './step-traces.ts';
 
-/** A pipeline with options O, as it is called: `Required` where a call needs some. */
+/** The call signature of a pipeline with options O; `Required`: the options must be given. */
 export interface Draws<O, Required extends boolean = false> {
-  /** Draws. `prompt` may be undefined where embeddings are given. */
+  /** Draws pictures. `prompt` is undefined where embeddings are given. */
   (...args: DrawArguments<O, Required>): Promise<StableDiffusionOutput>;
 }
 export type DrawArguments<O, Required extends boolean = false> = Required extends true
@@ -29,6 +29,10 @@ export type DrawArguments<O, Required extends boolean = false> = Required extend
   : [prompt?: Prompt, options?: O];
 type Prompt = string | readonly string[] | undefined;
 
+/**
+ * Base of all pipelines that denoise latents. A subclass gives its components' slots and, in recipe(), the conditioner,
+ * the start, the denoiser and the codec of a call. Calls may run at the same time.
+ */
 export abstract class LatentDiffusionPipeline<C extends object>
   extends PipelineWithMemorySwitches<C>
   implements Interruptible
@@ -36,12 +40,12 @@ export abstract class LatentDiffusionPipeline<C extends object>
   #traces: StepTraces | undefined;
   readonly #compiled = new CompiledCalls();
 
-  /** Pixels of the pictures that the model was trained on: the default size of a call. */
+  /** The model's training size in pixels: the default of a call. */
   abstract get defaultSize(): PixelSize;
-  /** Width and height of pictures must be divisible by so many pixels. */
+  /** Pixels that a picture's width and height must be a multiple of. */
   abstract get sizeMultiple(): number;
 
-  /** Checks the arguments of a call and puts together what it takes. Nothing is computed yet. @throws ArgumentError */
+  /** Checks the arguments of a call and returns its recipe. Computes nothing. @throws ArgumentError */
   protected abstract recipe(prompt: string | readonly string[] | undefined, options: AnyCallOptions): Recipe;
 
   protected override invoke(
@@ -51,7 +55,10 @@ export abstract class LatentDiffusionPipeline<C extends object>
     return this.generate(prompt, options);
   }
 
-  /** The call itself; `pipe(prompt, options)` is the same. */
+  /**
+   * Draws pictures; `pipe(prompt, options)` is the same. @throws ArgumentError for bad arguments, OutOfMemoryError if
+   * one tensor exceeds the device, DarkroomError if pixels are NaN, and the signal's reason when it aborts.
+   */
   async generate(
     prompt?: string | readonly string[],
     options: AnyCallOptions = {},
@@ -79,7 +86,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
     }
   }
 
-  /** Runs the steps; the final latents stand in `run`. */
+  /** Runs the steps, leaving the final latents in `run`. */
   async #denoise(run: Run, options: AnyCallOptions): Promise<void> {
     const { begin, end } = run.window;
     checkNames(options.callbackOnStepEndTensors ?? [], run.tensors);
@@ -90,7 +97,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
         run.replace({ latents: await this.#step(run, i) });
         if (options.callbackOnStepEnd) run.replace(await this.#callback(run, i, options));
         bar.update(i + 1 - begin, `peak ${(run.device.memory().peak / 2 ** 20).toFixed(0)} MiB`);
-        // Lets a signal, a timer or the terminal in between steps.
+        // Lets an abort signal, a timer or terminal input be handled between steps.
         await run.device.idle();
         await macrotask();
         if (run.interrupt) break;
@@ -107,7 +114,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
     return traced ? this.#traces!.step(run, i) : run.within(() => scope(() => step(run, run.tensors, i)));
   }
 
-  /** What the user's callback gave to go on with. */
+  /** Calls callbackOnStepEnd; the tensors that it replaces. */
   async #callback(run: Run, i: number, options: AnyCallOptions): Promise<NamedTensors> {
     const { tensors, window, schedule } = run;
     const shown: Record<string, Tensor> = { latents: tensors.latents };
@@ -119,9 +126,10 @@ export abstract class LatentDiffusionPipeline<C extends object>
   }
 
   /**
-   * Records each kind of step once (the model on the doubled batch, guidance, the scheduler), and replays it from then on:
-   * less memory and fewer kernels, the same picture up to rounding. Traces take memory until disableTracing() or
-   * dispose(); under model offload, while the denoiser is on the device. @throws ArgumentError under sequential offload
+   * Records each kind of step once (the model on the doubled batch, guidance, the scheduler), then replays it: less
+   * memory and fewer kernels, the same picture up to rounding. Traces hold memory until disableTracing() or dispose();
+   * under model offload, only while the denoiser is on the device.
+   * @throws ArgumentError under sequential offload, while a call is running, and for unknown options
    */
   enableTracing(options: TraceOptions = {}): void {
     checkOptions('enableTracing', options, traceOptionNames);
@@ -135,14 +143,16 @@ export abstract class LatentDiffusionPipeline<C extends object>
     this.#traces?.dispose();
     this.#traces = undefined;
   }
-  /** The traces made so far, one a kind of step: what each saves, and its plan. */
+  /** The traces recorded so far, one for each kind of step, with their plans and summaries. */
   get tracedSteps(): readonly StepTrace[] {
     return this.#traces?.traces ?? [];
   }
+  /** As in every pipeline. @throws ArgumentError also while tracing is enabled */
   override enableSequentialCpuOffload(options: SequentialOffloadOptions = {}): void {
     if (this.#traces) throw replayNeedsAll('enableSequentialCpuOffload', 'call disableTracing() first');
     super.enableSequentialCpuOffload(options);
   }
+  /** Frees the traces and the weights of every component. */
   override dispose(): void {
     this.disableTracing();
     super.dispose();

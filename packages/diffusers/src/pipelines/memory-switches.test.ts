@@ -161,13 +161,13 @@ describe('attention', () => {
     ];
     const warn = vi.mocked(log.warn);
     warn.mockClear();
-    fresh.tellWhenSlicingIsVain(models(slice(1, { name: 'own', run: fused.run })));
+    fresh.warnIfSlicingIsUseless(models(slice(1, { name: 'own', run: fused.run })));
     expect(warn).not.toHaveBeenCalled();
     const { log: freshLog } = await import('@darkroom/core');
     const said: string[] = [];
     freshLog.warn = (message) => void said.push(message);
-    fresh.tellWhenSlicingIsVain(models(slice(1, fused)));
-    fresh.tellWhenSlicingIsVain(models(slice(1, fused)));
+    fresh.warnIfSlicingIsUseless(models(slice(1, fused)));
+    fresh.warnIfSlicingIsUseless(models(slice(1, fused)));
     expect(said).toEqual([expect.stringContaining('slicing saves nothing')]);
   });
 });

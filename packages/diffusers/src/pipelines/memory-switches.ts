@@ -1,4 +1,5 @@
-// The memory switches that every pipeline has. The models carry their state, so pipelines that share them agree.
+// The memory switches of every pipeline. Their state is in the models, so pipelines that share a model share its
+// switches.
 
 import { ArgumentError, log } from '@darkroom/core';
 import { fusedAttention, isSliced, plainAttention } from '../models/attention-strategies.ts';
@@ -9,94 +10,102 @@ import type { TilingOptions } from '../models/vae-tiling.ts';
 import type { SequentialOffloadOptions } from '../offload/sequential.ts';
 import { Pipeline } from './pipeline.ts';
 
-let told = false;
-/** Says once that slicing the fused kernel saves nothing. */
-export function tellWhenSlicingIsVain(denoisers: readonly AttentionPolicies[]): void {
+let warned = false;
+/** Warns, once, that slicing fused attention saves no memory. */
+export function warnIfSlicingIsUseless(denoisers: readonly AttentionPolicies[]): void {
   const strategies = denoisers.flatMap((d) => Object.values(d.attnStrategies ?? {}));
   const fused = strategies.every((s) => isSliced(s) && s.inner === fusedAttention);
-  if (told || !fused || strategies.length === 0) return;
-  told = true;
+  if (warned || !fused || strategies.length === 0) return;
+  warned = true;
   log.warn(
     'enableAttentionSlicing: attention is memory efficient already and holds no score matrix, so slicing saves nothing',
   );
 }
 
 export abstract class PipelineWithMemorySwitches<C extends object> extends Pipeline<C> {
-  /** Decodes (and encodes) a batch one picture at a time: the same pictures, memory independent of their number. */
+  /** Decodes and encodes a batch one picture at a time: the same pictures, memory independent of the batch size. */
   enableVaeSlicing(): void {
     this.#vae('enableSlicing')();
   }
+  /** Decodes and encodes a batch as a whole again. */
   disableVaeSlicing(): void {
     this.#vae('disableSlicing')();
   }
 
-  /** Decodes (and encodes) pictures larger than a tile in overlapping tiles, blended. */
+  /**
+   * Decodes and encodes pictures larger than a tile in overlapping tiles, blended.
+   * @throws ArgumentError for bad options
+   */
   enableVaeTiling(options: TilingOptions = {}): void {
     this.#vae('enableTiling')(options);
   }
+  /** Decodes and encodes whole pictures again. */
   disableVaeTiling(): void {
     this.#vae('disableTiling')();
   }
 
   /**
-   * Computes the denoiser's attention in slices: 'auto' in two steps a layer, 'max' one head at a time, n so many heads.
-   * It bounds the score matrix, which only the plain formulation holds: see disableMemoryEfficientAttention.
+   * Computes the denoiser's attention in slices: 'auto' half of the heads at a time, 'max' one head, a number that
+   * many. Slicing bounds the score matrix, which only plain attention holds: see disableMemoryEfficientAttention.
+   * @throws ArgumentError for a number that is no integer >= 1 or above a layer's heads
    */
   enableAttentionSlicing(slice: AttentionSlice = 'auto'): void {
     this.#sliceAttention(slice);
-    tellWhenSlicingIsVain(this.inRole('denoiser') as readonly AttentionPolicies[]);
+    warnIfSlicingIsUseless(this.inRole('denoiser') as readonly AttentionPolicies[]);
   }
+  /** Computes all heads of a layer at once again. */
   disableAttentionSlicing(): void {
     this.#sliceAttention(undefined);
   }
 
-  /** The default: attention as one op, which holds no score matrix where the backend has a kernel for it. */
+  /** Computes attention as one op (the default), without a score matrix where the backend has a fused kernel. */
   enableMemoryEfficientAttention(): void {
-    this.#computeAttention(fusedAttention);
+    this.#setAttention(fusedAttention);
   }
-  /** The plain formulation instead, with the score matrix in memory. */
+  /** Computes attention as matmul, softmax, matmul, with the score matrix in memory. */
   disableMemoryEfficientAttention(): void {
-    this.#computeAttention(plainAttention);
+    this.#setAttention(plainAttention);
   }
   /** enableMemoryEfficientAttention by diffusers' name. */
   enableXformersMemoryEfficientAttention(): void {
     this.enableMemoryEfficientAttention();
   }
+  /** disableMemoryEfficientAttention by diffusers' name. */
   disableXformersMemoryEfficientAttention(): void {
     this.disableMemoryEfficientAttention();
   }
 
   /**
    * Keeps one component on the device at a time: text encoders, then the denoiser while the loop runs, then the VAE.
-   * Weights must be in host memory: load with `{ weights: 'host' }`, or call toHost() first. Pipelines that share modules
-   * share their offload: whatever one of them enabled holds for the calls of all.
-   * @throws ArgumentError when they are on the device, or when offload is enabled already.
+   * Weights must be in host memory: load with `{ weights: 'host' }`, or call toHost() first. Pipelines that share
+   * modules share their offload: enabled on one pipeline, it applies to the calls of all.
+   * @throws ArgumentError if weights are on the device or offload is enabled already
    */
   enableModelCpuOffload(): void {
     this.calls.requireNone('enableModelCpuOffload');
     this.offload.enableModel();
   }
-  /** Weights then lie in host memory; to({ device }) brings them to the device. */
+  /** Ends model offload. Weights stay in host memory; to({ device }) brings them to the device. */
   disableModelCpuOffload(): void {
     this.calls.requireNone('disableModelCpuOffload');
     this.offload.disable('disableModelCpuOffload()');
   }
   /**
-   * Keeps weights on the device only while their leaf module, or group of leaf modules, computes; the next group comes
-   * meanwhile. Weights must be in host memory, as for enableModelCpuOffload.
-   * @throws ArgumentError when they are on the device, when offload is enabled already, or for bad options.
+   * Keeps weights on the device only while their leaf module, or group of leaf modules, computes; the next group is
+   * copied meanwhile. Weights must be in host memory, as for enableModelCpuOffload.
+   * @throws ArgumentError if weights are on the device, offload is enabled already, or an option is bad
    */
   enableSequentialCpuOffload(options: SequentialOffloadOptions = {}): void {
     this.calls.requireNone('enableSequentialCpuOffload');
     this.offload.enableSequential(options);
   }
-  /** Weights then lie in host memory; to({ device }) brings them to the device. */
+  /** Ends sequential offload. Weights stay in host memory; to({ device }) brings them to the device. */
   disableSequentialCpuOffload(): void {
     this.calls.requireNone('disableSequentialCpuOffload');
     this.offload.disable('disableSequentialCpuOffload()');
   }
 
-  /** The VAE's method of this name. @throws ArgumentError when there is no VAE, or one of the user's has none. */
+  /** The VAE's method `name`, bound. @throws ArgumentError without a VAE, or if the VAE has no such method. */
   #vae<K extends keyof VaePolicies>(name: K): NonNullable<VaePolicies[K]> {
     const vae = this.inRole('vae')[0] as VaePolicies | undefined;
     const policy = vae?.[name];
@@ -108,13 +117,13 @@ export abstract class PipelineWithMemorySwitches<C extends object> extends Pipel
     for (const set of this.#ofDenoisers('setAttentionSlice')) set(slice);
   }
 
-  /** Of the denoiser, and of a VAE that has attention layers. */
-  #computeAttention(strategy: AttentionStrategy): void {
+  /** Sets the strategy of the denoiser's attention, and of the VAE's if it has any. */
+  #setAttention(strategy: AttentionStrategy): void {
     for (const set of this.#ofDenoisers('setBaseAttention')) set(strategy);
     for (const vae of this.inRole('vae') as readonly AttentionPolicies[]) vae.setBaseAttention?.(strategy);
   }
 
-  /** The method of each denoiser. @throws ArgumentError when one has none, before anything is set. */
+  /** The method `name` of each denoiser, bound. @throws ArgumentError if one has no such method. */
   #ofDenoisers<K extends 'setAttentionSlice' | 'setBaseAttention'>(
     name: K,
   ): readonly NonNullable<AttentionPolicies[K]>[] {

@@ -1,4 +1,4 @@
-// Noise for latents: drawn on the host from torch's CPU stream, so that one seed gives one picture on every backend.
+// Noise for latents, drawn on the host from torch's CPU stream: a seed gives the same picture on every backend.
 
 import { ArgumentError, describe, formatShape, map, tensor } from '@darkroom/core';
 import type { Device, DType, FloatDType, Tensor } from '@darkroom/core';
@@ -11,7 +11,7 @@ interface Seeding {
   readonly generator?: Generator | readonly Generator[];
 }
 
-/** One generator for the batch, or one for each image; and the seeds behind them. */
+/** The generators of a call (one for the batch, or one for each image), and their seeds. @throws ArgumentError */
 export function generatorsFor(
   options: Seeding,
   images: number,
@@ -45,7 +45,7 @@ function isList<T>(value: T | readonly T[] | undefined): value is readonly T[] {
   return Array.isArray(value);
 }
 
-/** Standard normal values of `shape`: from one generator as a whole, or image by image from one generator each. */
+/** Standard normal values of `shape`, drawn from one generator, or row by row from one generator for each row. */
 export function drawNoise(
   generators: readonly Generator[],
   shape: readonly number[],
@@ -66,7 +66,7 @@ export function drawNoise(
   return tensor(values, { shape, dtype, device });
 }
 
-/** Standard normal latents scaled to the first level of a whole schedule. */
+/** `noise` scaled to the schedule's initial sigma. */
 export function scaledNoise(noise: Tensor, schedule: Schedule): Tensor {
   return map(['mul', ['in', 0], ['scalar', 0]], [noise], { scalars: [schedule.initNoiseSigma] });
 }

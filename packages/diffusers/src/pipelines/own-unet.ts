@@ -1,4 +1,5 @@
-// A UNet that is a user's own object: diffusers' guide replaces pipe.unet by a class with a config, a device and a forward.
+// A user's own object as the UNet, as diffusers' guides do: any object with a config, a device, a dtype and a
+// forward().
 
 import { ArgumentError, scope, Tensor } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
@@ -7,13 +8,13 @@ import type { ConfigRecord } from '../models/config.ts';
 import type { UNetLike } from '../models/types.ts';
 import type { UNetOutput } from '../models/unet2d-condition.ts';
 
-/** What a pipeline needs of a UNet that is not one of this library's. It is neither moved nor freed by the pipeline. */
+/** A user's own UNet, by the members that a pipeline reads. The pipeline neither moves nor frees it. */
 export interface OwnUNet {
-  /** At least `in_channels`; what else is missing counts as diffusers' default. */
+  /** At least `in_channels`; other missing keys take diffusers' defaults. */
   readonly config: ConfigRecord;
   readonly device: Device;
   readonly dtype: DType;
-  /** sample [n, c, h, w], a timestep and what else the model reads → the prediction, in any of diffusers' forms. */
+  /** sample [n, c, h, w], a timestep and the conditioning → the prediction, in any of diffusers' forms. */
   forward(
     sample: Tensor,
     timestep: number,
@@ -21,7 +22,7 @@ export interface OwnUNet {
   ): Tensor | readonly [Tensor, ...unknown[]] | UNetOutput;
 }
 
-/** The object as pipelines call it. @throws ArgumentError for what cannot be a UNet. */
+/** `given` with the members of UNetLike. @throws ArgumentError if config, device, dtype or forward is missing. */
 export function asUNet(given: UNetLike | OwnUNet): UNetLike {
   if ('call' in given && typeof given.call === 'function') return given;
   const own = given as OwnUNet;

@@ -1,5 +1,5 @@
-// What every pipeline is: named components that can be replaced, shared, moved, saved and freed. Switches of memory are in
-// memory-switches.ts, the call in latent-diffusion.ts.
+// The base of every pipeline: named components that can be replaced, shared, moved, saved and freed. The memory
+// switches are in memory-switches.ts, the call in latent-diffusion.ts.
 
 import { ArgumentError, checkOptions, Module, TracedModule } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
@@ -18,30 +18,36 @@ import type { Scheduler } from '../schedulers/scheduler.ts';
 import { Callable } from './callable.ts';
 import { Calls } from './calls.ts';
 
+/** Options of a pipeline's constructor. */
 export interface PipelineOptions {
   /** dtype of activations; default float32. */
   readonly computeDtype?: DType | undefined;
-  /** model_index.json, for the settings that stand there and for saving. */
+  /** The content of model_index.json: settings of the pipeline, and the keys that savePretrained writes back. */
   readonly index?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** A pipeline class: its constructor, its name and the slots of its components. */
 export interface PipelineClass<P, C> {
   new (components: C, options?: PipelineOptions): P;
-  /** As in model_index.json. */
+  /** `_class_name` of model_index.json. */
   readonly className: string;
   readonly slots: ComponentSlots<C>;
 }
 
+/**
+ * Base of all pipelines: its components are properties under the names of `slots`. Reference: diffusers'
+ * DiffusionPipeline.
+ */
 export abstract class Pipeline<C extends object = object> extends Callable {
   declare scheduler: Scheduler;
-  /** dtype of activations: latents and embeddings are cast to it. Weights may be stored narrower. */
+  /** dtype of activations: latents and embeddings are cast to it. Weights may have a narrower dtype. */
   computeDtype: DType;
-  /** model_index.json as it was read; kept so that saving writes back what was there. */
+  /** model_index.json as it was read: saving writes its keys back. */
   index: Readonly<Record<string, unknown>>;
   protected progress: ProgressConfig = {};
-  /** How the weights of this pipeline come to its device. */
+  /** The offload of this pipeline's weights. */
   protected readonly offload: PipelineOffload = new PipelineOffload(() => this.components);
-  /** The calls under way. */
+  /** The running calls. */
   protected readonly calls: Calls = new Calls();
 
   constructor(components: C, options: PipelineOptions = {}) {
@@ -53,9 +59,9 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   }
 
   /**
-   * Loads a pipeline from a folder, a hub id or other files (httpFiles in a page). Components given in `components`
-   * are taken as they are (a scheduler, a vae, …); the safety checker is never loaded unless given.
-   * @throws FormatError naming file and key when a file is missing, damaged, of an unknown class or does not fit.
+   * Loads a pipeline from a folder, a hub id or other files (httpFiles in a page). Objects in `components` (a
+   * scheduler, a vae, …) are used instead of loading those components; a safety checker is never loaded.
+   * @throws FormatError naming file and key if a file is missing, damaged, of an unknown class or does not fit
    */
   static async fromPretrained<P, K>(
     this: PipelineClass<P, K>,
@@ -67,7 +73,10 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     return new this(components as K, { computeDtype: options.dtype, index });
   }
 
-  /** A pipeline of this class on the components of another: nothing is copied, disposing one frees both. */
+  /**
+   * A pipeline of this class on the components of another: nothing is copied, disposing one frees both.
+   * @throws ArgumentError if this class needs a component that `pipe` has not, or has no slot for one of `pipe`
+   */
   static fromPipe<P, K>(this: PipelineClass<P, K>, pipe: Pipeline): P {
     const components = pipe.components as Readonly<Record<string, object>>;
     const slots = Object.entries<ComponentSlots[string]>(this.slots);
@@ -86,11 +95,11 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   get #class(): PipelineClass<unknown, Record<string, unknown>> {
     return this.constructor as unknown as PipelineClass<unknown, Record<string, unknown>>;
   }
-  /** As in model_index.json. */
+  /** `_class_name` of model_index.json. */
   get className(): string {
     return this.#class.className;
   }
-  /** What the components of this pipeline are called, where they lie and what they are to it. */
+  /** The slots of this pipeline's components: name, folder and role. */
   get slots(): ComponentSlots {
     return this.#class.slots;
   }
@@ -109,7 +118,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     ) as Record<string, ModelLike>;
   }
 
-  /** The components of a role, in the order of declaration. */
+  /** The components of a role that hold weights, in the order of `slots`. */
   protected inRole(role: ComponentRole): readonly ModelLike[] {
     const { modules } = this;
     const names = Object.keys(modules).filter((name) => this.slots[name]!.role === role);
@@ -121,24 +130,34 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     return this.inRole('denoiser')[0]!.device!;
   }
 
-  /** Replaces the scheduler by another class with the same configuration. */
+  /**
+   * Replaces the scheduler by one of another class with the same configuration.
+   * @throws FormatError for an unknown name
+   */
   useScheduler(className: string): void {
     const { config } = this.scheduler;
     this.scheduler = schedulerFromConfig({ ...config, _class_name: className });
   }
 
-  /** Writes a folder that this library and Python's diffusers read. Existing files are replaced one by one, whole. */
+  /**
+   * Writes a folder that this library and Python's diffusers read. Existing files are replaced one by one, each whole.
+   * @throws ArgumentError for a component of no registered class
+   */
   async savePretrained(folder: string): Promise<void> {
     const { savePipeline } = await import('../components/node/save.ts');
     await savePipeline(this, folder);
   }
 
+  /** Sets the progress bar of later calls: `disable`, `description`, `create`. @throws ArgumentError for other names */
   setProgressBarConfig(config: ProgressConfig): void {
     checkOptions('setProgressBarConfig', config, { disable: true, description: true, create: true });
     this.progress = config;
   }
 
-  /** Moves or converts every component in place. A dtype also becomes the dtype of activations. */
+  /**
+   * Moves or converts every component in place; a dtype also becomes `computeDtype`.
+   * @throws ArgumentError while a call is running, under offload, and for a traced UNet or a user's own
+   */
   async to(
     target: Device | DType | { device?: Device; dtype?: DType; memoryFormat?: 'contiguous' | 'channelsLast' },
   ): Promise<this> {
@@ -148,7 +167,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     const options =
       typeof target === 'string' ? { dtype: target } : 'backend' in target ? { device: target } : target;
     checkOptions('to', options, { device: true, dtype: true, memoryFormat: true });
-    // Traced UNets and a user's own may refuse: they go first, so that then nothing has moved.
+    // Traced UNets and a user's own may refuse to move: they go first, so that a refusal leaves the others in place.
     const modules = Object.values(this.modules);
     const moves = (m: ModelLike): boolean => m instanceof Module && !(m instanceof TracedModule);
     for (const willing of [false, true])
@@ -157,7 +176,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     return this;
   }
 
-  /** Moves every component's weights to host memory, where offload takes them from. */
+  /** Moves every component's weights to host memory, for offload. @throws ArgumentError while a call is running */
   async toHost(): Promise<this> {
     this.calls.requireNone('toHost');
     for (const module of modulesOf(this.components).values()) await module.toHost();
@@ -165,8 +184,8 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   }
 
   /**
-   * True where the call whose callback runs shall end after its current step; outside of callbacks: all calls under way.
-   * What a call is told ends with it, and calls that start later know nothing of it.
+   * Set to true in a callback, ends that call after its current step; set outside of callbacks, ends all running calls.
+   * Each call has a flag of its own, false at its start.
    */
   get interrupt(): boolean {
     return this.calls.interrupt;
@@ -175,7 +194,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     this.calls.interrupt = value;
   }
 
-  /** Where the weights of each component are, and what the device holds: bytes. */
+  /** Bytes of each component's weights on the device and in host memory, and the device's own statistics. */
   memoryReport(): MemoryReport {
     return memoryReport(this.components, this.device);
   }

@@ -1,4 +1,4 @@
-// One call under way: all that belongs to it and to nothing else. A pipeline serves several at once.
+// The state of one running call. A pipeline may have several at once.
 
 import { CallState, Module, Scope } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
@@ -9,10 +9,10 @@ import { generatorsFor } from './noise.ts';
 import type { CallOptions } from './options.ts';
 import type { NamedTensors, Recipe, StartOfRun, Window } from './recipe.ts';
 
-/** Tensors of the loop by the names that callbacks see. */
+/** Tensors of the loop, by the names that callbacks see. */
 export type RunTensors = Record<string, Tensor> & { latents: Tensor };
 
-/** What every call of a pipeline shares at the moment that a call starts. */
+/** The pipeline's settings, copied when a call starts. */
 export interface RunSettings {
   readonly device: Device;
   /** dtype of latents and embeddings. */
@@ -20,7 +20,7 @@ export interface RunSettings {
   readonly scheduler: Scheduler;
 }
 
-/** What begin() made. */
+/** The values that begin() makes. */
 interface Begun {
   readonly schedule: Schedule;
   readonly window: Window;
@@ -39,7 +39,7 @@ export class Run implements StartOfRun {
   #begun: Begun | undefined;
   #tensors: RunTensors | undefined;
   readonly #memory = new Scope();
-  /** What hooks remember of this call. */
+  /** State that hooks keep for this call. */
   readonly #state = new CallState();
 
   constructor(recipe: Recipe, settings: RunSettings, options: Pick<CallOptions, 'signal'> = {}) {
@@ -48,7 +48,7 @@ export class Run implements StartOfRun {
     this.signal = options.signal;
   }
 
-  /** Makes the schedule and the generators. @throws ArgumentError for seeds and step counts that do not fit. */
+  /** Makes the schedule and the generators. @throws ArgumentError for bad seeds and step counts. */
   begin(options: Parameters<typeof generatorsFor>[0]): this {
     const { call, start } = this.recipe;
     const schedule = this.scheduler.schedule(call.schedule);
@@ -78,7 +78,7 @@ export class Run implements StartOfRun {
     return this.#begun!.seeds;
   }
 
-  /** Tensors of the loop: those of the start, then what steps and callbacks made of them. */
+  /** The loop's current tensors: steps and callbacks replace them. */
   get tensors(): RunTensors {
     return this.#tensors!;
   }
@@ -86,33 +86,33 @@ export class Run implements StartOfRun {
     return this.tensors.latents;
   }
 
-  /** Embeds the prompt and makes the first latents; `inputs` may be abstract. The result is the caller's. */
+  /** Embeds the prompt and makes the first latents; `inputs` may be abstract. The caller owns the result. */
   start(inputs: NamedTensors): RunTensors {
     const { conditioner, start } = this.recipe;
     return { ...conditioner.embed(this.call, inputs), ...start.begin(this, inputs) };
   }
-  /** Starts the loop from tensors that the call owns from here on. */
+  /** Sets the loop's tensors; the run takes them over. */
   startFrom(tensors: RunTensors): void {
     this.#tensors = this.own(tensors);
   }
 
-  /** Runs a part of the call: hooks see its state, and nobody else's. */
+  /** Runs a synchronous part of the call: hooks see this call's state. */
   within<R>(body: () => R): R {
     return this.#state.run(body);
   }
-  /** Has offload bring the denoiser's modules together: each call of one would push out the others. */
+  /** Asks offload to load all modules of the denoiser together; otherwise each module's call would evict the others. */
   bringDenoiser(): void {
     const modules = this.recipe.denoiser.modules.filter((m) => m instanceof Module);
     if (modules.length > 1) for (const module of modules) module.bringWeights(modules);
   }
 
-  /** Takes tensors over: they are freed with the call. */
+  /** Takes tensors over: dispose() frees them. */
   own<T extends NamedTensors>(tensors: T): T {
     for (const t of Object.values(tensors)) this.#memory.adopt(t);
     return tensors;
   }
 
-  /** Goes on with other tensors under the same names; frees the ones before. */
+  /** Replaces tensors of the loop by name; frees the old ones. */
   replace(changed: NamedTensors): void {
     for (const [name, next] of Object.entries(changed)) {
       const old = this.tensors[name]!;
@@ -123,7 +123,7 @@ export class Run implements StartOfRun {
     }
   }
 
-  /** Frees what the call owns. */
+  /** Frees the schedule, the hooks' state and the tensors that the run owns. */
   dispose(): void {
     this.#begun?.schedule.dispose();
     this.#state.dispose();

@@ -18,12 +18,13 @@ import { unetDenoiser } from './unet-denoiser.ts';
 import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
 import type { PipelineComponents } from './unet-pipeline.ts';
 
+/** Options of an image-to-image call. */
 export interface StableDiffusionImg2ImgOptions extends CallOptions {
   /** The picture to start from, or its latents [n, latent channels, h/scale, w/scale] (scaled). */
   readonly image: ImageInput;
-  /** How much of the picture is replaced, from 0 to 1; int(strength · numInferenceSteps) steps are run. Default 0.8. */
+  /** Amount of noise mixed in, from 0 to 1: int(strength · numInferenceSteps) steps are run. Default 0.8. */
   readonly strength?: number;
-  /** Default: the picture's size, rounded down to what the VAE can make. */
+  /** Pixels; default: the picture's size, rounded down to a multiple of the VAE's scale. */
   readonly width?: number;
   readonly height?: number;
 }
@@ -36,10 +37,11 @@ const optionNames: OptionNames<StableDiffusionImg2ImgOptions> = {
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionImg2ImgPipeline extends Draws<StableDiffusionImg2ImgOptions, true> {
-  /** The call itself; `pipe(prompt, options)` is the same. */
+  /** Draws pictures; `pipe(prompt, options)` is the same. */
   generate(...args: DrawArguments<StableDiffusionImg2ImgOptions, true>): Promise<StableDiffusionOutput>;
 }
 
+/** Image to image with Stable Diffusion 1.x and 2.x. Reference: diffusers' class of the same name. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
   static readonly className = 'StableDiffusionImg2ImgPipeline';
@@ -79,7 +81,7 @@ export class StableDiffusionImg2ImgPipeline extends UNetPipeline {
     };
   }
 
-  /** Embeddings, and the image in a size; undefined: it is latents, which have theirs. */
+  /** Given embeddings, and the image resized to `size` in pixels; undefined for latents, which are not resized. */
   async #inputs(options: StableDiffusionImg2ImgOptions, size: PixelSize | undefined): Promise<NamedTensors> {
     const names = ['promptEmbeds', 'negativePromptEmbeds'] as const;
     if (!size) return this.givenTensors(options, [...names, 'image']);

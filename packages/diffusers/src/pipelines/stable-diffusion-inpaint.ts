@@ -1,5 +1,6 @@
-// Inpainting with Stable Diffusion: a mask says what is painted anew. A UNet of 4 channels has what is kept put back
-// after each step; one of 9 reads the mask and the masked picture beside the latents.
+// Inpainting with Stable Diffusion: repaints the white part of a mask. With a UNet of 4 channels, the latents of the
+// kept part are restored after each step; a UNet of 9 channels reads the mask and the masked picture beside the
+// latents.
 // Reference: diffusers' StableDiffusionInpaintPipeline, including the order in which noise is drawn.
 
 import { ArgumentError, tensor } from '@darkroom/core';
@@ -20,25 +21,28 @@ import { unetDenoiser } from './unet-denoiser.ts';
 import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
 import type { PipelineComponents } from './unet-pipeline.ts';
 
+/** Tensors of an inpainting loop, by the names that callbacks see. */
 export interface InpaintTensors extends LoopTensors {
-  /** [images or 2·images, 1, h/scale, w/scale]: 1 where to paint. */
+  /** [images or 2·images, 1, h/scale, w/scale]: 1 where the picture is repainted, 0 where it is kept. */
   mask: Tensor;
-  /** For a UNet of 9 channels: latents of the picture without what is painted; a batch as the mask. */
+  /** For a UNet of 9 channels: latents of the picture with the repainted part blank, in the mask's batch. */
   maskedImageLatents?: Tensor;
-  /** For a UNet of 4 channels: the picture's latents and the noise they are put back with. */
+  /** For a UNet of 4 channels: latents of the picture, and the noise mixed into them when they are restored. */
   imageLatents?: Tensor;
   noise?: Tensor;
 }
 
+/** Options of an inpainting call. */
 export interface StableDiffusionInpaintOptions extends CallOptions<InpaintTensors> {
+  /** The picture. */
   readonly image: ImageInput;
-  /** White is painted anew, black is kept. */
+  /** White is repainted, black is kept. */
   readonly maskImage: ImageInput;
-  /** Latents of the masked picture [n, channels, h/scale, w/scale] (scaled), instead of those computed from it. */
+  /** Scaled latents of the masked picture [n, channels, h/scale, w/scale]; default: encoded from image and mask. */
   readonly maskedImageLatents?: Tensor;
-  /** From 0 to 1; below 1 what is painted starts from the picture there. Default 1. */
+  /** From 0 to 1 (default): below 1 the repainted part starts from the noised picture instead of noise alone. */
   readonly strength?: number;
-  /** Noise to start from [images, channels, h/scale, w/scale]. */
+  /** The initial noise [images, channels, h/scale, w/scale]. */
   readonly latents?: Tensor;
 }
 
@@ -53,10 +57,11 @@ const optionNames: OptionNames<StableDiffusionInpaintOptions> = {
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionInpaintPipeline extends Draws<StableDiffusionInpaintOptions, true> {
-  /** The call itself; `pipe(prompt, options)` is the same. */
+  /** Draws pictures; `pipe(prompt, options)` is the same. */
   generate(...args: DrawArguments<StableDiffusionInpaintOptions, true>): Promise<StableDiffusionOutput>;
 }
 
+/** Inpainting with Stable Diffusion 1.x and 2.x. Reference: diffusers' class of the same name. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionInpaintPipeline extends UNetPipeline {
   static readonly className = 'StableDiffusionInpaintPipeline';
@@ -105,7 +110,7 @@ export class StableDiffusionInpaintPipeline extends UNetPipeline {
   }
 }
 
-/** @throws ArgumentError for pictures that cannot be shared out over the batch, or of other channels. */
+/** @throws ArgumentError if image and mask do not divide the batch, or the image has not 3 channels. */
 function checkPictures(options: StableDiffusionInpaintOptions, images: number): void {
   const image = sizeOfInput('image', options.image);
   if (image.channels !== 3) throw new ArgumentError(`image: must have 3 channels, got ${image.channels}`);

@@ -26,39 +26,43 @@ import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
 import type { PipelineComponents } from './unet-pipeline.ts';
 import { VaeCodec } from './vae-codec.ts';
 
+/** Components of SDXL: those of Stable Diffusion, and a second text encoder with its tokenizer. */
 export interface StableDiffusionXLComponents extends PipelineComponents {
   readonly textEncoder2: TextEncoderLike;
   readonly tokenizer2: ClipTokenizer;
 }
 
+/** Tensors of SDXL's loop, by the names that callbacks see. */
 export interface XLTensors extends LoopTensors {
   /** [images or 2·images, features]: the pooled embedding. */
   addTextEmbeds: Tensor;
-  /** [images or 2·images, 6] */
+  /** [images or 2·images, 6]: original size, crop and target size in pixels. */
   addTimeIds: Tensor;
 }
 
+/** Options of a call of SDXL. */
 export interface StableDiffusionXLOptions extends CallOptions<XLTensors> {
-  /** For the second text encoder; default, also for '': the prompt. */
+  /** Prompt of the second text encoder; default, also for '': the prompt. */
   readonly prompt2?: string | readonly string[];
-  /** Default, also for '': the negative prompt. */
+  /** Negative prompt of the second text encoder; default, also for '': the negative prompt. */
   readonly negativePrompt2?: string | readonly string[];
-  /** [prompts, features]; with promptEmbeds. */
+  /** [prompts, features]; required with promptEmbeds. */
   readonly pooledPromptEmbeds?: Tensor;
+  /** [prompts, features]; required with negativePromptEmbeds. */
   readonly negativePooledPromptEmbeds?: Tensor;
   /** [images, channels, height/scale, width/scale], before scaling by the scheduler's initial sigma. */
   readonly latents?: Tensor;
-  /** [height, width] the picture shall look as if it came in; default: the size that is drawn. */
+  /** [height, width] in pixels that the model is told as the picture's original size; default: the size drawn. */
   readonly originalSize?: Pair;
-  /** [top, left] it shall look as if it was cropped at; default [0, 0]. */
+  /** [top, left] in pixels that the model is told as the crop; default [0, 0]. */
   readonly cropsCoordsTopLeft?: Pair;
-  /** [height, width]; default: the size that is drawn. */
+  /** [height, width] in pixels that the model is told as the target size; default: the size drawn. */
   readonly targetSize?: Pair;
   /** The same for the unconditional half; used when both sizes are given. */
   readonly negativeOriginalSize?: Pair;
   readonly negativeCropsCoordsTopLeft?: Pair;
   readonly negativeTargetSize?: Pair;
-  /** Ends at this part of the noise, above 0 and below 1, for another model to go on from the latents. */
+  /** Stops after this part of the noise schedule, above 0 and below 1; another model continues from the latents. */
   readonly denoisingEnd?: number;
 }
 
@@ -80,10 +84,11 @@ const optionNames: OptionNames<StableDiffusionXLOptions> = {
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionXLPipeline extends Draws<StableDiffusionXLOptions> {
-  /** The call itself; `pipe(prompt, options)` is the same. */
+  /** Draws pictures; `pipe(prompt, options)` is the same. */
   generate(...args: DrawArguments<StableDiffusionXLOptions>): Promise<StableDiffusionOutput>;
 }
 
+/** Text to image with Stable Diffusion XL. Reference: diffusers' class of the same name. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLComponents> {
   static readonly className = 'StableDiffusionXLPipeline';
@@ -103,7 +108,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
     this.forceZerosForEmptyPrompt = index.boolean('force_zeros_for_empty_prompt', true);
   }
 
-  /** SDXL's VAE overflows in float16, so where its config says so it decodes in float32. */
+  /** SDXL's VAE overflows in float16: it decodes in float32 if its config has force_upcast. */
   protected override get codec(): VaeCodec {
     const upcast = this.computeDtype === 'float16' && vaeConfig(this.vae).forceUpcast;
     return new VaeCodec(this.vae, { dtype: upcast ? 'float32' : this.computeDtype, statistics: true });
@@ -150,7 +155,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
   }
 }
 
-/** The steps above a part of the noise: those of timesteps from (1 - part) · trained on. */
+/** The steps whose timestep is at least (1 - part) · trained. */
 function untilPart(schedule: Schedule, part: number, trained: number): Window {
   const all = schedule.timesteps.length;
   const cutoff = Math.round(trained - part * trained);
@@ -162,7 +167,7 @@ function untilPart(schedule: Schedule, part: number, trained: number): Window {
   return { begin: 0, end };
 }
 
-/** The texts of the second encoder: its own where given, else those of the first. @throws ArgumentError */
+/** The texts of the second encoder: prompt2 and negativePrompt2, else those of the first. @throws ArgumentError */
 function secondTexts(call: CallWithoutSize, options: StableDiffusionXLOptions): CheckedCall['texts'][0] {
   const { prompts, negatives } = call.texts[0]!;
   const second = checkPrompt('prompt2', givenText(options.prompt2));
@@ -173,7 +178,7 @@ function secondTexts(call: CallWithoutSize, options: StableDiffusionXLOptions): 
   return { prompts: second ?? prompts, negatives: negatives2 ?? negatives };
 }
 
-/** '' and [] for the second encoder mean the first one's texts; '' within a list is the empty text. */
+/** Undefined for '' and [], which select the first encoder's texts; '' within a list is the empty text. */
 function givenText(text: string | readonly string[] | undefined): string | readonly string[] | undefined {
   return text?.length === 0 ? undefined : text;
 }

@@ -1,6 +1,5 @@
 // Text to image with Stable Diffusion 1.x and 2.x. The loop is in latent-diffusion.ts.
-// Reference: diffusers' StableDiffusionPipeline. A safety checker is not part of it unless the user adds one.
-
+// Reference: diffusers' StableDiffusionPipeline, without its safety checker.
 import type { OptionNames, Tensor } from '@darkroom/core';
 import type { ComponentSlots } from '../components/slots.ts';
 import { checkCall, checkUNetChannels, requireShape, withSize } from './check-call.ts';
@@ -14,8 +13,10 @@ import { unetDenoiser } from './unet-denoiser.ts';
 import { UNetPipeline, unetSlots } from './unet-pipeline.ts';
 import type { PipelineComponents } from './unet-pipeline.ts';
 
+/** Components of Stable Diffusion 1.x and 2.x. */
 export type StableDiffusionComponents = PipelineComponents;
 
+/** Options of a text-to-image call. */
 export interface StableDiffusionOptions extends CallOptions {
   /** [images, channels, height/scale, width/scale], before scaling by the scheduler's initial sigma. */
   readonly latents?: Tensor;
@@ -28,10 +29,11 @@ const optionNames: OptionNames<StableDiffusionOptions> = {
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- gives instances their call signature
 export interface StableDiffusionPipeline extends Draws<StableDiffusionOptions> {
-  /** The call itself; `pipe(prompt, options)` is the same. */
+  /** Draws pictures; `pipe(prompt, options)` is the same. */
   generate(...args: DrawArguments<StableDiffusionOptions>): Promise<StableDiffusionOutput>;
 }
 
+/** Text to image with Stable Diffusion 1.x and 2.x. Reference: diffusers' class of the same name. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class StableDiffusionPipeline extends UNetPipeline {
   static readonly className = 'StableDiffusionPipeline';

@@ -1,6 +1,6 @@
-// Denoising steps as traces: model, guidance and scheduler in one replay. What surrounds the model is recorded anew for
-// each step, which is cheap, without the model: that gives the step's numbers (coefficients), and says whether it is of a
-// kind that was traced before. How: docs/decisions/0007.
+// Denoising steps as traces: model, guidance and scheduler in one replay. The ops around the model (the shell) are
+// recorded anew at each step, which is cheap: the recording gives the step's coefficients, and the key of the trace
+// that it replays. Details: docs/decisions/0007.
 
 import { ArgumentError, contiguous, keep, Module, scope, Scope, Tensor, tensor, trace } from '@darkroom/core';
 import { eliminateDead, liftScalars, recordGraph, runGraph } from '@darkroom/core/graph';
@@ -10,31 +10,34 @@ import type { DenoiserModule, DenoiserStep, NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 import { noiseFor, step as plainStep, stepAt } from './step.ts';
 
-/** What a program may ask of the trace of a step. */
+/** The public part of a step's trace: its plans and summaries. */
 export type StepTrace = Pick<TracedModule<never, unknown>, 'plans' | 'summaries' | 'summary'>;
 
 type Traced = TracedModule<[NamedTensors, number], NamedTensors>;
 
-/** What stands around the model in one step: two graphs, and what they read. */
+/** The shell of one step: the graphs before and after the model, and their inputs. */
 interface Shell {
-  /** Ends in the model's input; ends in the latents, and in what the schedule remembers. */
+  /** Outputs the model's input. */
   readonly before: Graph;
+  /** Outputs the next latents, and the tensors that the schedule remembers. */
   readonly after: Graph;
+  /** The step's coefficients. */
   readonly numbers: readonly number[];
+  /** Noise that the scheduler drew. */
   readonly drawn: Tensor | undefined;
-  /** Handles that the schedule keeps, without memory yet. */
+  /** The schedule's handles of the tensors that it remembers, abstract until the step has run. */
   readonly remembered: readonly Tensor[];
 }
 
-/** What traces know of a call under way. */
+/** The state of one running call. */
 interface TracedRun {
-  /** A key of the modules that it calls, and of what their attention layers compute with. */
+  /** A key of the denoiser's modules, adapters and attention processors. */
   readonly sources: string;
-  /** Kinds of steps that it had. */
+  /** The kinds of steps that this call has run. */
   readonly seen: Set<string>;
 }
 
-/** Numbers for objects, the same for the same object. */
+/** Numbers objects: the same object always gets the same number. */
 class Ids {
   readonly #known = new WeakMap<object, number>();
   #last = 0;
@@ -48,10 +51,11 @@ class Ids {
 const modelInput = 'modelInput';
 const prediction = 'prediction';
 
+/** The traces of a pipeline's steps, by kind. */
 export class StepTraces {
   readonly #options: TraceOptions;
   readonly #traces = new Map<string, Traced>();
-  /** Traces being made: calls at once wait for the same one. */
+  /** Traces being recorded: concurrent calls wait for the same one. */
   readonly #making = new Map<string, Promise<void>>();
   readonly #calls = new WeakMap<Run, TracedRun>();
   readonly #ids = new Ids();
@@ -67,13 +71,13 @@ export class StepTraces {
     using memory = new Scope();
     const history = schedule.remembered;
     const name = (n: number): string => `history.${n}`;
-    // Handles of our own: the schedule may let go of its while the step is recorded.
+    // Own handles: the schedule may release its handles while the step is recorded.
     const held = memory.run(() => Object.fromEntries(history.map((t, n) => [name(n), t.alias()])));
     const shell = memory.run(() => recordShell(run, i, new Map(history.map((t, n) => [name(n), t]))));
     if (shell.drawn) memory.adopt(shell.drawn);
     const { latents, ...others } = tensors;
     const given: NamedTensors = {
-      latents, // first: what is new at each call; what does not depend on it is kept
+      latents, // first: the input that changes at every call; values that do not depend on it are kept between calls
       ...others,
       ...held,
       ...(shell.drawn && { drawn: shell.drawn }),
@@ -81,7 +85,7 @@ export class StepTraces {
     };
     const at = stepAt(run, i);
     const kind = sources + kindOf(shell, given, at.variant);
-    // What a picture has once is its first or last step: not worth a plan, and the memory of it.
+    // Trace a kind at its second step in a call: a first or last step occurs once and is not worth a plan's memory.
     if (!this.#traces.has(kind) && seen.has(kind)) await this.#make(kind, run, at, shell, given);
     seen.add(kind);
     const traced = this.#traces.get(kind);
@@ -96,7 +100,7 @@ export class StepTraces {
     return out['latents']!;
   }
 
-  /** Traces a kind of step, once; a trace that is done after dispose() is not kept. */
+  /** Records the trace of a kind once; discards it if dispose() was called meanwhile. */
   #make(kind: string, run: Run, at: DenoiserStep, shell: Shell, given: NamedTensors): Promise<void> {
     const known = this.#making.get(kind);
     if (known) return known;
@@ -117,7 +121,7 @@ export class StepTraces {
     return making;
   }
 
-  /** A new picture: traces of other modules, or of those whose attention is computed in another way now, go. */
+  /** Starts a call: disposes the traces of other modules or other attention processors. */
   #begin(run: Run): TracedRun {
     const { name, modules } = run.recipe.denoiser;
     if (modules.some((m) => !m.stateDict))
@@ -144,13 +148,15 @@ export class StepTraces {
   }
 }
 
-/** What recordings of a module depend on: its parts, adapters included, and what its attention layers compute with. */
+/**
+ * The objects that a recording of a module depends on: its submodules, adapters, attention processors and strategies.
+ */
 function sourcesOf(m: DenoiserModule): readonly object[] {
   const parts = m instanceof Module ? [...m.namedModules()].map(([, part]) => part) : [m];
   return [...parts, ...Object.values(m.attnProcessors ?? {}), ...Object.values(m.attnStrategies ?? {})];
 }
 
-/** Weights of all modules by name; those of the first without a prefix. */
+/** Weights of all modules by name; those of modules after the first have a prefix. */
 function weightsOf(modules: readonly DenoiserModule[]): Named {
   const all = modules.flatMap((m, n) =>
     [...(m.parameters?.() ?? m.stateDict!())].map(([key, t]) => [n === 0 ? key : `${n}:${key}`, t] as const),
@@ -158,13 +164,13 @@ function weightsOf(modules: readonly DenoiserModule[]): Named {
   return new Map(all);
 }
 
-/** Steps of a kind differ in numbers alone. */
+/** The key of a step's kind. Steps of one kind differ only in coefficients. */
 function kindOf({ before, after }: Shell, given: NamedTensors, variant: string): string {
   const shapes = Object.entries(given).map(([name, t]) => `${name} ${t.dtype} ${t.shape}`);
   return JSON.stringify([variant, shapes, before.nodes, after.nodes, after.outputs]);
 }
 
-/** Records the step around a model that is not run. The schedule goes on, with handles that have no memory yet. */
+/** Records a step with a placeholder for the model. Advances the schedule, whose new handles are abstract. */
 function recordShell(run: Run, i: number, history: Named): Shell {
   const { tensors, schedule } = run;
   const known = new Set(schedule.remembered);
@@ -183,7 +189,7 @@ function recordShell(run: Run, i: number, history: Named): Shell {
         noise: () => {
           if (drawn)
             throw new ArgumentError('enableTracing: the scheduler draws noise more than once a step');
-          drawn = keep(noiseFor(run, tensors)); // not the recording's
+          drawn = keep(noiseFor(run, tensors)); // real noise, not a value of the recording
           return x['drawn']!;
         },
       });
@@ -216,7 +222,7 @@ function recordShell(run: Run, i: number, history: Named): Shell {
   };
 }
 
-/** The denoiser's prediction for the (doubled) batch, without memory. */
+/** An abstract tensor in the shape of the denoiser's prediction for the (doubled) batch. */
 function predictionLike({ call, latents, recipe }: Run): Tensor {
   const [n, ...rest] = latents.shape as [number, ...number[]];
   const batch = [call.guided ? 2 * n : n, ...rest];
@@ -229,7 +235,7 @@ function withUsedInputs(graph: Graph): Graph {
   return { ...graph, inputs: graph.inputs.filter(({ id }) => read.has(id)) };
 }
 
-/** The step itself: around the model what was recorded. */
+/** Runs a step: the recorded graphs before and after the model, and the model between them. */
 function replay(
   { recipe, device }: Run,
   at: DenoiserStep,
@@ -243,5 +249,5 @@ function replay(
   };
   const input = part(before, x)[modelInput]!;
   const sample = recipe.denoiser.predict(input, at, x);
-  return part(after, { ...x, [prediction]: contiguous(sample) }); // as it was recorded
+  return part(after, { ...x, [prediction]: contiguous(sample) }); // recorded as contiguous
 }

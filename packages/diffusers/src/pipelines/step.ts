@@ -7,7 +7,7 @@ import { drawNoise } from './noise.ts';
 import type { DenoiserStep, NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 
-/** What a step reads beside its latents: a recording puts placeholders in their place. */
+/** The model and the noise of a step; a recording replaces them by placeholders. */
 export interface StepSources {
   /** The scaled latents of the (doubled) batch → the prediction. */
   predict(input: Tensor): Tensor;
@@ -15,13 +15,13 @@ export interface StepSources {
   noise(): Tensor;
 }
 
-/** What the denoiser is told of step i. */
+/** The denoiser's description of step i. */
 export function stepAt({ schedule, recipe }: Run, i: number): DenoiserStep {
   const timestep = schedule.timesteps[i]!;
   return { timestep, variant: recipe.denoiser.variant?.({ i, timestep }) ?? '' };
 }
 
-/** Latents after step i; `tensors` are the run's, or others of their names and shapes. */
+/** Latents after step i; `tensors` are the run's, or stand-ins of the same names and shapes. */
 export function step(
   run: Run,
   tensors: NamedTensors,
@@ -47,7 +47,7 @@ export function step(
   return cast(start.afterStep?.(prevSample, run, tensors, i) ?? prevSample, run.dtype);
 }
 
-/** The denoiser itself, and noise of the call's generators. */
+/** The denoiser, and noise drawn from the call's generators. */
 function sourcesOf(run: Run, tensors: NamedTensors, i: number): StepSources {
   return {
     predict: (input) => run.recipe.denoiser.predict(input, stepAt(run, i), tensors),
@@ -55,7 +55,7 @@ function sourcesOf(run: Run, tensors: NamedTensors, i: number): StepSources {
   };
 }
 
-/** Draws what a stochastic step adds to the latents. */
+/** Draws the noise of a stochastic step, in the latents' shape and dtype. */
 export function noiseFor(run: Run, tensors: NamedTensors): Tensor {
   const { shape, dtype } = tensors['latents']!;
   return drawNoise(run.generators, shape, dtype, run.device);

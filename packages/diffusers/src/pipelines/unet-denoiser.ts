@@ -1,4 +1,4 @@
-// The UNet as a denoiser: what the call's tensors are to it.
+// The UNet as a denoiser: maps the call's tensors to its conditioning.
 
 import { concat, Module } from '@darkroom/core';
 import type { Conditioning } from '../models/conditioning.ts';
@@ -7,8 +7,8 @@ import { unetConfig } from '../models/unet-config.ts';
 import type { Denoiser, NamedTensors } from './recipe.ts';
 
 /**
- * Reads `promptEmbeds`, `addTextEmbeds` with `addTimeIds` (SDXL) and `timestepCond` (LCM) of the call's tensors; `beside`
- * names those that are joined to the latents' channels (inpainting).
+ * A denoiser that calls a UNet. Reads `promptEmbeds`, `addTextEmbeds` with `addTimeIds` (SDXL) and `timestepCond` (LCM)
+ * of the call's tensors; `beside` names tensors that are concatenated to the latents' channels (inpainting).
  */
 export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): Denoiser {
   const { outChannels, blockOutChannels } = unetConfig(unet);
@@ -27,7 +27,7 @@ export function unetDenoiser(unet: UNetLike, beside: readonly string[] = []): De
   };
 }
 
-/** What the UNet reads of a call's tensors. */
+/** The UNet's conditioning from the call's tensors. */
 export function conditioningOf(tensors: NamedTensors): Conditioning {
   const { promptEmbeds, addTextEmbeds, addTimeIds, timestepCond } = tensors;
   return {

@@ -1,4 +1,4 @@
-// What a pipeline will call its UNet with, as shapes: the sample inputs of a trace.
+// Abstract inputs of a pipeline's UNet, for tracing.
 
 import { ArgumentError, Tensor } from '@darkroom/core';
 import type { Conditioning } from '../models/conditioning.ts';
@@ -10,8 +10,9 @@ import type { UNetPipeline } from './unet-pipeline.ts';
 /** Original size, crop and target size, two each. */
 const timeIdsOfXL = 6;
 
+/** The size of a call whose UNet inputs are asked for. */
 export interface UNetCall {
-  /** Pixels; default: what the model was trained on. */
+  /** Pixels; default: the model's training size. */
   readonly width?: number | undefined;
   readonly height?: number | undefined;
   /** Pictures of one call: prompts times images per prompt. Default 1. */
@@ -20,7 +21,10 @@ export interface UNetCall {
   readonly guided?: boolean;
 }
 
-/** Abstract tensors (no memory) in the shapes and dtypes that a call of `pipe` gives its UNet, and any timestep. */
+/**
+ * The arguments of a UNet call for `pipe`: abstract tensors (no memory) in the shapes and dtypes of a real call, and
+ * some timestep. @throws ArgumentError for a size that is no multiple of the VAE's scale
+ */
 export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<UNetLike['call']> {
   const { images = 1, guided = true } = call;
   const config = unetConfig(pipe.unet);
@@ -33,7 +37,7 @@ export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<
       );
     return latent;
   };
-  // Distilled models take the guidance scale as an input instead.
+  // Distilled models take the guidance scale as an input: their batch is not doubled.
   const n = images * (guided && timeCondSize === undefined ? 2 : 1);
   const tensor = (...shape: number[]): Tensor => Tensor.abstract(pipe.computeDtype, shape, pipe.device);
   const height = latents(call.height, 'height', sampleSize[0]);
@@ -52,7 +56,7 @@ export function unetInputs(pipe: UNetPipeline, call: UNetCall = {}): Parameters<
   return [tensor(n, inChannels, height, width), 0, conditioning];
 }
 
-/** Width of SDXL's pooled text; undefined where the UNet reads none. */
+/** Width of SDXL's pooled text embedding; undefined if the UNet reads none. @throws ArgumentError for bad widths. */
 function pooledWidth(config: UNetConfig): number | undefined {
   if (config.addition === undefined) return undefined;
   const { projectionInputDim: joined = 0, additionTimeEmbedDim: each = 0 } = config;

@@ -1,4 +1,4 @@
-// What the pipelines of SD 1.x, 2.x and SDXL share: a UNet, a VAE, a text encoder with its tokenizer.
+// Base of the pipelines of SD 1.x, 2.x and SDXL: a UNet, a VAE, a text encoder with its tokenizer.
 
 import { toAsync } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
@@ -15,6 +15,7 @@ import type { OwnUNet } from './own-unet.ts';
 import type { NamedTensors, PixelSize } from './recipe.ts';
 import { VaeCodec, vaeScale } from './vae-codec.ts';
 
+/** Components of the pipelines with a UNet. */
 export interface PipelineComponents {
   readonly vae: VaeLike;
   readonly textEncoder: TextEncoderLike;
@@ -23,6 +24,7 @@ export interface PipelineComponents {
   readonly scheduler: Scheduler;
 }
 
+/** The slots of PipelineComponents, to be extended by other pipelines with a UNet. */
 export const unetSlots: ComponentSlots<PipelineComponents> = {
   vae: { folder: 'vae', role: 'vae' },
   textEncoder: { folder: 'text_encoder', role: 'textEncoder' },
@@ -31,9 +33,10 @@ export const unetSlots: ComponentSlots<PipelineComponents> = {
   scheduler: { folder: 'scheduler', role: 'scheduler' },
 };
 
-/** The UNet of each pipeline, as pipelines call it. */
+/** The UNet of each pipeline. A user's own object is wrapped by asUNet(). */
 const unets = new WeakMap<object, UNetLike>();
 
+/** Base of pipelines that denoise with a UNet: its components, the codec of its VAE, and sizes by their configs. */
 export abstract class UNetPipeline<
   C extends PipelineComponents = PipelineComponents,
 > extends LatentDiffusionPipeline<C> {
@@ -41,10 +44,13 @@ export abstract class UNetPipeline<
   declare textEncoder: TextEncoderLike;
   declare tokenizer: ClipTokenizer;
 
+  /**
+   * The UNet; settable to a traced one, or to an own object with config, device, dtype and forward.
+   * @throws ArgumentError
+   */
   get unet(): UNetLike {
     return unets.get(this)!;
   }
-  /** A traced UNet, or an object of one's own with config, device, dtype and forward. @throws ArgumentError for others. */
   set unet(unet: UNetLike | OwnUNet) {
     unets.set(this, asUNet(unet));
   }
@@ -57,7 +63,7 @@ export abstract class UNetPipeline<
   get latentChannels(): number {
     return vaeConfig(this.vae).latentChannels;
   }
-  /** True: the UNet reads a mask and the masked picture beside the latents, and draws only with them. */
+  /** True if the UNet requires a mask and the masked picture beside the latents (inpainting models). */
   get readsMask(): boolean {
     return unetConfig(this.unet).inChannels === 2 * this.latentChannels + 1;
   }
@@ -77,13 +83,13 @@ export abstract class UNetPipeline<
   protected get firstEncoder(): TextEncoding {
     return { tokenizer: this.tokenizer, encoder: this.textEncoder };
   }
-  /** Where embeddings are made. */
+  /** Device and dtype of embeddings, and the width of the UNet's guidance embedding. */
   protected get target(): Target {
     const { device, computeDtype: dtype, unet } = this;
     return { device, dtype, guidanceSize: unetConfig(unet).timeCondProjDim };
   }
 
-  /** Tensors of the user's, by option, on the pipeline's device and in its dtype; new handles. */
+  /** The user's tensors of the named options, on the pipeline's device and in its computeDtype; new handles. */
   protected async givenTensors<O>(options: O, names: readonly (keyof O & string)[]): Promise<NamedTensors> {
     const inputs: Record<string, Tensor> = {};
     for (const name of names) {

@@ -1,4 +1,5 @@
-// Between pictures and the latents of a pipeline with a VAE: scaling and shift, sampling, range, packing into patches.
+// Conversion between pictures and latents with a VAE: scaling and shift, sampling, range of values, packing into
+// patches.
 
 import { concat, map, reshape, scope } from '@darkroom/core';
 import type { Device, DType, Expr, Tensor } from '@darkroom/core';
@@ -10,15 +11,15 @@ import type { Generator } from '../random/generator.ts';
 import { drawNoise } from './noise.ts';
 import type { LatentCodec, PixelSize } from './recipe.ts';
 
-/** How a family uses its VAE. */
+/** A family's use of its VAE. */
 export interface VaeCodecOptions {
-  /** dtype that pictures are decoded in. */
+  /** dtype of decoding. */
   readonly dtype: DType;
-  /** True: mean and deviation of the config count, as in SDXL and not in SD 1.x and 2.x. Default false. */
+  /** True: applies the config's latents_mean and latents_std, as SDXL does. Default false, as in SD 1.x and 2.x. */
   readonly statistics?: boolean;
-  /** True: the config's shift_factor counts, as in SD 3 and Flux. Default false. */
+  /** True: applies the config's shift_factor, as SD 3 and Flux do. Default false. */
   readonly shift?: boolean;
-  /** Edge of the square of latents that the denoiser reads as one token; default 1: latents stay [n, c, h, w]. */
+  /** Edge of the square of latents packed into one token of the denoiser; default 1: latents stay [n, c, h, w]. */
   readonly patch?: number;
 }
 
@@ -85,7 +86,7 @@ export class VaeCodec implements LatentCodec {
     });
   }
 
-  /** What the decoder takes: latents over the scaling factor, and by channel where mean and deviation count. */
+  /** The decoder's input: latents divided by the scaling factor, plus the shift or each channel's statistics. */
   #unscaled(latents: Tensor): Tensor {
     const { dtype, statistics = false } = this.#options;
     const { scalingFactor } = this.#vae;
@@ -122,7 +123,9 @@ export function vaeScale({ blockOutChannels }: VaeLike): number {
   return 2 ** (blockOutChannels.length - 1);
 }
 
-/** The noise that sampling latents of `shape` takes. With one generator an image, the first of them draw. */
+/**
+ * Noise of `shape` for sampling encoded latents; with one generator for each image, from the first shape[0] of them.
+ */
 export function drawForEncoding(
   generators: readonly Generator[],
   shape: readonly number[],

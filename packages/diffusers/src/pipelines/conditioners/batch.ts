@@ -1,4 +1,4 @@
-// What conditioners share: texts to token ids, and rows of a prompt to rows of the batch (negative half first).
+// Helpers of conditioners: texts to token ids, and rows of prompts to rows of the batch (negative half first).
 
 import { cast, concat, log, tensor } from '@darkroom/core';
 import type { Device, DType, Tensor } from '@darkroom/core';
@@ -7,21 +7,21 @@ import type { ClipTokenizer } from '../../tokenizers/clip.ts';
 import type { CheckedCall } from '../check-call.ts';
 import { guidanceEmbedding } from '../guidance.ts';
 
-/** A text encoder with its tokenizer; one for each of the call's texts. */
+/** A text encoder with its tokenizer. */
 export interface TextEncoding {
   readonly tokenizer: ClipTokenizer;
   readonly encoder: TextEncoderLike;
 }
 
-/** Where and in which dtype embeddings are made. */
+/** Device and dtype of embeddings. */
 export interface Target {
   readonly device: Device;
   readonly dtype: DType;
-  /** Width of the guidance embedding that a distilled denoiser reads (LCM); undefined: it reads none. */
+  /** Width of a distilled denoiser's guidance embedding (LCM); undefined for denoisers without one. */
   readonly guidanceSize?: number | undefined;
 }
 
-/** Rows 0, 0, …, 1, 1, …: each of [n, …] `times` times. */
+/** x [n, …] → [n · times, …], each row `times` times in turn: 0, 0, …, 1, 1, … */
 function repeatEach(x: Tensor, times: number): Tensor {
   if (times === 1) return x;
   const [n, ...rest] = x.shape as [number, ...number[]];
@@ -32,7 +32,7 @@ function repeatEach(x: Tensor, times: number): Tensor {
   ).view([n * times, ...rest]);
 }
 
-/** Both halves of a guided batch, or the conditional one alone; each row for every image of its prompt. */
+/** Embeddings of the batch: each prompt's row for each of its images, the negative half first if there is one. */
 export function batchEmbeddings(
   call: CheckedCall,
   negative: Tensor | undefined,
@@ -44,7 +44,7 @@ export function batchEmbeddings(
   return cast(concat([repeatEach(negative, call.imagesPerPrompt), text], 0), dtype);
 }
 
-/** Ids of each prompt; what did not fit is named in a warning. */
+/** Token ids of each prompt, maxLength each; warns of text that is cut off. */
 export function tokenIds(
   tokenizer: ClipTokenizer,
   prompts: readonly string[],
@@ -65,7 +65,7 @@ export function blanks({ count }: CheckedCall): readonly string[] {
   return Array.from({ length: count }, () => '');
 }
 
-/** { timestepCond: [images, guidanceSize] } for denoisers that read the guidance scale; else nothing. */
+/** { timestepCond: [images, guidanceSize] } for denoisers with a guidance embedding; else {}. */
 export function guidanceCondition(
   call: CheckedCall,
   { device, dtype, guidanceSize: size }: Target,

@@ -15,17 +15,18 @@ interface Embedded {
   readonly pooled: Tensor;
 }
 
-/** What SDXL's conditions depend on beside the texts. */
+/** The inputs of SDXL's conditions beside the texts. */
 export interface XLConditions {
   readonly positive: MicroConditions;
   readonly negative: MicroConditions;
-  /** Without a negative prompt the unconditional half is zeros rather than the embedding of ''. */
+  /** True: without a negative prompt, the unconditional half is zeros instead of the embedding of ''. */
   readonly zeroNegative: boolean;
 }
 
 /**
- * `promptEmbeds` [images or 2·images, tokens, features of both encoders], `addTextEmbeds` [.., projection_dim] and
- * `addTimeIds` [.., 6]; given embeddings (promptEmbeds, pooledPromptEmbeds and the negative ones) replace the texts.
+ * A conditioner that makes `promptEmbeds` [images or 2·images, tokens, features of both encoders], `addTextEmbeds`
+ * [.., projection_dim] and `addTimeIds` [.., 6]. Given promptEmbeds, pooledPromptEmbeds and negative ones replace
+ * texts.
  */
 export function clipXLConditioner(
   encoders: readonly TextEncoding[],
@@ -116,7 +117,7 @@ function stateBefore(states: readonly Tensor[], clipSkip: number): Tensor {
 /** [height, width] in pixels, or [top, left]. */
 export type Pair = readonly [number, number];
 
-/** What SDXL is told of the picture it learnt from: original size, crop, target size. */
+/** SDXL's size conditions in pixels: original size, crop, target size. */
 export interface MicroConditions {
   readonly originalSize: Pair;
   readonly cropsCoordsTopLeft: Pair;
@@ -124,10 +125,9 @@ export interface MicroConditions {
 }
 
 /**
- * [images or 2·images, 6]. Under guidance rows alternate negative, positive, as diffusers lays them out, although the
- * other conditions have their negative half first: for one image that is the same; for several, sizes that differ
- * between the halves meet other rows than their names say, and seeds give diffusers' pictures only this way.
- * In float32: sizes above 2048 have no exact float16.
+ * [images or 2·images, 6] in float32, as sizes above 2048 are not exact in float16. Under guidance, rows alternate
+ * negative, positive, although the other conditions have their negative half first. For one image the orders are equal;
+ * for several, this reproduces diffusers' pictures, where negative sizes meet rows of the positive half.
  */
 function timeIds(call: CheckedCall, { positive, negative }: XLConditions, { device }: Target): Tensor {
   const row = (m: MicroConditions): number[] => [...m.originalSize, ...m.cropsCoordsTopLeft, ...m.targetSize];

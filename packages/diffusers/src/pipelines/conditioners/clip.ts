@@ -7,12 +7,12 @@ import { batchEmbeddings, blanks, guidanceCondition, tokenIds } from './batch.ts
 import type { Target, TextEncoding } from './batch.ts';
 
 /**
- * `promptEmbeds` [images or 2·images, tokens, features] of the call's texts, or of given promptEmbeds and
- * negativePromptEmbeds [prompts, tokens, features].
+ * A conditioner that makes `promptEmbeds` [images or 2·images, tokens, features] from the call's texts, or from given
+ * promptEmbeds and negativePromptEmbeds [prompts, tokens, features].
  */
 export function clipConditioner({ tokenizer, encoder }: TextEncoding, target: Target): Conditioner {
   const { dtype } = target;
-  // clipSkip takes an earlier hidden state, then the final norm; of the positive prompt only.
+  // clipSkip selects an earlier hidden state before the final norm, for the positive prompt only.
   const encode = (prompts: readonly string[], clipSkip: number | undefined): Tensor =>
     encoder.call(tokenIds(tokenizer, prompts), { dtype, ...(clipSkip !== undefined && { clipSkip }) })
       .lastHiddenState;

@@ -5,7 +5,7 @@ import { drawNoise } from '../noise.ts';
 import type { LatentCodec, LatentStart } from '../recipe.ts';
 import { noisedTo, repeatAll, strengthWindow } from './image.ts';
 
-/** From the input `image`: pixels [n, 3, h, w] in [-1, 1], or latents of it where `isLatents`. */
+/** Starts from the input `image` with noise: pixels [n, 3, h, w] in [-1, 1], or scaled latents if `isLatents`. */
 export function imageToImage(
   codec: LatentCodec,
   { strength, isLatents }: { readonly strength: number; readonly isLatents: boolean },
@@ -15,7 +15,7 @@ export function imageToImage(
     begin: (run, given) => {
       const { call, generators, device } = run;
       const image = given['image']!;
-      // With a generator for each image the picture is repeated first, so that each draws its own latents.
+      // With a generator for each image, the picture is repeated before encoding: each image samples its own latents.
       const batch = generators.length > 1 ? repeatAll(image, call.images) : image;
       const encoded = isLatents ? batch : codec.encode(batch, generators);
       const clean = repeatAll(encoded, call.images);

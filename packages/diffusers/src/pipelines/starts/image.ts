@@ -1,4 +1,4 @@
-// What image-to-image and inpainting share: which part of the schedule a strength runs, and latents noised to a step.
+// Helpers of image-to-image and inpainting: the steps that a strength runs, and latents noised to a step.
 
 import { ArgumentError, concat, describe } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
@@ -10,7 +10,7 @@ export function requireStrength(strength: number): void {
     throw new ArgumentError(`strength: must be from 0 to 1, got ${describe(strength)}`);
 }
 
-/** A strength of 1 runs every step, one of 0.6 the last int(0.6 · n) of n. */
+/** The last int(strength · n) of n steps. @throws ArgumentError if that is none. */
 export function strengthWindow(
   schedule: Schedule,
   numInferenceSteps: number | undefined,
@@ -26,18 +26,21 @@ export function strengthWindow(
   return { begin: (steps - run) * schedule.order, end };
 }
 
-/** Latents with `noise` mixed in as they stand before step i of the schedule. */
+/** Clean latents with `noise` mixed in, at the noise level before step i of the schedule. */
 export function noisedTo(
   { scheduler, schedule }: StartOfRun,
   latents: Tensor,
   noise: Tensor,
   i: number,
 ): Tensor {
-  schedule.setBeginIndex(i); // where a timestep stands twice, the index tells which is meant
+  schedule.setBeginIndex(i); // a timestep may occur twice in a schedule: the index selects one
   return scheduler.addNoise(latents, noise, [schedule.timesteps[i]!], schedule);
 }
 
-/** n images serve a batch of a multiple of n, in turn: 0, 1, 0, 1, … as in diffusers. */
+/**
+ * @throws ArgumentError unless `count` pictures divide the batch: they are used in turn, 0, 1, 0, 1, …, as in
+ * diffusers.
+ */
 export function requireFits(name: string, count: number, batch: number): void {
   if (count > batch || batch % count !== 0)
     throw new ArgumentError(

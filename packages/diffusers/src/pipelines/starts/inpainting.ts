@@ -1,5 +1,5 @@
-// Inpainting: a mask says what is painted anew. A denoiser that reads latents alone has what is kept put back after each
-// step; one that reads the mask gets it, and the masked picture, beside the latents.
+// Inpainting: repaints the white part of a mask. For a denoiser that reads latents alone, the latents of the kept part
+// are restored after each step; other denoisers read the mask and the latents of the masked picture.
 // Reference: diffusers' StableDiffusionInpaintPipeline, including the order in which noise is drawn.
 
 import { concat, map, resize, scope } from '@darkroom/core';
@@ -11,13 +11,13 @@ import { noisedTo, repeatAll, strengthWindow } from './image.ts';
 
 interface Inpainting {
   readonly strength: number;
-  /** True: the denoiser reads mask and masked picture. */
+  /** True: the denoiser reads the mask and the masked picture. */
   readonly readsMask: boolean;
 }
 
 /**
- * From the inputs `image` [n, 3, h, w] in [-1, 1] and `mask` [n, 1, h, w] (1 where to paint); `latents` and
- * `maskedImageLatents` where given.
+ * Starts from the inputs `image` [n, 3, h, w] in [-1, 1] and `mask` [n, 1, h, w] (1 where the picture is repainted),
+ * and from the optional `latents` (noise) and `maskedImageLatents`.
  */
 export function inpainting(codec: LatentCodec, { strength, readsMask }: Inpainting): LatentStart {
   return {
@@ -45,12 +45,12 @@ export function inpainting(codec: LatentCodec, { strength, readsMask }: Inpainti
       const kept = masked ? repeatAll(masked, images) : encode(withoutMasked(image, mask));
       return { latents, mask: doubled(small), maskedImageLatents: doubled(kept) };
     },
-    ...(!readsMask && { afterStep: putBack }),
+    ...(!readsMask && { afterStep: restoreKept }),
   };
 }
 
-/** Latents with what is kept put back, as noisy as the next step expects it. */
-function putBack(latents: Tensor, run: StartOfRun, tensors: NamedTensors, i: number): Tensor {
+/** Latents with the kept part replaced by the picture's, at the noise level of the next step. */
+function restoreKept(latents: Tensor, run: StartOfRun, tensors: NamedTensors, i: number): Tensor {
   const { imageLatents, noise, mask } = tensors;
   const kept = i + 1 < run.window.end ? noisedTo(run, imageLatents!, noise!, i + 1) : imageLatents!;
   return map(
@@ -59,13 +59,15 @@ function putBack(latents: Tensor, run: StartOfRun, tensors: NamedTensors, i: num
   );
 }
 
-/** diffusers encodes the masked picture even where no denoiser reads it: what it draws is drawn, so that seeds agree. */
+/**
+ * Draws the noise with which diffusers encodes the masked picture, though no denoiser reads it here: keeps seeds equal.
+ */
 function skipMaskedImage({ call, generators, dtype, device }: StartOfRun, count: number): void {
   const shape = [count, ...call.latentShape.slice(1)];
   scope(() => void drawForEncoding(generators, shape, dtype, device));
 }
 
-/** The picture with grey (0) where it is painted anew; one of either may serve several of the other. */
+/** `image` with 0 (grey) in the repainted part; a single image or mask is repeated for several of the other. */
 function withoutMasked(image: Tensor, mask: Tensor): Tensor {
   const count = Math.max(image.shape[0]!, mask.shape[0]!);
   return map(['mul', ['in', 0], ['sub', 1, ['in', 1]]], [repeatAll(image, count), repeatAll(mask, count)]);

@@ -4,7 +4,7 @@ import type { Schedule } from '../../schedulers/scheduler.ts';
 import { drawNoise, scaledNoise } from '../noise.ts';
 import type { LatentCodec, LatentStart, Window } from '../recipe.ts';
 
-/** Noise, or what the user gave as `latents`, at the first level of the schedule. `window`: default every step. */
+/** Starts from noise, drawn or given as the input `latents`, scaled to the schedule. `window`: default every step. */
 export function textToImage(codec: LatentCodec, window?: (schedule: Schedule) => Window): LatentStart {
   return {
     ...(window && { window }),
