@@ -31,7 +31,7 @@ const scheduler: ComponentClass<Scheduler> = {
   save: ({ config }) => [{ name: 'scheduler_config.json', data: writePythonJson(config) }],
 };
 
-/** Subclasses before their bases: the first that fits counts. */
+/** All component classes. Subclasses stand before their bases: the first whose is() accepts an object is used. */
 export const builtInComponents: readonly ComponentClass[] = [
   modelClass({
     name: 'UNet2DConditionModel',

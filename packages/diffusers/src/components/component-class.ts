@@ -1,4 +1,4 @@
-// What the registry knows of a class of components.
+// An entry of the component registry: a class of components, and how it is loaded and saved.
 
 import type { ModelFiles } from '../loading/files.ts';
 import type { LoadOptions } from '../loading/load-options.ts';
@@ -9,16 +9,18 @@ export interface ComponentFile {
   readonly data: string | Uint8Array | AsyncIterable<Uint8Array>;
 }
 
+/** A class of components: its names in model_index.json, and its loader and saver. */
 export interface ComponentClass<T extends object = object> {
   /** Class names of model_index.json that mean this class. */
   readonly names: readonly string[];
   /** The Python library that model_index.json names beside the class: 'diffusers' or 'transformers'. */
   readonly library: string;
+  /** True if `component` is an instance of this class. */
   is(component: object): boolean;
-  /** The class name that is saved. Default: the first of `names`. */
+  /** The class name written to model_index.json; default: the first of `names`. */
   nameOf?(component: T): string;
   /** Reads config, then weights; an error leaves nothing on the device. `className` is one of `names`. */
   load(files: ModelFiles, folder: string, className: string, options: LoadOptions): Promise<T>;
-  /** What load() reads again. */
+  /** The files of a component, which load() can read. */
   save(component: T): readonly ComponentFile[];
 }

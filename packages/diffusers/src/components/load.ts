@@ -13,7 +13,10 @@ import { loadComponent } from './registry.ts';
 import { leftOut } from './slots.ts';
 import type { ComponentSlots } from './slots.ts';
 
-/** Reads one model: its config, then its weights. `folder` '' is the top. @throws FormatError, also for other components */
+/**
+ * Loads one model: its config, then its weights. `folder` '' is the top of `files`.
+ * @throws FormatError for bad files, and if `className` is no class of models
+ */
 export async function loadModel(
   files: ModelFiles,
   folder: string,
@@ -25,15 +28,15 @@ export async function loadModel(
   throw new FormatError(`${files.describe()}: '${folder}' is a ${shorten(className)}, which is not a model`);
 }
 
-/** What a folder gave: model_index.json, and components by the pipeline's names. */
+/** The content of model_index.json, and the components by the names of the pipeline's slots. */
 export interface LoadedComponents {
   readonly index: ConfigRecord;
   readonly components: Readonly<Record<string, object>>;
 }
 
 /**
- * The components that a pipeline declares, from its folder; `given` ones are taken as they are. What the folder does not
- * have and the pipeline can do without is left out. @throws FormatError; nothing stays loaded then.
+ * Loads the components of a pipeline's slots, except those in `given`. An optional component that the folder does not
+ * have is left out. @throws FormatError; nothing stays loaded then
  */
 export async function loadComponents(
   model: string | ModelFiles,
@@ -66,7 +69,7 @@ export async function loadComponents(
 const defined = (given: Readonly<Record<string, object | undefined>>): Record<string, object> =>
   Object.fromEntries(Object.entries(given).filter(([, one]) => one !== undefined)) as Record<string, object>;
 
-/** Folder → class of the components to load, in the order of the index. @throws FormatError for missing and strange ones */
+/** Folder → class of the components to load, in the index's order. @throws FormatError for missing and unknown ones */
 function namedClasses(
   index: ConfigRecord,
   source: string,

@@ -11,10 +11,10 @@ import { weightFiles } from '../loading/weights-files.ts';
 import type { ConfigRecord } from '../models/config.ts';
 import type { ComponentClass } from './component-class.ts';
 
-/** A model with the config that it was made from. */
+/** A model with its config.json. */
 export type ModelWithConfig = AnyModule & { readonly config: ConfigRecord };
 
-/** How a model is declared. */
+/** The declaration of a class of models, from which modelClass() makes a registry entry. */
 export interface ModelDeclaration<M extends ModelWithConfig> {
   readonly name: string;
   readonly library: 'diffusers' | 'transformers';
@@ -22,11 +22,14 @@ export interface ModelDeclaration<M extends ModelWithConfig> {
   readonly model: { readonly prototype: M };
   /** Reads the config. `source` names its file in messages. @throws FormatError */
   fromConfig(config: ConfigRecord, source: string): M;
-  /** Keys of old or foreign files. */
+  /** Converts keys of old or foreign weight files; default: none. */
   readonly convert?: KeyConversion;
 }
 
-/** The component class of a model. Stems of weight files follow the library: as diffusers and transformers write them. */
+/**
+ * The registry entry of a class of models: config.json, and weights in `diffusion_pytorch_model` or (transformers)
+ * `model` .safetensors files.
+ */
 export function modelClass<M extends ModelWithConfig>(declaration: ModelDeclaration<M>): ComponentClass<M> {
   const { name, library, model: Model, convert } = declaration;
   const stem = library === 'transformers' ? 'model' : 'diffusion_pytorch_model';

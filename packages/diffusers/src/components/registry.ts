@@ -1,5 +1,5 @@
-// The classes that components of a pipeline may have, declared once: what model_index.json calls them, how they are read
-// and written. fromPretrained, savePretrained and everything built on them look here and nowhere else.
+// The registry of component classes: names in model_index.json, loaders and savers. fromPretrained, savePretrained and
+// everything built on them use this registry alone.
 
 import { FormatError, shorten } from '@darkroom/core';
 import type { ModelFiles } from '../loading/files.ts';
@@ -11,18 +11,18 @@ import type { ComponentClass } from './component-class.ts';
 const byName: Record<string, ComponentClass> = {};
 const known: ComponentClass[] = [];
 
-/** Adds a class of components; one under a name that is there already takes its place. */
+/** Adds a class of components; it replaces a class of the same name. */
 export function registerComponent<T extends object>(component: ComponentClass<T>): void {
-  known.unshift(component as unknown as ComponentClass); // asked first: a subclass before its base
+  known.unshift(component as unknown as ComponentClass); // first, so that a subclass is found before its base
   for (const name of component.names) byName[name] = component as unknown as ComponentClass;
 }
 
-/** The class of a component that exists; undefined for objects of the user's own. */
+/** The class of an object; undefined for a user's own objects. */
 export function componentClassOf(component: object): ComponentClass | undefined {
   return [...known, ...builtInComponents].find((one) => one.is(component));
 }
 
-/** @throws FormatError that lists the known classes. */
+/** The class of a name; `where` names the component in messages. @throws FormatError that lists the known classes. */
 export function componentClassNamed(className: string, where: string): ComponentClass {
   const builtIn = builtInComponents.find(({ names }) => names.includes(className));
   const found = lookUp(byName, className) ?? builtIn;
@@ -31,7 +31,7 @@ export function componentClassNamed(className: string, where: string): Component
   throw new FormatError(`${where} is a ${shorten(className)}, known are ${[...new Set(names)].join(', ')}`);
 }
 
-/** Reads one component from its folder ('' is the top). */
+/** Loads one component from its folder ('' is the top). @throws FormatError */
 export async function loadComponent(
   files: ModelFiles,
   folder: string,

@@ -1,37 +1,40 @@
-// Requests that end: a server has to answer in time, to keep sending, and to stop at a stated size.
+// HTTP requests with limits: on the time to the answer, on pauses within it, and on its size.
 
 import { FormatError } from '@darkroom/core';
 
+/** Options of a request. */
 export interface AskOptions {
-  /** How long an answer may be waited for, and then each further KiB of it. */
+  /** Seconds to wait for the answer, and then for each further KiB of it. */
   readonly seconds: number;
   readonly fetch?: typeof fetch;
 }
 
+/** The answer to a request, whose body is read with a time limit. */
 export interface Answer {
   readonly status: number;
   /** 'OK', 'Not Found'. */
   readonly statusText: string;
   readonly ok: boolean;
   readonly headers: Headers;
-  /** The body as it comes; rejects when it breaks off or stalls. */
+  /** The body in pieces as they arrive; rejects if the body breaks off or stalls. */
   pieces(): AsyncGenerator<Uint8Array, void>;
-  /** The whole body. @throws FormatError that begins with `name` when it is longer than `most` bytes. */
+  /** The whole body. @throws FormatError that begins with `name` if the body is longer than `most` bytes. */
   bytes(most: number, name: string): Promise<Uint8Array>;
-  /** Gives up the body, if nobody reads it. */
+  /** Closes the connection without reading the body. */
   cancel(): Promise<void>;
 }
 
-/** An answer that drips slower than this counts as silent. */
+/** Bytes that must arrive within each time limit; a slower answer counts as stalled. */
 const leastBytes = 1024;
-/** Waiting is counted in ticks: those that a busy process misses are not held against the server. */
+/** Parts of a time limit: the timer counts ticks, so that time in which this process was blocked does not count. */
 const ticks = 10;
 
-/** The server took too long. */
+/** The server did not answer or send within the time limit. */
 export class TimeLimitError extends Error {
   override name = 'TimeLimitError';
 }
 
+/** Sends a request. @throws TimeLimitError, here and while the body is read */
 export async function ask(url: string, init: RequestInit, options: AskOptions): Promise<Answer> {
   const { seconds, fetch: send = fetch } = options;
   const stop = new AbortController();
@@ -92,13 +95,13 @@ async function collect(pieces: AsyncIterable<Uint8Array>, most: number, name: st
   return whole;
 }
 
-/** Time that may be spent waiting, over several waits that follow each other. */
+/** A time limit for consecutive waits together. */
 class Patience {
   readonly #seconds: number;
   readonly #expired: () => void;
   #timer: ReturnType<typeof setInterval> | undefined;
   #ticks = 0;
-  /** Ends the wait that is under way. */
+  /** Rejects the current wait. */
   #fail: (() => void) | undefined;
 
   constructor(seconds: number, expired: () => void) {
@@ -131,14 +134,14 @@ class Patience {
   }
 }
 
-/** Node hides the cause ('ECONNREFUSED …') behind 'fetch failed'. Passwords in addresses are left out. */
+/** An error's message with its cause ('ECONNREFUSED …'), which Node hides behind 'fetch failed'; without passwords. */
 export function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
   const deeper = cause instanceof Error ? cause.message || (cause as { code?: string }).code : undefined;
   return withoutPassword(deeper ? `${message} (${deeper})` : message);
 }
 
-/** A text without what stands before an @ in its addresses. */
+/** `text` without user names and passwords in its addresses. */
 export function withoutPassword(text: string): string {
   return text.replace(/\/\/[^\s/]*@/g, '//');
 }

@@ -1,24 +1,27 @@
-// Where a checkpoint's files come from: a local folder, a hub id, a browser's folder handle, memory.
+// The files of a checkpoint: in a local folder, on a hub, behind a browser's folder handle, in memory.
 // Paths are relative, with forward slashes ('unet/config.json'), and never leave the checkpoint.
 
 import { ArgumentError, FormatError, memorySource } from '@darkroom/core';
 import type { ByteSource } from '@darkroom/core';
 
+/** Reads a checkpoint's files by path. */
 export interface ModelFiles {
-  /** For messages: a folder or a hub id. */
+  /** The folder, hub id or address, for messages. */
   describe(): string;
+  /** True if the checkpoint has a file at `path`. */
   exists(path: string): Promise<boolean>;
-  /** A file as UTF-8; rejects when it is missing, naming it. */
+  /** A file as UTF-8; rejects, naming the file, if it is missing. */
   readText(path: string): Promise<string>;
-  /** A file's bytes by range; rejects when it is missing, naming it. */
+  /** A file's bytes by range; rejects, naming the file, if it is missing. */
   source(path: string): Promise<ByteSource>;
   /** Names of the files directly in a folder ('' is the top), without the folder; empty when there is none. */
   list?(folder: string): Promise<readonly string[]>;
 }
 
 /**
- * `path` in its plain form ('a//b/./c' → 'a/b/c'). Throws for paths that could leave the checkpoint: absolute ones, drive
- * letters, '..', backslashes. `what` names where the path was written, as in "model_index.json: component 'unet'".
+ * `path` normalized ('a//b/./c' → 'a/b/c'). `what` names the source of the path, as in "model_index.json: component
+ * 'unet'".
+ * @throws FormatError for paths that could leave the checkpoint: absolute, with a drive letter, '..' or backslashes
  */
 export function checkPath(path: string, what: string): string {
   const parts = path.split('/').filter((p) => p !== '' && p !== '.');

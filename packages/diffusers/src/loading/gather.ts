@@ -1,4 +1,4 @@
-// A view's elements out of bytes in host memory.
+// Copies the elements of a view out of bytes in host memory.
 
 import { dtypes } from '@darkroom/core';
 import { elementCount, isContiguous } from '@darkroom/core/backend';
@@ -6,7 +6,7 @@ import type { DType, Layout } from '@darkroom/core';
 
 const arrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;
 
-/** The elements of `layout` in `data`, row by row, in memory of their own. `data` is aligned to elements of `dtype`. */
+/** A contiguous copy of the elements of `layout` in `data`, whose start is aligned to elements of `dtype`. */
 export function gather(data: Uint8Array, layout: Layout, dtype: DType): Uint8Array {
   const size = dtypes[dtype].bytes as keyof typeof arrays;
   const { shape, strides, offset } = layout;

@@ -1,5 +1,5 @@
-// A checkpoint below a web address: what a page loads from its own server. Reads weights by range where the server
-// can, else whole. No hub ids, no cache beyond the browser's own (loading/hub.ts), no listing of folders.
+// A checkpoint below a web address, as a page loads it from its own server. Reads weights by range if the server
+// supports ranges, else whole. No hub ids (loading/hub.ts), no cache beyond the browser's own, no listing of folders.
 
 import { ArgumentError, DarkroomError, FormatError, memorySource } from '@darkroom/core';
 import type { ByteSource } from '@darkroom/core';
@@ -8,22 +8,23 @@ import type { Answer } from './ask.ts';
 import { checkPath } from './files.ts';
 import type { ModelFiles } from './files.ts';
 
+/** Options of httpFiles. */
 export interface HttpOptions {
-  /** Seconds that the server may take to answer, and then stand still; default 10. */
+  /** Seconds to wait for an answer, and for each further KiB of it; default 10. */
   readonly timeout?: number;
 }
 
-/** Weights are read tensor by tensor, many of them small: asking for this much at once saves most round trips. */
+/** Bytes per range request at least: weights are read tensor by tensor, many of them small. */
 const readAhead = 4 * 2 ** 20;
-/** Text of a checkpoint (configs, vocabularies) is far smaller. */
+/** Bytes of a text file at most; configs and vocabularies are far smaller. */
 const mostText = 64 * 2 ** 20;
-/** What a server sends whole must fit in memory. */
+/** Bytes of a file without range requests at most: it must fit in memory. */
 const mostWhole = 2 ** 31 - 1;
 
-/** One request for a file. */
+/** Requests a file. */
 type Request = (url: string, init?: { method?: 'HEAD'; range?: string }) => Promise<Answer>;
 
-/** The files below `baseUrl`, an absolute http(s) address of a folder. */
+/** The files below `baseUrl`, an absolute http(s) address of a folder. @throws ArgumentError for other addresses */
 export function httpFiles(baseUrl: string | URL, { timeout = 10 }: HttpOptions = {}): ModelFiles {
   const base = folderUrl(baseUrl);
   if (!(timeout > 0 && timeout <= 86_400))
@@ -62,7 +63,7 @@ function folderUrl(baseUrl: string | URL): string {
   const url = new URL(text);
   if (!/^https?:$/.test(url.protocol)) fail('must be http or https');
   if (url.search || url.hash) fail('must name a folder, without ? and #');
-  // fetch refuses these with a message that would repeat them.
+  // fetch would refuse a password too, but repeat it in its message.
   if (url.username || url.password) throw new ArgumentError('httpFiles: the address must hold no password');
   return url.href.endsWith('/') ? url.href : `${url.href}/`;
 }
@@ -77,7 +78,7 @@ const requestWithin =
     }
   };
 
-/** Whether an answer is the file. Servers of single-page apps answer any missing path with their web page and 200. */
+/** True if the answer is the file: single-page apps answer a missing path with their web page and status 200. */
 function isFile(response: Answer, url: string): boolean {
   if (response.ok) return !(isWebPage(response) && !/\.html?$/.test(url));
   if (response.status === 404 || response.status === 410) return false;
@@ -87,7 +88,7 @@ function isFile(response: Answer, url: string): boolean {
 const isWebPage = (response: Answer): boolean =>
   response.headers.get('content-type')?.startsWith('text/html') ?? false;
 const status = (response: Answer): string => `${response.status} ${response.statusText}`.trim();
-/** The answer if it is the file; rejects when that is missing or the server fails. */
+/** The answer, if it is the file; rejects if the file is missing or the server fails. */
 async function checked(response: Answer, url: string): Promise<Answer> {
   try {
     if (isFile(response, url)) return response;
@@ -109,7 +110,9 @@ async function bytesOf(response: Answer, url: string, most: number): Promise<Uin
   }
 }
 
-/** Asks for the first bytes by range; the answer tells whether the server can, and how large the file is. */
+/**
+ * Opens a file by a range request for its first bytes, whose answer tells the file's size and if ranges are supported.
+ */
 async function openSource(url: string, request: Request): Promise<ByteSource> {
   const first = await request(url, { range: `bytes=0-${readAhead - 1}` });
   if (first.status === 416) {
@@ -122,11 +125,12 @@ async function openSource(url: string, request: Request): Promise<ByteSource> {
     if (Number.isSafeInteger(total) && bytes.length === Math.min(total, readAhead))
       return rangeSource(url, total, bytes, request);
   }
-  // Content-Range is hidden from pages of other origins unless the server allows it.
+  // Without a readable Content-Range (hidden from pages of other origins unless the server allows it), read the whole
+  // file.
   return memorySource(await bytesOf(await checked(await request(url), url), url, mostWhole), url);
 }
 
-/** Reads by range, some way ahead; reads that overlap in time follow each other so that they share what is fetched. */
+/** Reads a file by ranges of at least `readAhead` bytes. Concurrent reads wait for each other to share a range. */
 function rangeSource(url: string, total: number, first: Uint8Array, request: Request): ByteSource {
   let at = 0;
   let held = first;

@@ -12,8 +12,8 @@ export interface JsonObject {
 }
 
 /**
- * The value in `text`; of equal keys the last counts. Throws FormatError as `file:line:column: what is wrong`.
- * Python would take deeper nesting, but no file of a model has any, and code behind this may follow it recursively.
+ * The value in `text`; of equal keys the last is used. @throws FormatError as `file:line:column: what is wrong`; also
+ * for nesting deeper than maxDepth, which Python would read, as callers recurse over the value
  */
 export function parseJson(text: string, file: string): JsonValue {
   const { depth, values } = jsonSize(text);
@@ -22,30 +22,32 @@ export function parseJson(text: string, file: string): JsonValue {
   try {
     if (depth <= maxDepth) return JSON.parse(text) as JsonValue;
   } catch {
-    // Not JSON alone: the own parser knows the extra words, and where it stopped.
+    // Not plain JSON: the own parser reads Python's extra words, and reports the place of an error.
   }
   return new Parser(text, file).parse();
 }
 
-/** As parseJson, for files that must hold an object. */
+/** The object in `text`. @throws FormatError as parseJson does, and for any other value */
 export function parseJsonObject(text: string, file: string): JsonObject {
   const value = parseJson(text, file);
   if (isJsonObject(value)) return value;
   throw new FormatError(`${file}: must hold a JSON object, found ${describeJson(value)}`);
 }
 
-/** What a vocabulary with its merges may take; published: 17 MB. */
+/** Bytes of a vocabulary with its merges at most; published: 17 MB. */
 const maxTextBytes = 64 * 2 ** 20;
-/** Any other JSON; published: 1 MB, an index of shards. Parsed, it takes some twenty times as much memory. */
+/**
+ * Bytes of any other JSON file at most; published: 1 MB, an index of shards. Parsed values take about 20 times as much.
+ */
 const maxJsonBytes = 16 * 2 ** 20;
 
-/** An object read from a checkpoint's file. */
+/** The object in a checkpoint's JSON file. @throws FormatError */
 export async function readJson(files: ModelFiles, path: string): Promise<JsonObject> {
   const text = await readBounded(files, path, maxJsonBytes);
   return noteFloats(parseJsonObject(text, `${files.describe()}/${path}`), text);
 }
 
-/** A file as UTF-8, of a size that is checked before it is read. @throws FormatError */
+/** A file as UTF-8. @throws FormatError, before reading, if the file has more than `limit` bytes */
 export async function readBounded(
   files: ModelFiles,
   path: string,
@@ -63,15 +65,15 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What a value is, in a few words for messages. */
+/** A value described in a few words, for messages. */
 export function describeJson(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   return isJsonObject(value) ? 'an object' : shortJson(value, 60);
 }
 
-/** Deeper nesting than any config has; keeps a hostile file from exhausting the stack. */
+/** Levels of nesting at most, more than any config has: a hostile file must not exhaust the stack. */
 const maxDepth = 256;
-/** Published: some 1,000,000, in a tokenizer's merges. */
+/** Values in a file at most; published: some 1,000,000, in a tokenizer's merges. */
 const maxValues = 4_000_000;
 const words: Readonly<Record<string, JsonValue>> = {
   true: true,
@@ -198,7 +200,9 @@ class Parser {
   }
 }
 
-/** JSON as Python reads it: non-finite numbers become its words; two spaces, sorted keys, a newline at the end. */
+/**
+ * JSON for Python: non-finite numbers as its words, indented by two spaces, with sorted keys and a newline at the end.
+ */
 export function writePythonJson(value: unknown): string {
   return `${render(value, '', floatsOf(value), false)}\n`;
 }

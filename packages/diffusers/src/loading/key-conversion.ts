@@ -1,22 +1,22 @@
-// From the keys of a weight file to those of the models: renamed, fused and transposed layouts. What becomes of a tensor
-// is said once, as views, which apply to a tensor on a device as to the shape of one.
+// Conversion from keys of a weight file to keys of models: renamed, fused and transposed layouts. A change of layout is
+// a view, which applies both to a tensor on a device and to an abstract one.
 
 import { ArgumentError, formatShape } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 
-/** Where a tensor of a file goes, or a part of it. */
+/** The destination of a file's tensor, or of a slice of it. */
 export interface Placement {
-  /** The component whose weight it is; default: the only one that is loaded. Those of other components are left out. */
+  /** The component that owns the weight; default: the only one loaded. Weights of components not loaded are skipped. */
   readonly component?: string;
   /** Key in the component's stateDict. */
   readonly key: string;
-  /** The part that is taken: elements start … stop - 1 along an axis. Default: all. */
+  /** A slice: elements start … stop - 1 along an axis. Default: the whole tensor. */
   readonly slice?: { readonly axis: number; readonly start: number; readonly stop: number };
-  /** What is made of that part. */
+  /** The change of layout, applied to the slice. */
   readonly transform?: Transform;
 }
 
-/** A pure change of how a tensor's elements are ordered. */
+/** A change of a tensor's layout. */
 export interface Transform {
   /** For messages. */
   readonly name: string;
@@ -24,7 +24,7 @@ export interface Transform {
   view(t: Tensor): Tensor;
 }
 
-/** Exchanges the last two axes: files of other libraries store linear layers as [in, out]. */
+/** Exchanges the last two axes, for files with linear layers as [in, out]. */
 export const transpose: Transform = { name: 'transpose', view: (t) => t.transpose() };
 
 /** [out, in] → [out, in, 1, 1]: a linear layer as a convolution. */
@@ -34,15 +34,15 @@ export const linearTo1x1: Transform = { name: 'linear to 1x1', view: (t) => t.vi
 export const linearFrom1x1: Transform = { name: '1x1 to linear', view: (t) => t.view(t.shape.slice(0, -2)) };
 
 /**
- * Key and shape of a file's tensor → where it goes: one place, several for a fused tensor, undefined to leave it out (a
- * buffer that the model does not keep). A key that is not known stays as it is, so that the error names it.
+ * Key and shape of a file's tensor → its destination: one, several for a fused tensor, or undefined to skip the tensor
+ * (a buffer that the model does not keep). An unknown key is returned unchanged: the loader's error then names it.
  */
 export type KeyConversion = (
   key: string,
   shape: readonly number[],
 ) => Placement | readonly Placement[] | undefined;
 
-/** A conversion that renames keys alone; undefined leaves a tensor out. */
+/** A conversion that only renames keys; undefined skips a tensor. */
 export function renaming(rename: (key: string) => string | undefined): KeyConversion {
   return (key) => {
     const name = rename(key);
@@ -50,7 +50,10 @@ export function renaming(rename: (key: string) => string | undefined): KeyConver
   };
 }
 
-/** The rows of a fused tensor as `keys`, in equal parts along the first axis: a fused `in_proj_weight` [3d, d]. */
+/**
+ * Splits a fused tensor, like `in_proj_weight` [3d, d], into `keys`: equal parts along the first axis.
+ * @throws ArgumentError if the rows do not divide by the number of keys
+ */
 export function splitRows(keys: readonly string[], shape: readonly number[]): Placement[] {
   const rows = (shape[0] ?? 0) / keys.length;
   if (!Number.isInteger(rows))
@@ -60,7 +63,7 @@ export function splitRows(keys: readonly string[], shape: readonly number[]): Pl
   return keys.map((key, i) => ({ key, slice: { axis: 0, start: i * rows, stop: (i + 1) * rows } }));
 }
 
-/** The part of `t` that a placement takes, as a view of `t`. */
+/** A placement's slice and transform applied to `t`, as a view of `t`. */
 export function placed(t: Tensor, { slice, transform }: Placement): Tensor {
   const part = slice ? t.slice(slice.axis, slice.start, slice.stop) : t;
   return transform ? transform.view(part) : part;

@@ -1,9 +1,10 @@
-// What loading a model or a pipeline takes, checked once.
+// Options of loading a model or a pipeline, and their check.
 
 import { ArgumentError, checkOptions, describe, Device, isDType, isFloat } from '@darkroom/core';
 import type { DType, LayerFactory, OptionNames } from '@darkroom/core';
 import type { HubOptions } from './hub-options.ts';
 
+/** Options of loading a model or a pipeline. */
 export interface LoadOptions extends HubOptions {
   readonly device: Device;
   /** dtype of weights and activations. Default: weights as stored, activations in float32. */
@@ -14,11 +15,11 @@ export interface LoadOptions extends HubOptions {
   readonly variant?: string;
   /** Makes layers of models in place of the plain ones: with adapters, with encoded weights. */
   readonly layers?: Partial<LayerFactory>;
-  /** Bytes loaded of a component's weights. */
+  /** Called after each tensor, with the bytes of a component's weights loaded so far. */
   readonly onLoad?: (component: string, loadedBytes: number, totalBytes: number) => void;
 }
 
-/** `components` is an option of the pipelines' fromPretrained. */
+/** All names; `components` is an option of the pipelines' fromPretrained. */
 const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown }> = {
   device: true,
   dtype: true,
@@ -37,7 +38,7 @@ const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown 
   onDownload: true,
 };
 
-/** @throws ArgumentError for unknown names, and for values of the wrong kind. */
+/** @throws ArgumentError for unknown names and bad values. */
 export function checkLoadOptions(options: LoadOptions): void {
   checkOptions('fromPretrained', options, loadOptionNames);
   const { device } = (options as LoadOptions | undefined) ?? {};

@@ -20,26 +20,26 @@ import { gather } from './gather.ts';
 import { linearFrom1x1, placed } from './key-conversion.ts';
 import type { KeyConversion, Placement } from './key-conversion.ts';
 
-/** Called after each tensor of the files, with the bytes that were read of those that are. */
+/** Called after each tensor, with the bytes loaded so far and the bytes of all tensors to load. */
 export interface LoadProgress {
   (loadedBytes: number, totalBytes: number): void;
 }
 
-/** How weights are loaded. */
+/** Options of loadWeights. */
 export interface LoadWeightsOptions {
   readonly device: Device;
   /** dtype that floating weights are converted to; default: as stored. */
   readonly dtype?: DType | undefined;
-  /** True leaves the weights in host memory; nothing of them touches the device. */
+  /** True: loads the weights into host memory, without using device memory. */
   readonly toHost?: boolean;
-  /** Default: keys of the files are those of the model. */
+  /** Default: the files' keys are the model's. */
   readonly convert?: KeyConversion;
   readonly onProgress?: LoadProgress;
 }
 
 /**
- * Replaces the weights of `components` (by name; one for files of one model) by those in the files, checked whole before
- * anything is read. @throws FormatError for a damaged file, and for keys and shapes that do not fit, naming them.
+ * Replaces the weights of `components` (by name) by those in the files. All keys and shapes are checked before any
+ * weight is read. @throws FormatError for a damaged file, and for keys and shapes that do not fit, naming them
  */
 export async function loadWeights(
   components: Readonly<Record<string, AnyModule>>,
@@ -68,7 +68,7 @@ export async function loadWeights(
   }
 }
 
-/** A tensor of a file, and where it goes. */
+/** A tensor of a file, with its destinations. */
 interface Part {
   readonly file: SafetensorsFile;
   readonly key: string;
@@ -80,7 +80,7 @@ const shapesOf = (model: AnyModule): Map<string, readonly number[]> =>
   new Map([...model.stateDict()].map(([key, t]) => [key, t.shape]));
 const sizeOf = ({ file, key }: Part): number => file.entry(key).end - file.entry(key).begin;
 
-/** Every tensor that goes somewhere, in the order of the files; and the shapes that components get, by key. */
+/** The tensors to load, in the order of the files; and by component the shapes of its new weights by key. */
 async function index(
   sources: readonly ByteSource[],
   { convert = (key) => ({ key }) }: LoadWeightsOptions,
@@ -119,14 +119,14 @@ async function index(
   return { parts, given };
 }
 
-/** A weight stored as a 1x1 convolution for a linear layer is taken as the layer's. */
+/** `place`, with a transform if the file stores a linear layer's weight as a 1x1 convolution. */
 function fitted(place: Place, shape: readonly number[], model: readonly number[] | undefined): Place {
   if (place.transform || place.slice || model?.length !== 2) return place;
   const is1x1 = formatShape(shape) === formatShape([...model, 1, 1]);
   return is1x1 ? { ...place, transform: linearFrom1x1 } : place;
 }
 
-/** What a placement makes of a tensor of `shape`. */
+/** Shape of the placed tensor, for a file's tensor of `shape`. @throws FormatError if the placement does not apply. */
 function shapeOf(place: Place, shape: readonly number[], file: string, key: string): readonly number[] {
   try {
     return scope(() => placed(Tensor.abstract('float32', shape), place).shape);
@@ -138,7 +138,7 @@ function shapeOf(place: Place, shape: readonly number[], file: string, key: stri
   }
 }
 
-/** The tensors of a part on the device, in the order of its places; the caller keeps them. */
+/** Loads a part to the device: a tensor for each of its places, in order; the caller owns them. */
 async function loadToDevice(
   { file, key, places }: Part,
   { device, dtype }: LoadWeightsOptions,
@@ -157,7 +157,7 @@ async function loadToDevice(
   }
 }
 
-/** The same in host memory, pinned where the device can pin. */
+/** Loads a part to host memory, pinned if the device supports pinning; the caller owns the placeholders. */
 async function readToHost(
   { file, key, places }: Part,
   { device, dtype: asked }: LoadWeightsOptions,

@@ -1,6 +1,6 @@
-// Looking a name from a file up in a table of ours: only what the table itself holds, never 'constructor' or
-// '__proto__', which every object has from its prototype.
+// Looks up a name from a file in a table: own keys only, never 'constructor' or '__proto__' of the prototype.
 
+/** The entry of `name`; undefined if the table has none. */
 export function lookUp<T>(table: Readonly<Record<string, T>>, name: unknown): T | undefined {
   return typeof name === 'string' && Object.hasOwn(table, name) ? table[name] : undefined;
 }

@@ -1,5 +1,5 @@
-// Which files hold a component's weights: one .safetensors, or shards named by an index; plain or of a variant.
-// Pickles (.bin, .ckpt, .pt, .pth, .pkl) can run code when read: they are named in the error and never opened.
+// Finds the files of a component's weights: one .safetensors, or shards named by an index; plain or of a variant.
+// Pickles (.bin, .ckpt, .pt, .pth, .pkl) can run code when read: errors name them, and they are never opened.
 
 import { FormatError, log, shorten } from '@darkroom/core';
 import { checkPath } from './files.ts';
@@ -10,7 +10,8 @@ const pickle = /\.(bin|ckpt|pt|pth|pkl|pickle)$/;
 
 /**
  * Paths of the weight files of `folder`, shards in the order of their names. `stem` is 'diffusion_pytorch_model' or
- * 'model'. With a variant ('fp16') its files are taken; the plain ones, with a warning, only when it has none at all.
+ * 'model'. With a variant ('fp16'), its files; or the plain ones, with a warning, if the folder has no file of the
+ * variant.
  */
 export async function weightFiles(
   files: ModelFiles,
@@ -60,7 +61,7 @@ export async function weightFiles(
   );
 }
 
-/** Which variants ('fp16') the folder has weights of. */
+/** The variants ('fp16') that the folder has weights of. */
 function variantsOf(present: readonly string[], stem: string): string[] {
   const found = present.map((name) => {
     const rest = name.startsWith(`${stem}.`) ? name.slice(stem.length) : '';
@@ -78,7 +79,7 @@ function explain(present: readonly string[], wanted: readonly string[]): string 
   return `${looked}; there is only ${firstOf(pickles)}, and pickles are never loaded because reading one can run code: convert it to safetensors`;
 }
 
-/** Some names of a list that may be long. */
+/** The first five names of a list, for messages. */
 function firstOf(names: readonly string[]): string {
   return names
     .slice(0, 5)
@@ -87,7 +88,7 @@ function firstOf(names: readonly string[]): string {
     .join(', ');
 }
 
-/** Names in the folder; where it cannot be listed, those of the candidates that exist. */
+/** Names of the files in the folder; if it cannot be listed, the candidates that exist. */
 async function presentNames(
   files: ModelFiles,
   folder: string,
@@ -101,7 +102,7 @@ async function presentNames(
   return found.filter((name) => name !== undefined);
 }
 
-/** One file as it is; an index as the shards it names. */
+/** The weight files of `name`: itself, or the shards of an index. @throws FormatError for a bad index. */
 async function expand(
   files: ModelFiles,
   prefix: string,

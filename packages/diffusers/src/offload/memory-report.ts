@@ -1,19 +1,23 @@
-// Where a pipeline's memory goes.
+// The memory of a pipeline's components and of its device.
 
 import type { Device, DType, MemoryStats } from '@darkroom/core';
 import { isOnHost } from '@darkroom/core';
 import { modulesOf } from './policy.ts';
 import type { Components } from './policy.ts';
 
+/** The memory of one component's weights. */
 export interface ComponentMemory {
-  /** Bytes of its weights on the device, and in host memory waiting to go there. */
+  /** Bytes on the device. */
   readonly device: number;
+  /** Bytes in host memory, for offload. */
   readonly host: number;
+  /** dtype of the weights. */
   readonly dtype: DType;
 }
+/** The memory of a pipeline's components, by name, and of its device. */
 export interface MemoryReport {
   readonly components: Readonly<Record<string, ComponentMemory>>;
-  /** What device.memory() says. */
+  /** The result of device.memory(), in bytes. */
   readonly device: MemoryStats;
   /** The same as lines of text. */
   toString(): string;
@@ -21,6 +25,7 @@ export interface MemoryReport {
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
+/** Counts the weights of each component, on the device and in host memory. */
 export function memoryReport(components: Components, device: Device): MemoryReport {
   const each: Record<string, ComponentMemory> = {};
   for (const [name, module] of modulesOf(components)) {

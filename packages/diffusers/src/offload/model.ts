@@ -1,5 +1,5 @@
-// Model offload: one component on the device at a time. A component comes when any part of it is called and pushes out
-// the one before, so the UNet stays while the loop runs. What replays hold goes with the weights that they read.
+// Model offload: one component on the device at a time. A call of any part of a component loads it and evicts the one
+// before, so the UNet stays on the device during the loop. A trace's memory is freed with the weights that it reads.
 // Reference: diffusers' enable_model_cpu_offload.
 
 import { isRecording } from '@darkroom/core/graph';
@@ -10,23 +10,24 @@ import { WeightGroup } from './weight-group.ts';
 
 const hookName = 'model offload';
 
-/** The component and its direct children: some are used through methods that call only their children (a VAE's decode). */
+/** A component and its direct children, which get hooks: methods like a VAE's encode call only children. */
 function* entries(module: AnyModule): Generator<AnyModule> {
   yield module;
   for (const [, child] of module.namedChildren()) yield child;
 }
 
+/** Model offload of one or several pipelines' components. Reference: diffusers' enable_model_cpu_offload. */
 export class ModelOffload implements OffloadPolicy {
   readonly undo = 'disableModelCpuOffload()';
   readonly byLayers = false;
   readonly settings = '';
   readonly #groups = new Map<AnyModule, WeightGroup>();
   readonly #attachments: Attachments;
-  /** The groups on the device: one, or those that are needed together. */
+  /** The groups on the device: one, or several that one call needs together. */
   #current: ReadonlySet<WeightGroup> = new Set();
   #calls = 0;
 
-  /** For one owner of `components`; others may join. @throws ArgumentError when weights are on the device already. */
+  /** Offloads `components` for `owner`; other owners may join. @throws ArgumentError if weights are on the device. */
   constructor(components: Components, owner?: object) {
     this.#attachments = new Attachments(
       this,
@@ -36,6 +37,7 @@ export class ModelOffload implements OffloadPolicy {
     this.join(owner ?? this, components);
   }
 
+  /** Offloads the components of one more owner. @throws ArgumentError if weights are on the device. */
   join(owner: object, components: Components): void {
     requireHost('enableModelCpuOffload', components);
     this.#attachments.join(owner, components);
@@ -48,7 +50,7 @@ export class ModelOffload implements OffloadPolicy {
     );
     this.#groups.set(module, group);
     const use = (together: readonly object[]): void => {
-      if (isRecording()) return; // a recording needs shapes only, and those the placeholders have
+      if (isRecording()) return; // a recording reads only shapes, which the placeholders have
       this.#use(new Set([group, ...this.#groupsOf(together)]));
     };
     const hook: Hook = {
@@ -72,13 +74,13 @@ export class ModelOffload implements OffloadPolicy {
     return modules.map((m) => this.#groups.get(m as AnyModule)).filter((group) => group !== undefined);
   }
 
-  /** Brings groups that are needed together, in place of those that were; what is there already stays. */
+  /** Loads the groups of `wanted` and releases all others. */
   #use(wanted: ReadonlySet<WeightGroup>): void {
     if ([...wanted].every((group) => this.#current.has(group))) return;
     const leaving = [...this.#current].filter((group) => !wanted.has(group));
     for (const group of leaving) group.release();
     const [first] = wanted;
-    if (leaving.length > 0) first!.modules[0]!.device!.emptyCache(); // of sizes that the next component does not have
+    if (leaving.length > 0) first!.modules[0]!.device!.emptyCache(); // its blocks fit no weight of the next component
     this.#current = new Set([...this.#current].filter((group) => wanted.has(group)));
     for (const group of wanted) {
       group.load();
@@ -86,16 +88,19 @@ export class ModelOffload implements OffloadPolicy {
     }
   }
 
+  /** Starts a call of an owner: offloads components that it has exchanged since its last call. */
   async begin(owner: object, components: Components): Promise<void> {
     this.#calls++;
     await this.#attachments.update(owner, components);
   }
+  /** Ends a call; the last one running releases all weights from the device. */
   finish(): void {
     if (--this.#calls > 0) return;
     this.#calls = 0;
     for (const group of this.#current) group.release();
     this.#current = new Set();
   }
+  /** Ends the offload of an owner's components that no other owner has; weights stay in host memory. */
   leave(owner: object = this): void {
     this.#attachments.leave(owner);
   }

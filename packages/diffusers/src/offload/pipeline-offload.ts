@@ -1,4 +1,4 @@
-// Offload as one pipeline sees it: the policy that it enabled, and those that its modules carry from other pipelines.
+// Offload of one pipeline: the policy that it enabled, and policies that other pipelines enabled on the same modules.
 
 import { ArgumentError } from '@darkroom/core';
 import { ModelOffload } from './model.ts';
@@ -7,11 +7,12 @@ import type { Components, OffloadPolicy } from './policy.ts';
 import { SequentialOffload, sequentialSettings } from './sequential.ts';
 import type { SequentialOffloadOptions } from './sequential.ts';
 
+/** The offload of a pipeline's components. */
 export class PipelineOffload {
   readonly #components: () => Components;
   #own: OffloadPolicy | undefined;
 
-  /** `components`: those that the pipeline has now. */
+  /** `components` returns the pipeline's current components. */
   constructor(components: () => Components) {
     this.#components = components;
   }
@@ -29,7 +30,7 @@ export class PipelineOffload {
     });
   }
 
-  /** Joins the policy that the modules carry, so that two pipelines on the same modules work; else makes one. */
+  /** Joins the policy that another pipeline enabled on the same modules; else makes one. */
   #enable(
     call: string,
     undo: string,
@@ -56,7 +57,7 @@ export class PipelineOffload {
     this.#own = carried;
   }
 
-  /** Ends what this pipeline enabled by the call that `undo` ends; anything else stays. */
+  /** Ends the policy that this pipeline enabled, if `undo` is its undo call or undefined. */
   disable(undo?: string): void {
     if (!this.#own || (undo !== undefined && this.#own.undo !== undo)) return;
     this.#own.leave(this);
@@ -69,19 +70,19 @@ export class PipelineOffload {
     return policies;
   }
 
-  /** How to end offload of these modules, for messages; undefined when they are under none. */
+  /** The call that ends the offload of these modules, for messages; undefined without offload. */
   get remedy(): string | undefined {
     if (this.#own) return `call ${this.#own.undo} first`;
     const [carried] = this.#policies;
     return carried && `call ${carried.undo} on the pipeline that enabled it first`;
   }
 
-  /** @throws ArgumentError when weights come layer by layer, which a replay cannot wait for. */
+  /** @throws ArgumentError under sequential offload, which loads weights layer by layer: a replay needs all at once. */
   refuseLayers(call: string): void {
     if ([...this.#policies].some((policy) => policy.byLayers)) throw replayNeedsAll(call, this.remedy!);
   }
 
-  /** Starts a call; what is returned ends it, whatever became of the pipeline's components meanwhile. */
+  /** Starts a call; finish() of the result ends it, even if the pipeline's components changed meanwhile. */
   begin(): { readonly ready: Promise<void>; finish(): void } {
     const policies = [...this.#policies];
     const components = this.#components();

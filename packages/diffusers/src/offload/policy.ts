@@ -1,29 +1,32 @@
-// What a pipeline knows of an offload policy, and what both policies share.
+// The interface of offload policies, and the code that model and sequential offload share.
 
 import { ArgumentError, Module, TracedModule } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
 
-/** Components by name; only those that are modules are offloaded, a user's own objects look after themselves. */
+/** Components by name. Only modules are offloaded; a user's own objects are not. */
 export type Components = object;
 
-/** Offload of some components' weights. Pipelines that share the modules share the policy that the modules carry. */
+/** An offload of components' weights. Pipelines that share modules share the policy of these modules. */
 export interface OffloadPolicy {
   /** The call that ends it, for messages. */
   readonly undo: string;
-  /** Whether weights come layer by layer: then nothing of the pipeline may be traced. */
+  /** True if weights are loaded layer by layer: no component may be traced then. */
   readonly byLayers: boolean;
   /** Settings that a pipeline must agree with to join. */
   readonly settings: string;
-  /** Takes in the components of one more pipeline. @throws ArgumentError when weights of others are on the device. */
+  /** Offloads the components of one more pipeline. @throws ArgumentError if their weights are on the device. */
   join(owner: object, components: Components): void;
-  /** At the start of a call: takes in components that a pipeline which joined has exchanged since its last one. */
+  /** Starts a call: offloads components that the pipeline has exchanged since its last call. */
   begin(owner: object, components: Components): Promise<void>;
-  /** At the end of a call, failed or not: after the last one under way nothing stays on the device. */
+  /** Ends a call, failed or not; the last one running releases all weights from the device. */
   finish(): void;
-  /** Lets go of what only this owner brought; weights stay in host memory. Default: the policy's own components. */
+  /**
+   * Ends the offload of components that only this owner has; weights stay in host memory. Default: the policy itself.
+   */
   leave(owner?: object): void;
 }
 
+/** The components that are modules, by name. */
 export function modulesOf(components: Components): Map<string, AnyModule> {
   const modules = Object.entries(components).filter(([, c]) => c instanceof Module) as [string, AnyModule][];
   return new Map(modules);
@@ -31,15 +34,15 @@ export function modulesOf(components: Components): Map<string, AnyModule> {
 
 const carried = new WeakMap<AnyModule, OffloadPolicy>();
 
-/** The policies that components carry, whichever pipeline enabled them. */
+/** The policies of components, whichever pipeline enabled them. */
 export function policiesOf(components: Components): ReadonlySet<OffloadPolicy> {
   const policies = [...modulesOf(components).values()].map((m) => carried.get(m));
   return new Set(policies.filter((policy) => policy !== undefined));
 }
 
 /**
- * @throws ArgumentError naming the components whose weights are on the device: offload would then save nothing. Those
- * under offload already may be there for a call under way.
+ * @throws ArgumentError naming the components whose weights are on the device. Components that are under offload pass:
+ * a running call may have loaded them.
  */
 export function requireHost(call: string, components: Components): void {
   const placed = [...modulesOf(components)].filter(([, m]) => m.isOnHost === false && !carried.has(m));
@@ -50,7 +53,7 @@ export function requireHost(call: string, components: Components): void {
   );
 }
 
-/** @throws ArgumentError when a component is traced, or a part of one: for offload by layers. */
+/** For sequential offload. @throws ArgumentError if a component, or a part of one, is traced. */
 export function refuseTraced(call: string, components: Components): void {
   for (const [name, module] of modulesOf(components)) {
     for (const [, part] of module.namedModules())
@@ -59,21 +62,23 @@ export function refuseTraced(call: string, components: Components): void {
   }
 }
 
-/** Why traces and offload by layers exclude each other; `remedy` says what to do. */
+/** The error for traces under sequential offload; `remedy` is its advice. */
 export const replayNeedsAll = (call: string, remedy: string): ArgumentError =>
   new ArgumentError(
     `${call}: a trace replays with all weights on the device, and sequential offload brings them layer by layer; ` +
       `${remedy}, or use enableModelCpuOffload() for both`,
   );
 
-/** Keeps hooks on the modules that pipelines have now; `attach` and `detach` are called for what changed. */
+/**
+ * Keeps a policy's hooks on the current modules of all owners: calls `attach` and `detach` for modules that changed.
+ */
 export class Attachments {
   readonly #policy: OffloadPolicy;
   readonly #attach: (name: string, module: AnyModule) => void;
   readonly #detach: (module: AnyModule) => void;
   readonly #owners = new Map<object, ReadonlyMap<string, AnyModule>>();
   readonly #attached = new Set<AnyModule>();
-  /** Updates follow each other: each waits for weights on their way to host memory. */
+  /** The last update. Updates run one after the other: each may wait for weights on the way to host memory. */
   #updates: Promise<void> = Promise.resolve();
 
   constructor(
@@ -86,13 +91,13 @@ export class Attachments {
     this.#detach = detach;
   }
 
-  /** Takes in components that are in host memory. */
+  /** Adds an owner whose components are in host memory. */
   join(owner: object, components: Components): void {
     this.#owners.set(owner, modulesOf(components));
-    for (const [name, module] of this.#missing(owner)) this.#take(name, module);
+    for (const [name, module] of this.#missing(owner)) this.#adopt(name, module);
   }
 
-  /** Takes in what an owner has exchanged; weights that a new component has on the device go to host memory. */
+  /** Follows an owner's exchanged components; moves the weights of new ones to host memory. */
   update(owner: object, components: Components): Promise<void> {
     const update = async (): Promise<void> => {
       if (!this.#owners.has(owner)) return;
@@ -100,7 +105,7 @@ export class Attachments {
       this.#dropUnwanted();
       for (const [name, module] of this.#missing(owner)) {
         await module.toHost();
-        this.#take(name, module);
+        this.#adopt(name, module);
       }
     };
     return (this.#updates = this.#updates.then(update, update));
@@ -111,12 +116,12 @@ export class Attachments {
     this.#dropUnwanted();
   }
 
-  /** Modules of an owner that carry no policy yet; those under another one are looked after already. */
+  /** Modules of an owner that have no policy yet. */
   #missing(owner: object): [string, AnyModule][] {
     return [...(this.#owners.get(owner) ?? [])].filter(([, module]) => !carried.has(module));
   }
 
-  #take(name: string, module: AnyModule): void {
+  #adopt(name: string, module: AnyModule): void {
     this.#attached.add(module);
     carried.set(module, this.#policy);
     this.#attach(name, module);

@@ -1,5 +1,5 @@
-// Sequential offload: weights come leaf by leaf, or in groups of leaves, for as long as they are needed. While one group
-// computes, the one that followed it last time comes on the copy queue, so that two groups are on the device at once.
+// Sequential offload: weights of a leaf module, or a group of leaves, are on the device only while it computes.
+// Meanwhile the group that followed it last time is loaded on the copy queue, so two groups are on the device at once.
 // Reference: diffusers' enable_sequential_cpu_offload.
 
 import { ArgumentError, checkOptions } from '@darkroom/core';
@@ -10,12 +10,13 @@ import { Attachments, refuseTraced, requireHost } from './policy.ts';
 import type { Components, OffloadPolicy } from './policy.ts';
 import { WeightGroup } from './weight-group.ts';
 
+/** Options of sequential offload; groupSize and maxMemory exclude each other. */
 export interface SequentialOffloadOptions {
   /** Leaf modules in a group; default 1. */
   readonly groupSize?: number;
-  /** Or bytes that a group may have; a single leaf may have more. */
+  /** Bytes of a group at most; a single larger leaf is a group of its own. */
   readonly maxMemory?: number;
-  /** Bring the next group while one computes; default true. Without it one group is on the device at a time. */
+  /** Load the next group while one computes; default true. False: one group is on the device at a time. */
   readonly prefetch?: boolean;
 }
 
@@ -27,12 +28,12 @@ const optionNames: OptionNames<SequentialOffloadOptions> = {
 
 const hookName = 'sequential offload';
 
-/** A group and who uses it. */
+/** A group of leaf modules and its use. */
 interface Entry {
   readonly group: WeightGroup;
-  /** Forward passes of its modules that are under way. */
+  /** Running forward passes of its modules. */
   uses: number;
-  /** Which group was needed after it last time. */
+  /** The group that was used after it last time. */
   next: Entry | undefined;
 }
 
@@ -42,6 +43,7 @@ interface Queues {
   readonly copy: Queue;
 }
 
+/** Sequential offload of one or several pipelines' components. Reference: diffusers' enable_sequential_cpu_offload. */
 export class SequentialOffload implements OffloadPolicy {
   readonly undo = 'disableSequentialCpuOffload()';
   readonly byLayers = true;
@@ -55,8 +57,8 @@ export class SequentialOffload implements OffloadPolicy {
   #calls = 0;
 
   /**
-   * For one owner of `components`; others may join.
-   * @throws ArgumentError when weights are on the device already or a module is traced, or for bad options.
+   * Offloads `components` for `owner`; other owners may join.
+   * @throws ArgumentError if weights are on the device or a module is traced, and for bad options
    */
   constructor(components: Components, options: SequentialOffloadOptions = {}, owner?: object) {
     checkOptions('enableSequentialCpuOffload', options, optionNames);
@@ -79,6 +81,10 @@ export class SequentialOffload implements OffloadPolicy {
     this.join(owner ?? this, components);
   }
 
+  /**
+   * Offloads the components of one more owner.
+   * @throws ArgumentError if weights are on the device or a module is traced.
+   */
   join(owner: object, components: Components): void {
     requireHost('enableSequentialCpuOffload', components);
     refuseTraced('enableSequentialCpuOffload', components);
@@ -114,7 +120,7 @@ export class SequentialOffload implements OffloadPolicy {
       name: hookName,
       traceable: true,
       preForward: () => {
-        if (isRecording()) return; // a recording needs shapes only, and those the placeholders have
+        if (isRecording()) return; // a recording reads only shapes, which the placeholders have
         this.#use(entry);
         entry.uses++;
       },
@@ -138,12 +144,12 @@ export class SequentialOffload implements OffloadPolicy {
     this.#current = entry;
     const { next } = entry;
     if (!queues || !next || next === entry || next.group.isLoaded) return;
-    // Its memory is taken, and may be in use, in the order of the compute queue.
+    // The compute queue may still use the memory that the next group gets: the copy queue waits for it.
     next.group.load(queues.copy, () => queues.device.backend.fence(queues.compute, queues.copy));
     this.#prefetched = next;
   }
 
-  /** What computes from here on waits for the copies: also to use their memory for something else. */
+  /** Makes the compute queue wait for the prefetched copies, before their weights or their memory are used. */
   #awaitPrefetched(): void {
     const queues = this.#queues;
     if (this.#prefetched && queues) queues.device.backend.fence(queues.copy, queues.compute);
@@ -158,16 +164,19 @@ export class SequentialOffload implements OffloadPolicy {
     return this.#queues;
   }
 
+  /** Starts a call of an owner: offloads components that it has exchanged since its last call. @throws ArgumentError */
   async begin(owner: object, components: Components): Promise<void> {
     this.#calls++;
     refuseTraced('sequential offload', components);
     await this.#attachments.update(owner, components);
   }
+  /** Ends a call; the last one running releases all weights from the device. */
   finish(): void {
     if (--this.#calls > 0) return;
     this.#calls = 0;
     this.#release();
   }
+  /** Ends the offload of an owner's components that no other owner has; weights stay in host memory. */
   leave(owner: object = this): void {
     this.#release();
     this.#attachments.leave(owner);
@@ -183,7 +192,7 @@ export class SequentialOffload implements OffloadPolicy {
   }
 }
 
-/** The options with their defaults, to compare those of two pipelines. */
+/** The options with their defaults as a text, to compare those of two pipelines. */
 export function sequentialSettings({
   groupSize,
   maxMemory,
@@ -198,7 +207,7 @@ function hasParameters(module: AnyModule): boolean {
   return false;
 }
 
-/** Neighbouring leaves together, as many as the options say. */
+/** Groups of neighbouring leaves, by groupSize or maxMemory. */
 function grouped(
   leaves: readonly AnyModule[],
   { groupSize = 1, maxMemory }: SequentialOffloadOptions,

@@ -1,9 +1,10 @@
-// Weights that come to the device and leave it together.
+// A group of modules whose weights are loaded to the device and released together.
 
 import { hostCopyOf, isOnHost } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
 import type { Queue } from '@darkroom/core/backend';
 
+/** The weights of some modules, in host memory or on the device. */
 export class WeightGroup {
   readonly name: string;
   readonly modules: readonly AnyModule[];
@@ -18,7 +19,7 @@ export class WeightGroup {
     return this.#loaded;
   }
 
-  /** Bytes of its weights, wherever they are. */
+  /** Bytes of the weights, on the device or in host memory. */
   get bytes(): number {
     return this.modules.reduce((sum, module) => {
       for (const [, p] of module.ownParameters()) sum += p.bytes;
@@ -27,8 +28,8 @@ export class WeightGroup {
   }
 
   /**
-   * Brings to the device what is in host memory, in the order of `queue` if one is given; `reserved` is called when all
-   * memory is taken and nothing is copied yet. When it throws, nothing stays on the device.
+   * Copies the weights in host memory to the device, on `queue` if one is given. Calls `reserved` when all device
+   * memory is allocated and nothing is copied yet. After an error nothing stays on the device.
    */
   load(queue?: Queue, reserved?: () => void): void {
     if (this.#loaded) return;
@@ -52,7 +53,7 @@ export class WeightGroup {
     }
   }
 
-  /** Frees the device's copies. Weights that did not come from host memory stay: the user put them there. */
+  /** Frees the device's copies. Weights without a host copy stay on the device. */
   release(): void {
     if (!this.#loaded) return;
     this.#loaded = false;

@@ -1,4 +1,4 @@
-// savePretrained: a pipeline as a Hugging Face folder. A model that is there already stays until the new one is whole.
+// savePretrained: writes a pipeline as a Hugging Face folder. An existing model stays until the new files are complete.
 
 import { join } from 'node:path';
 import { ArgumentError } from '@darkroom/core';
@@ -8,7 +8,7 @@ import type { ComponentClass } from '../component-class.ts';
 import { componentClassOf } from '../registry.ts';
 import type { ComponentSlots } from '../slots.ts';
 
-/** What of a pipeline is saved. */
+/** The parts of a pipeline that are saved. */
 export interface SavedPipeline {
   readonly className: string;
   readonly slots: ComponentSlots;
@@ -27,7 +27,7 @@ export async function savePipeline(pipe: SavedPipeline, folder: string): Promise
   const files = saved.flatMap(({ place, component, kind }) =>
     kind.save(component).map(({ name, data }) => ({ path: join(folder, place, name), data })),
   );
-  // The index is last to change: before it, the folder is the model that it was.
+  // The index is replaced last.
   const index = {
     ...pipe.index,
     _class_name: pipe.className,
