@@ -1,46 +1,46 @@
-// An attention layer's computation as an object that can be put into each layer: IP-Adapter, fused projections, a
-// program's own. How heads are computed stays the layer's strategy, which a processor is given.
+// Attention processors: an attention layer's computation as an object that can be set per layer, for IP-Adapter, fused
+// projections or a user's own code. The computation of the heads is the layer's strategy, which the processor receives.
 
 import { cast, reshape } from '@darkroom/core';
 import type { AnyModule, Linear, Tensor } from '@darkroom/core';
 import type { AttentionStrategy } from './attention-strategies.ts';
 import type { Conditioning } from './conditioning.ts';
 
-/** An attention layer, as its processor sees it. */
+/** An attention layer, by the members that its processor reads. */
 export interface AttentionLayer extends AnyModule {
   readonly to_q: Linear;
   readonly to_k: Linear;
   readonly to_v: Linear;
-  /** The output projection, and a place that training uses. */
+  /** The output projection, and an identity in the place of training's dropout. */
   readonly to_out: readonly [Linear, AnyModule];
   readonly heads: number;
   readonly headDim: number;
-  /** How heads are computed. */
+  /** The computation of the heads. */
   readonly strategy: AttentionStrategy;
-  /** What scores are multiplied by. */
+  /** Factor of the scores. */
   readonly scale: number;
-  /** True: scores in float32 whatever the dtype. */
+  /** True: scores in float32 for any dtype. */
   readonly upcast: boolean;
-  /** True when keys and values come from the text, not from the layer's own input. */
+  /** True for cross-attention: keys and values come from the text. */
   readonly isCross: boolean;
 }
 
-/** One call of an attention layer, as its processor sees it. */
+/** The arguments of one call of an attention layer. */
 export interface AttentionCall {
   readonly attn: AttentionLayer;
   /** [b, l, queryDim]. */
   readonly hiddenStates: Tensor;
-  /** What keys and values are made of: [b, s, crossDim] of the text, or the hidden states in self-attention. */
+  /** Input of keys and values: the text's hidden states [b, s, crossDim], or `hiddenStates` in self-attention. */
   readonly encoderHiddenStates: Tensor;
-  /** All that the denoiser reads, whatever the layer attends to; undefined in a VAE. */
+  /** The denoiser's whole conditioning; undefined in a VAE. */
   readonly conditioning: Conditioning | undefined;
-  /** How heads are computed. */
+  /** The computation of the heads. */
   readonly strategy: AttentionStrategy;
 }
 
 /**
- * Computes an attention layer: [b, l, queryDim] → the same shape. A processor with weights of its own is a Module; each
- * layer takes one of its own then, whose weights are no part of the model's stateDict but move and are traced with it.
+ * Computes an attention layer: [b, l, queryDim] → the same shape. A processor with weights is a Module, and each layer
+ * needs an instance of its own. Its weights are moved and traced with the model, but are not in the model's stateDict.
  */
 export interface AttentionProcessor {
   call(call: AttentionCall): Tensor;
@@ -57,7 +57,9 @@ export const plainProcessor: AttentionProcessor = {
   },
 };
 
-/** Projected tokens [b, l, heads · headDim] → [b, heads, l, headDim], a view; in float32 where the layer computes wide. */
+/**
+ * Projected tokens [b, l, heads · headDim] → [b, heads, l, headDim], a view; in float32 where the layer computes wide.
+ */
 export function splitHeads(attn: AttentionLayer, tokens: Tensor): Tensor {
   const [b, l] = tokens.shape as [number, number];
   const heads = tokens.view([b, l, attn.heads, attn.headDim]).permute(0, 2, 1, 3);

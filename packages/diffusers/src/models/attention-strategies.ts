@@ -1,24 +1,25 @@
-// How heads are computed, as objects to set on Attention modules. All give the same numbers up to rounding; they differ
-// in what they hold: plain the whole score matrix, sliced that of a few heads, fused none where a backend has a kernel.
+// Attention strategies: the computation of heads, as objects to set on Attention modules. Results are equal up to
+// rounding; memory differs: plain holds the whole score matrix, sliced that of a few heads, fused none if the backend
+// has a kernel.
 
 import { ArgumentError, attention, matmul, scope, softmax, zeros } from '@darkroom/core';
 import { assign } from '@darkroom/core/backend';
 import type { Tensor } from '@darkroom/core';
 
-/** How the heads of a layer are computed. */
+/** Computes the heads of an attention layer. */
 export interface AttentionStrategy {
   readonly name: string;
   /** q [b, heads, l, d], k and v [b, heads, s, d] → [b, heads, l, d], best in q's layout. */
   run(q: Tensor, k: Tensor, v: Tensor, options: { scale: number }): Tensor;
 }
 
-/** One op; the backend decides how, and never holds the score matrix where it has a flash kernel. */
+/** Attention as one op: without a score matrix on backends with a flash kernel. */
 export const fusedAttention: AttentionStrategy = {
   name: 'fused',
   run: (q, k, v, options) => attention(q, k, v, options),
 };
 
-/** The definition: softmax(q·kᵀ·scale)·v with the score matrix in memory. For measuring, and to see what slicing saves. */
+/** The definition: softmax(q·kᵀ·scale)·v with the score matrix in memory. For comparison, and for use with slicing. */
 export const plainAttention: AttentionStrategy = {
   name: 'plain',
   run: (q, k, v, { scale }) => scope(() => matmul(softmax(matmul(q, k.transpose(), { scale })), v)),
@@ -30,7 +31,7 @@ export interface SlicedAttention extends AttentionStrategy {
   readonly inner: AttentionStrategy;
 }
 
-/** `inner` for so many heads of one batch item at a time. */
+/** Runs `inner` for `headsPerSlice` heads of one batch item at a time. @throws ArgumentError unless an integer >= 1 */
 export function slicedAttention(
   headsPerSlice: number,
   inner: AttentionStrategy = plainAttention,
@@ -43,7 +44,7 @@ export function slicedAttention(
     inner,
     run(q, k, v, options) {
       const [b, heads, l, d] = q.shape as [number, number, number, number];
-      // Tokens before heads, as q comes: merging the heads then moves nothing.
+      // Memory order: tokens before heads, as in q, so that merging the heads copies nothing.
       const out = zeros([b, l, heads, d], { device: q.deviceOrNone, dtype: q.dtype });
       for (let item = 0; item < b; item++) {
         for (let head = 0; head < heads; head += headsPerSlice) {
@@ -51,7 +52,7 @@ export function slicedAttention(
             t.slice(0, item, item + 1).slice(axis, head, Math.min(heads, head + headsPerSlice));
           scope(() => {
             const heard = inner.run(part(q), part(k), part(v), options);
-            assign(heard.permute(0, 2, 1, 3), part(out, 2)); // through slices alone, so that it can be recorded
+            assign(heard.permute(0, 2, 1, 3), part(out, 2)); // slices only: recordable
           });
         }
       }
@@ -60,7 +61,7 @@ export function slicedAttention(
   };
 }
 
-/** True for what slicedAttention() made. */
+/** True for strategies made by slicedAttention(). */
 export function isSliced(strategy: object): strategy is SlicedAttention {
   return 'inner' in strategy && 'headsPerSlice' in strategy;
 }

@@ -1,5 +1,5 @@
-// Multi-head attention with diffusers' parameter names. What a layer computes is a processor (attention-processor.ts), how
-// heads are computed a strategy (attention-strategies.ts: slicing, plain or fused); both are objects set per layer.
+// Multi-head attention with diffusers' parameter names. A processor (attention-processor.ts) computes the layer, a
+// strategy (attention-strategies.ts: plain, sliced or fused) its heads; both are set per layer.
 
 import { add, Module, nn, reshape } from '@darkroom/core';
 import type { AnyModule, GroupNorm, Linear, Tensor } from '@darkroom/core';
@@ -13,12 +13,12 @@ import { Identity } from './identity.ts';
 /** Sizes of an attention layer. */
 export interface AttentionOptions {
   readonly queryDim: number;
-  /** Width of the text hidden states that keys and values are made of; without it the layer is self-attention. */
+  /** Width of the text's hidden states; undefined for self-attention. */
   readonly crossDim?: number | undefined;
   readonly heads: number;
   readonly headDim: number;
   readonly bias?: boolean;
-  /** Scores in float32 whatever the dtype (SD 2.1). */
+  /** Scores in float32 for any dtype (SD 2.1). */
   readonly upcast?: boolean;
   /** The VAE's attention: group norm first, residual last. */
   readonly groupNorm?: { readonly groups: number; readonly eps: number };
@@ -31,13 +31,13 @@ export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | 
   to_k: Linear;
   to_v: Linear;
   to_out: [Linear, Identity];
-  /** How heads are computed. */
+  /** The computation of the heads. */
   strategy: AttentionStrategy = fusedAttention;
   #processor: AttentionProcessor = plainProcessor;
   readonly heads: number;
   readonly headDim: number;
   readonly upcast: boolean;
-  /** True when keys and values come from the text, not from the layer's own input. */
+  /** True for cross-attention: keys and values come from the text. */
   readonly isCross: boolean;
 
   constructor(o: AttentionOptions) {
@@ -61,11 +61,13 @@ export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | 
     return 1 / Math.sqrt(this.headDim);
   }
 
-  /** What computes the layer. */
+  /**
+   * The computation of the layer. A processor with weights (a Module) becomes the layer's.
+   * @throws ArgumentError if it is another layer's
+   */
   get processor(): AttentionProcessor {
     return this.#processor;
   }
-  /** One with weights (a Module) is the layer's from then on. @throws ArgumentError when it is another layer's. */
   set processor(processor: AttentionProcessor) {
     if (processor === this.#processor) return;
     if (processor instanceof Module) {
@@ -92,7 +94,7 @@ export class Attention extends Module<[x: Tensor, conditioning?: Conditioning | 
   }
 }
 
-/** Attention over the pixels of an image, as the VAE's middle block has it: norm, attention, residual. */
+/** Self-attention over the pixels of an image, in the VAE's middle block: norm, attention, residual. */
 export class ImageAttention extends Attention {
   /** x [n, c, h, w] → the same shape. */
   override forward(x: Tensor): Tensor {

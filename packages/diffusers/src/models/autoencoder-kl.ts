@@ -38,7 +38,7 @@ class VaeMidBlock extends Module<[x: Tensor, owned?: boolean], Tensor> {
     this.resnets = [resnet(), resnet()];
   }
 
-  /** `owned`: frees x as soon as it was read. */
+  /** `owned`: frees x after its last use. */
   override forward(x: Tensor, owned = false): Tensor {
     return chain(x, owned, [this.resnets[0]!, ...(this.attentions ?? []), this.resnets[1]!]);
   }
@@ -66,13 +66,13 @@ class VaeBlock extends Module<[x: Tensor, owned?: boolean], Tensor> {
     if (resample === 'up') this.upsamplers = [new Upsample2D(outChannels)];
   }
 
-  /** `owned`: frees x as soon as it was read: behind a block's first layer a decode takes the most memory. */
+  /** `owned`: frees x after its last use: a decode's memory peaks behind a block's first layer. */
   override forward(x: Tensor, owned = false): Tensor {
     return chain(x, owned, [...this.resnets, ...(this.downsamplers ?? []), ...(this.upsamplers ?? [])]);
   }
 }
 
-/** Calls modules in turn, freeing each result as soon as the next is there; x too, if it is `owned`. */
+/** Calls modules in turn, freeing each intermediate result after its use; x too if `owned`. */
 function chain(x: Tensor, owned: boolean, modules: readonly { call(x: Tensor): Tensor }[]): Tensor {
   return modules.reduce((h, module) => {
     const next = module.call(h);
@@ -157,9 +157,11 @@ export interface VaeDistribution {
   readonly std: Tensor;
   /** mean + std · noise. */
   sample(noise: Tensor): Tensor;
+  /** The mean. */
   mode(): Tensor;
 }
 
+/** The VAE of Stable Diffusion and SDXL. Reference: diffusers' class of the same name. */
 export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
   encoder: Encoder;
   decoder: Decoder;
@@ -172,7 +174,10 @@ export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
   #slicing = false;
   #tiles: Tiles | undefined;
 
-  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  /**
+   * A model without weights. `source` names the config file in messages.
+   * @throws FormatError for a bad or unknown value.
+   */
   static fromConfig(config: ConfigRecord, source = 'vae config'): AutoencoderKL {
     const model = new AutoencoderKL(config, readVaeConfig(config, source));
     return checkParameterCount(model, source, 'block_out_channels and the other widths');
@@ -191,30 +196,32 @@ export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
     if (s.postQuantConv) this.post_quant_conv = nn.conv2d(s.latentChannels, s.latentChannels, 1);
   }
 
-  /** Whether a batch is encoded and decoded one picture at a time. */
+  /** True if a batch is encoded and decoded one picture at a time. */
   get slicing(): boolean {
     return this.#slicing;
   }
-  /** Edges of the tiles in latents; undefined when whole pictures are encoded and decoded. */
+  /** Size and stride of the tiles in latents; undefined without tiling. */
   get tiles(): Tiles | undefined {
     return this.#tiles;
   }
 
-  /** One picture of a batch at a time: the same bits, memory independent of the batch. */
+  /** Encodes and decodes one picture of a batch at a time: the same bits, memory independent of the batch. */
   enableSlicing(): void {
     this.#slicing = true;
   }
+  /** Encodes and decodes a batch as a whole again. */
   disableSlicing(): void {
     this.#slicing = false;
   }
 
   /**
-   * Pictures larger than a tile are encoded and decoded in overlapping tiles, blended: memory independent of the size.
-   * Norms and attention see one tile, so tones may differ a little between tiles.
+   * Encodes and decodes pictures larger than a tile in overlapping tiles, blended: memory independent of the size.
+   * Norms and attention see one tile, so tones may differ a little between tiles. @throws ArgumentError for bad options
    */
   enableTiling(options: TilingOptions = {}): void {
     this.#tiles = tilesOf(options, this.#sampleSize, this.#scale);
   }
+  /** Encodes and decodes whole pictures again. */
   disableTiling(): void {
     this.#tiles = undefined;
   }
@@ -249,13 +256,16 @@ export class AutoencoderKL extends ModelWithAttention<[image: Tensor], Tensor> {
     return this.call(z);
   }
 
+  /** The same as decode(). */
   override forward(z: Tensor): Tensor {
     return this.#inParts(z, 1, this.#scale, (x) =>
       this.decoder.call(this.post_quant_conv ? this.post_quant_conv.call(x) : x),
     );
   }
 
-  /** f of x as the policies say; `unit` and `outUnit` are elements an edge of one latent takes in x and in f's result. */
+  /**
+   * f of x, in slices and tiles if enabled. An edge of one latent is `unit` elements of x and `outUnit` of f's result.
+   */
   #inParts(x: Tensor, unit: number, outUnit: number, f: (x: Tensor) => Tensor): Tensor {
     const tiles = this.#tiles;
     const [h, w] = [x.shape[2]!, x.shape[3]!];
@@ -272,7 +282,7 @@ const oldNames: Readonly<Record<string, string>> = {
   proj_attn: 'to_out.0',
 };
 
-/** Checkpoint key → ours: attention layers were once named query, key, value, proj_attn. */
+/** Converts keys of old checkpoints, whose attention layers are named query, key, value, proj_attn. */
 export const convertVaeKeys: KeyConversion = renaming((key) =>
   key.replace(
     /(\.attentions\.\d+\.)(query|key|value|proj_attn)\./,

@@ -48,7 +48,7 @@ function readClipConfig(config: ConfigRecord, source: string, projects: boolean)
   const size = c.integer('hidden_size', limits.widths, 512);
   const heads = c.integer('num_attention_heads', limits.widths, 8);
   if (size % heads !== 0) c.fail('num_attention_heads', `must divide hidden_size ${size}`);
-  // A whole CLIP's config keeps the text model's under this key, and its own defaults here.
+  // The config of a whole CLIP has the text model's config under this key: not supported.
   c.unsupported('text_config');
   c.unsupported('use_attention_mask', false); // pipelines would mask padding
   c.number('attention_dropout', [0, 1], 0);
@@ -82,7 +82,7 @@ class ClipAttention extends Module<[x: Tensor], Tensor> {
     this.out_proj = nn.linear(size, size);
   }
 
-  /** x [b, l, size]; each token sees itself and those before it. */
+  /** x [b, l, size] → the same shape; causal: each token attends to itself and those before it. */
   override forward(x: Tensor): Tensor {
     const [b, l, size] = x.shape as [number, number, number];
     const split = (t: Tensor): Tensor => t.view([b, l, this.#heads, size / this.#heads]).permute(0, 2, 1, 3);
@@ -142,7 +142,7 @@ class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
   }
   override forward(ids: Tensor, dtype: DType): Tensor {
     const order = Array.from({ length: ids.shape[1]! }, (_, i) => i);
-    // Through the module rather than by its weight, which may be elsewhere until it is called.
+    // Call the module instead of reading its weight: offload loads the weight at the call.
     const positions = this.position_embedding.call(
       tensor(order, { shape: [1, order.length], dtype: 'int32', device: ids.device }),
     );
@@ -185,33 +185,39 @@ class ClipTextTransformer extends Module<
   }
 }
 
+/** The result of a text encoder. */
 export interface TextModelOutput {
-  /** [b, l, size] after the final norm (of the state clipSkip chose). */
+  /** [b, l, size]: the hidden state that clipSkip selects, after the final norm. */
   readonly lastHiddenState: Tensor;
-  /** [b, size]: the last hidden state at the end token. */
+  /** [b, size]: lastHiddenState at the end token. */
   readonly poolerOutput: Tensor;
-  /** Embeddings, then the output of every layer, before the final norm. */
+  /** [b, l, size] each: the embeddings, then the output of every layer, before the final norm. */
   readonly hiddenStates: readonly Tensor[];
   /** [b, projection_dim]; with the projection head only. */
   readonly textEmbeds?: Tensor;
 }
 
+/** Options of a call of a text encoder. */
 export interface TextModelOptions {
   /** dtype of activations; default: that of the weights. */
   readonly dtype?: DType;
-  /** Takes the hidden state before the last k layers. */
+  /** k selects the hidden state before the last k layers; default 0. */
   readonly clipSkip?: number;
 }
 
 type Forward = [ids: readonly (readonly number[])[], options?: TextModelOptions];
 
+/** CLIP's text encoder. Reference: transformers' class of the same name. */
 export class CLIPTextModel extends Module<Forward, TextModelOutput> {
   text_model: ClipTextTransformer;
   readonly config: ConfigRecord;
   protected readonly settings: ClipSettings;
   protected static readonly projects: boolean = false;
 
-  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  /**
+   * A model without weights. `source` names the config file in messages.
+   * @throws FormatError for a bad or unknown value.
+   */
   static fromConfig(config: ConfigRecord, source = 'text encoder config'): CLIPTextModel {
     const model = new this(config, readClipConfig(config, source, this.projects));
     return limits.checkParameterCount(model, source, 'hidden_size and the other widths');
@@ -225,7 +231,10 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
     this.text_model = new ClipTextTransformer(settings);
   }
 
-  /** ids: b lists of the same length, at most max_position_embeddings. */
+  /**
+   * ids: b lists of one length, at most max_position_embeddings.
+   * @throws ArgumentError for bad lengths, ids or clipSkip
+   */
   override forward(...[ids, options = {}]: Forward): TextModelOutput {
     const { positions, vocabulary, layers, size } = this.settings;
     const skip = options.clipSkip ?? 0;
@@ -254,7 +263,9 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
     });
   }
 
-  /** Old configs say end token 2, which stands nowhere in the ids: the largest id is the end token then. */
+  /**
+   * Index of the end token in a row. Old configs give end token 2, which occurs in no row: then the largest id is used.
+   */
   #pooledAt(row: readonly number[]): number {
     const { eos } = this.settings;
     if (eos === 2) return row.indexOf(Math.max(...row));
@@ -262,6 +273,7 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
   }
 }
 
+/** CLIP's text encoder with a projection of the pooled output. Reference: transformers' class of the same name. */
 export class CLIPTextModelWithProjection extends CLIPTextModel {
   text_projection: Linear;
   protected static override readonly projects = true;
@@ -271,13 +283,14 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
     this.text_projection = nn.linear(settings.size, settings.projection, { bias: false });
   }
 
+  /** As CLIPTextModel, with `textEmbeds`. */
   override forward(...args: Forward): TextModelOutput {
     const out = super.forward(...args);
     return { ...out, textEmbeds: this.text_projection.call(out.poolerOutput) };
   }
 }
 
-/** Checkpoint key → ours; the position buffer of old files is dropped, a missing prefix added. */
+/** Converts keys of checkpoints: skips the position buffer of old files, adds a missing `text_model.` prefix. */
 export const convertTextEncoderKeys: KeyConversion = renaming((key) => {
   if (key.endsWith('embeddings.position_ids')) return undefined;
   return /^(embeddings|encoder|final_layer_norm)\./.test(key) ? `text_model.${key}` : key;

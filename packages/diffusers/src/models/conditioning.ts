@@ -1,4 +1,5 @@
-// What a denoiser reads beside latents and timestep, as one object that goes from the pipeline to each attention layer.
+// The conditioning: the inputs of a denoiser beside latents and timestep, passed from the pipeline to each attention
+// layer.
 
 import type { Tensor } from '@darkroom/core';
 
@@ -10,9 +11,9 @@ export interface AddedCond {
   readonly timeIds: Tensor;
 }
 
-/** All that a denoiser reads beside latents and timestep. Blocks and attention layers get the same object. */
+/** The inputs of a denoiser beside latents and timestep. Blocks and attention layers receive the same object. */
 export interface Conditioning {
-  /** Text hidden states [n, tokens, width]: what cross-attention reads. */
+  /** Text hidden states [n, tokens, width], the input of cross-attention. */
   readonly encoderHiddenStates: Tensor;
   /** For models with `addition_embed_type` text_time (SDXL). */
   readonly addedCond?: AddedCond;
@@ -20,11 +21,11 @@ export interface Conditioning {
   readonly timestepCond?: Tensor;
   /** Class ids, one an image, or [n, d] for projections. */
   readonly classLabels?: readonly number[] | Tensor;
-  /** What adapters added, by their names; read and written through a ConditioningKey. */
+  /** Inputs of adapters by name; read and written through a ConditioningKey. */
   readonly adapters?: Readonly<Record<string, AdapterInput>>;
 }
 
-/** What an adapter may add: tensors, alone or in lists and records, so that a trace takes them as inputs. */
+/** An adapter's input: tensors and plain values, alone or in lists and records, which a trace can take as inputs. */
 export type AdapterInput =
   | Tensor
   | number
@@ -33,7 +34,7 @@ export type AdapterInput =
   | readonly AdapterInput[]
   | { readonly [name: string]: AdapterInput | undefined };
 
-/** Where one adapter keeps its inputs in a conditioning, with their type: IP-Adapter's image embeddings, a mask. */
+/** The typed key of one adapter's input in a conditioning: IP-Adapter's image embeddings, a mask. */
 export class ConditioningKey<T extends AdapterInput> {
   readonly name: string;
 
@@ -42,13 +43,13 @@ export class ConditioningKey<T extends AdapterInput> {
     this.name = name;
   }
 
-  /** What the adapter added; undefined when it added nothing. */
+  /** The adapter's input; undefined if there is none. */
   of(conditioning: Conditioning | undefined): T | undefined {
     const { adapters = {} } = conditioning ?? {};
     return Object.hasOwn(adapters, this.name) ? (adapters[this.name] as T) : undefined;
   }
 
-  /** A conditioning like the given one, with this adapter's input. */
+  /** A copy of `conditioning` with this adapter's input. */
   with(conditioning: Conditioning, input: T): Conditioning {
     return { ...conditioning, adapters: { ...conditioning.adapters, [this.name]: input } };
   }

@@ -1,6 +1,6 @@
-// Reading model configs: typed values within a range, with diffusers' defaults, and one clear error for a bad one.
-// Unknown keys are not read here and stay in the config, so that saving writes them back.
-// null is a value, as in Python: false for a switch, "none" for an optional field, and an error anywhere else.
+// Reads model configs: typed values within a range, with diffusers' defaults, and one error for each bad value.
+// Unknown keys are ignored and stay in the config: saving writes them back.
+// null is a value, as in Python: false for a boolean, "none" for an optional field, an error for all others.
 
 import { FormatError, shortJson } from '@darkroom/core';
 
@@ -26,17 +26,17 @@ export class ConfigReader {
     this.#source = source;
   }
 
-  /** Throws the FormatError of a key: its rule, and the value that it has. */
+  /** @throws FormatError with the rule of a key and the key's value. */
   fail(key: string, rule: string): never {
     throw new FormatError(`${this.#source}: '${key}' ${rule}, got ${shortJson(this.#own(key))}`);
   }
 
-  /** Whether the key holds something other than null. */
+  /** True if the config has the key with a value other than null. */
   has(key: string): boolean {
     return (this.#own(key) ?? undefined) !== undefined;
   }
 
-  /** The value as it stands, null included; `fallback` where the config has no such key. */
+  /** The unchecked value, which may be null; `fallback` if the config has no such key. */
   raw(key: string, fallback?: unknown): unknown {
     const value = this.#own(key);
     return value === undefined ? fallback : value;
@@ -47,7 +47,7 @@ export class ConfigReader {
     const value = this.raw(key, fallback);
     return isInteger(value, range) ? value : this.fail(key, `must be an integer ${words(range)}`);
   }
-  /** The same; undefined for none. */
+  /** An integer within the range; undefined for null or a missing key. */
   optionalInteger(key: string, range: Range): number | undefined {
     return this.has(key) ? this.integer(key, range) : undefined;
   }
@@ -75,7 +75,7 @@ export class ConfigReader {
     if (!allowed.includes(value as T)) this.fail(key, `must be one of ${allowed.join(', ')}`);
     return value as T;
   }
-  /** The same; undefined for none. */
+  /** One of the strings allowed; undefined for null or a missing key. */
   optionalChoice<T extends string>(key: string, allowed: readonly T[]): T | undefined {
     return this.has(key) ? this.choice(key, allowed) : undefined;
   }
@@ -100,7 +100,7 @@ export class ConfigReader {
       this.fail(key, `must be a list of 1 to ${maxLength} integers ${words(range)}`);
     return value as number[];
   }
-  /** A list of `length` finite numbers; undefined for none. */
+  /** A list of `length` finite numbers; undefined for null or a missing key. */
   optionalNumbers(key: string, length: number): readonly number[] | undefined {
     if (!this.has(key)) return undefined;
     const value = this.raw(key);
@@ -116,7 +116,7 @@ export class ConfigReader {
       this.fail(key, `must be an integer ${words(range)}, or a list of ${blocks}`);
     return list as number[];
   }
-  /** One edge for both axes, or [height, width]; undefined for none. */
+  /** [height, width], from a list or one number for both; undefined for null or a missing key. */
   optionalSize(key: string, range: Range): readonly number[] | undefined {
     return this.has(key) ? this.perBlock(key, range, 2, range[0]) : undefined;
   }
@@ -128,7 +128,9 @@ export class ConfigReader {
       this.fail(key, `must be true, false, or a list of ${blocks}`);
     return list as boolean[];
   }
-  /** Refuses what would change the numbers instead of ignoring it. null is harmless. */
+  /**
+   * @throws FormatError unless the key is missing, null or one of the `harmless` values, which do not change results.
+   */
   unsupported(key: string, ...harmless: readonly unknown[]): void {
     if (this.has(key) && !harmless.includes(this.raw(key)))
       this.fail(key, 'is not supported by this version');

@@ -3,6 +3,7 @@
 import { add, cast, concat, full, map, Module, nn, scope, tensor } from '@darkroom/core';
 import type { Activation, Device, Expr, Linear, Tensor } from '@darkroom/core';
 
+/** Options of timestepEmbedding. */
 export interface TimestepOptions {
   /** cos before sin. */
   readonly flipSinToCos?: boolean;
@@ -13,7 +14,7 @@ export interface TimestepOptions {
 
 /**
  * t [n] → [n, dim] in float32: sin and cos of scale·t·maxPeriod^(-i/(dim/2 - freqShift)); an odd dim ends in a zero.
- * Frequencies are rounded to float32 as the reference does: their product with t near 1000 shows it.
+ * Frequencies are rounded to float32 as in the reference: the rounding is visible for t near 1000.
  */
 export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptions = {}): Tensor {
   const { flipSinToCos = true, freqShift = 0, scale = 1, maxPeriod = 10000 } = options;
@@ -37,7 +38,7 @@ export function timestepEmbedding(t: Tensor, dim: number, options: TimestepOptio
   });
 }
 
-/** One value for all of a batch, or one for each, as a float32 tensor [batch]. */
+/** A timestep for the whole batch, or one for each item, as a float32 tensor [batch]. */
 export function timestepTensor(
   t: number | readonly number[] | Tensor,
   batch: number,

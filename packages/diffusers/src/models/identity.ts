@@ -1,4 +1,4 @@
-// A module without parameters: holds the place of a dropout, so that the names of its neighbours fit checkpoints.
+// A module without parameters in the place of a dropout, so that parameter names are those of checkpoints.
 
 import { Module } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';

@@ -1,6 +1,6 @@
-// How large a model a config may describe. Each limit lies far beyond every published model of these families (the
-// largest is named), and what they allow together is built without weights in about a second: a config cannot take
-// the process, and weights are only allocated once a file was found to hold them.
+// Limits of the sizes in a config. Each is far above every published model of these families (the comments give the
+// largest). The largest model allowed is built without weights in about a second, and weights are allocated only after
+// a file was found to hold them: a hostile config cannot exhaust the process.
 
 import { FormatError } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
@@ -10,7 +10,7 @@ import type { Range } from './config.ts';
 export const maxLevels = 16;
 /** Channels, widths of embeddings and of attention; published: 1280 channels, 5120 in a text encoder. */
 export const widths: Range = [1, 65_536];
-/** What is projected to them may be several joined; published: 2816. */
+/** Widths of several embeddings joined; published: 2816. */
 export const joinedWidths: Range = [1, 8 * 65_536];
 /** Residual layers of a level; published: 2. */
 export const layersOfLevel: Range = [1, 64];
@@ -24,15 +24,18 @@ export const textLayers: Range = [1, 512];
 export const tableRows: Range = [1, 2 ** 24];
 /** Edge of a picture or of latents, in elements; published: 1024. */
 export const edges: Range = [1, 65_536];
-/** What is added to a variance; published: 1e-5. */
+/** Epsilons of norms; published: 1e-5. */
 export const epsilons: Range = [0, 1];
 /** Factors of layers and latents: none divides by zero. */
 export const factors: Range = [1e-9, 1e9];
 
-/** Published: 2.6 billion. */
+/** Parameters of a model; published: 2.6 billion. */
 const maxParameters = 100e9;
 
-/** @throws FormatError when `model`, which has no weights yet, is larger than any machine could hold. */
+/**
+ * Returns `model`, which has no weights yet.
+ * @throws FormatError if it has more than maxParameters; `keys` are blamed.
+ */
 export function checkParameterCount<M extends AnyModule>(model: M, source: string, keys: string): M {
   let count = 0;
   for (const [, { elements }] of model.namedParameters()) count += elements;

@@ -1,4 +1,4 @@
-// A model whose attention layers can be given processors and strategies: all of them, or single ones by path.
+// A model whose attention layers accept processors and strategies, all of them or single ones by path.
 
 import { ArgumentError, Module } from '@darkroom/core';
 import { plainProcessor } from './attention-processor.ts';
@@ -7,14 +7,14 @@ import { Attention } from './attention.ts';
 import { isSliced, slicedAttention } from './attention-strategies.ts';
 import type { AttentionStrategy } from './attention-strategies.ts';
 
-/** 'auto': two steps a layer; 'max': one head at a time; n: so many heads at a time. */
+/** Heads computed at a time: 'auto' half of a layer's, 'max' one, or a number. */
 export type AttentionSlice = 'auto' | 'max' | number;
 
 /** Base of models with attention layers: UNet and VAE. */
 export abstract class ModelWithAttention<Args extends readonly unknown[], Out> extends Module<Args, Out> {
   /**
-   * What computes each layer, by its path: the processor that was put in, else the strategy of the plain one.
-   * setAttnProcessor takes it back.
+   * The processor of each attention layer by path; the strategy for layers with the plain processor. The result can be
+   * passed to setAttnProcessor.
    */
   get attnProcessors(): Readonly<Record<string, AttentionProcessor | AttentionStrategy>> {
     const entries = [...this.#layers()].map(
@@ -23,15 +23,15 @@ export abstract class ModelWithAttention<Args extends readonly unknown[], Out> e
     );
     return Object.fromEntries(entries);
   }
-  /** How the heads of each layer are computed, by its path. */
+  /** The strategy of each attention layer by path. */
   get attnStrategies(): Readonly<Record<string, AttentionStrategy>> {
     return Object.fromEntries([...this.#layers()].map(([path, layer]) => [path, layer.strategy]));
   }
 
   /**
-   * Sets what computes every layer, or the layers of the paths given. A processor computes the whole layer, with the
-   * strategy that the layer has; a strategy brings the plain processor back and says how that computes heads.
-   * @throws ArgumentError for a path that is no attention layer, or a processor with weights given to two layers.
+   * Sets the processor or strategy of every attention layer, or of layers by path. A processor keeps the layer's
+   * strategy; a strategy restores the plain processor.
+   * @throws ArgumentError for a path that is no attention layer, and for a processor with weights given to two layers
    */
   setAttnProcessor(
     given:
@@ -59,7 +59,10 @@ export abstract class ModelWithAttention<Args extends readonly unknown[], Out> e
     }
   }
 
-  /** Slices what every layer computes, whatever its strategy; undefined undoes it. @throws naming a layer of too few heads. */
+  /**
+   * Slices the strategy of every layer; undefined restores it.
+   * @throws ArgumentError naming a layer with too few heads
+   */
   setAttentionSlice(slice: AttentionSlice | undefined): void {
     const layers = [...this.#layers()];
     if (slice !== undefined) for (const [path, { heads }] of layers) headsPerSlice(slice, heads, path);
@@ -70,7 +73,7 @@ export abstract class ModelWithAttention<Args extends readonly unknown[], Out> e
     }
   }
 
-  /** Replaces what every layer computes with; slicing stays as it is. */
+  /** Replaces the strategy of every layer; layers with slicing keep it. */
   setBaseAttention(base: AttentionStrategy): void {
     for (const [, layer] of this.#layers()) {
       const { strategy } = layer;

@@ -3,6 +3,7 @@
 import { map, Module, nn, resize, scope, silu } from '@darkroom/core';
 import type { Activation, Conv2d, GroupNorm, Linear, Tensor } from '@darkroom/core';
 
+/** Sizes and variants of a residual block. */
 export interface ResnetOptions {
   readonly inChannels: number;
   readonly outChannels: number;
@@ -12,7 +13,7 @@ export interface ResnetOptions {
   readonly eps: number;
   readonly activation?: Activation;
   readonly timeScaleShift?: 'default' | 'scale_shift';
-  /** The time embedding was activated already. */
+  /** True: the time embedding is already activated. */
   readonly skipTimeActivation?: boolean;
   readonly outputScale?: number;
 }
@@ -50,7 +51,7 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
       const early = timeScaleShift === 'default' ? t : undefined;
       const normed = this.norm1.call(x, 'silu');
       const h = this.conv1.call(normed, { residual: early });
-      normed.dispose(); // the widest tensors meet here: this decides how much memory a decode takes
+      normed.dispose(); // the peak of a decode's memory is here
       if (!t || early) return this.norm2.call(h, 'silu');
       const [scale, shift] = t.chunk(2, 1) as [Tensor, Tensor];
       return map(siluOfScaleShift, [this.norm2.call(h), scale, shift], { dtype: h.dtype });
@@ -65,7 +66,10 @@ export class ResnetBlock2D extends Module<[x: Tensor, time?: Tensor | undefined]
 const shifted = ['add', ['mul', ['in', 0], ['add', 1, ['in', 1]]], ['in', 2]] as const;
 const siluOfScaleShift = ['mul', shifted, ['sigmoid', shifted]] as const;
 
-/** Halves height and width. padding 0 is the VAE's: one row and column of zeros at the bottom and right. */
+/**
+ * Halves height and width by a convolution. Padding 0 (VAE): one row of zeros at the bottom and one column at the
+ * right.
+ */
 export class Downsample2D extends Module<[x: Tensor], Tensor> {
   conv: Conv2d;
 

@@ -1,18 +1,19 @@
-// How many transformer layers stand behind each residual layer of a UNet. SD and SDXL give one number for all or one a
-// level; SSD-1B and Vega, distilled from SDXL, a list a level with one for each residual layer, and another for going up.
+// The number of transformer layers behind each residual layer of a UNet. Configs of SD and SDXL give one number, or one
+// for each level; SSD-1B and Vega, distilled from SDXL, give a list for each level, and other lists for the up blocks.
 
 import type { ConfigReader } from './config.ts';
 import * as limits from './limits.ts';
 
+/** Numbers of transformer layers in a UNet. */
 export interface TransformerLayers {
-  /** By level, then by residual layer; empty where the block has no attention. */
+  /** By level, then by residual layer; empty for a block without attention. */
   readonly down: readonly (readonly number[])[];
   readonly mid: number;
   /** In the order of the up blocks, the lowest level first. */
   readonly up: readonly (readonly number[])[];
 }
 
-/** Residual layers with attention: by level, in the middle, by up block; 0 where a block has none. */
+/** Numbers of residual layers with attention: by level, in the middle, by up block; 0 for a block without attention. */
 export interface AttentionCounts {
   readonly down: readonly number[];
   readonly mid: 0 | 1;
@@ -22,6 +23,7 @@ export interface AttentionCounts {
 const downKey = 'transformer_layers_per_block';
 const upKey = 'reverse_transformer_layers_per_block';
 
+/** Reads both keys of the config. @throws FormatError if they do not fit `counts`. */
 export function readTransformerLayers(c: ConfigReader, counts: AttentionCounts): TransformerLayers {
   const down = perLevel(c, downKey, counts.down.length);
   if (down.some(Array.isArray) && !c.has(upKey)) c.fail(upKey, `must be given beside lists in ${downKey}`);
@@ -46,7 +48,7 @@ function perLevel(c: ConfigReader, key: string, levels: number): readonly unknow
   return list;
 }
 
-/** One number for every residual layer of a block, or a list with at least one for each. */
+/** Transformer layers of a block's residual layers, from one number or a list of at least `count`. */
 function perLayer(c: ConfigReader, key: string, entry: unknown, count: number): readonly number[] {
   const [min, max] = limits.transformerLayers;
   const list = Array.isArray(entry) ? (entry as unknown[]) : Array<unknown>(Math.max(1, count)).fill(entry);

@@ -1,4 +1,5 @@
-// The spatial transformer of the UNet: image → tokens → blocks of self-attention, cross-attention, feed-forward → image.
+// The spatial transformer of the UNet: image → tokens → blocks of self-attention, cross-attention, feed-forward →
+// image.
 
 import { add, geglu, Linear, Module, nn, reshape, scope } from '@darkroom/core';
 import type { Conv2d, GroupNorm, LayerNorm, Tensor } from '@darkroom/core';
@@ -6,7 +7,7 @@ import { Attention } from './attention.ts';
 import type { Conditioning } from './conditioning.ts';
 import { Identity } from './identity.ts';
 
-/** proj to twice the width, first half times gelu of the second. */
+/** Projects to 2·inner features; the first half times gelu of the second. */
 class GEGLU extends Module<[x: Tensor], Tensor> {
   proj: Linear;
 
@@ -31,6 +32,7 @@ class FeedForward extends Module<[x: Tensor], Tensor> {
   }
 }
 
+/** Sizes of a spatial transformer. */
 export interface TransformerOptions {
   readonly channels: number;
   readonly heads: number;

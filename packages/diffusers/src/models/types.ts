@@ -1,4 +1,4 @@
-// What pipelines need of their models, structurally: a traced or user-made object of this shape serves as well.
+// The interfaces of models in pipelines: any object with these members fits, also a traced model or a user's own.
 
 import type { Device, DType, Tensor, ToOptions } from '@darkroom/core';
 import type { AttentionProcessor } from './attention-processor.ts';
@@ -13,11 +13,11 @@ import type { UNetOutput } from './unet2d-condition.ts';
 
 /** A component with weights. */
 export interface ModelLike {
-  /** As in config.json. Pipelines read it through unetConfig() and vaeConfig() alone. */
+  /** The content of config.json. Pipelines read it only through unetConfig() and vaeConfig(). */
   readonly config: ConfigRecord;
   readonly device: Device | undefined;
   readonly dtype: DType;
-  /** All that its calls read and keep, by name, adapters included: what a trace refers to; default stateDict(). */
+  /** Every weight that a call reads, by name, adapters included; a trace refers to these. Default: stateDict(). */
   parameters?(): ReadonlyMap<string, Tensor>;
   /** Weights by name, as a checkpoint has them. */
   stateDict?(): ReadonlyMap<string, Tensor>;
@@ -25,7 +25,7 @@ export interface ModelLike {
   dispose(): void;
 }
 
-/** Attention policies, where a model has layers to set them on. */
+/** Attention settings, for models with attention layers. */
 export interface AttentionPolicies {
   readonly attnProcessors?: Readonly<Record<string, AttentionProcessor | AttentionStrategy>>;
   readonly attnStrategies?: Readonly<Record<string, AttentionStrategy>>;
@@ -33,13 +33,15 @@ export interface AttentionPolicies {
   setBaseAttention?(base: AttentionStrategy): void;
 }
 
-/** A UNet as pipelines use it: of this library, traced, or a user's own. `config` must tell what UNetConfig holds. */
+/**
+ * A UNet as pipelines use it: of this library, traced, or a user's own. `config` must give the fields of UNetConfig.
+ */
 export interface UNetLike extends ModelLike, AttentionPolicies {
   /** sample [n, inChannels, h, w] at a timestep → the prediction [n, outChannels, h, w]. */
   call(sample: Tensor, timestep: number, conditioning: Conditioning): UNetOutput;
 }
 
-/** Memory policies of a VAE, where it has them. */
+/** Memory switches of a VAE, each optional. */
 export interface VaePolicies {
   enableSlicing?(): void;
   disableSlicing?(): void;
@@ -47,11 +49,11 @@ export interface VaePolicies {
   disableTiling?(): void;
 }
 
-/** A VAE as pipelines use it. `config` must tell what VaeConfig holds. */
+/** A VAE as pipelines use it. `config` must give the fields of VaeConfig. */
 export interface VaeLike extends ModelLike, AttentionPolicies, VaePolicies {
   /** Channels by level, from the pixels down: each level but the last halves height and width. */
   readonly blockOutChannels: readonly number[];
-  /** Latents of the denoiser are the VAE's times this. */
+  /** Factor from the VAE's latents to the denoiser's. */
   readonly scalingFactor: number;
   /** image [n, 3, h, w] in [-1, 1] → the distribution of latents (not scaled). */
   encode(image: Tensor): VaeDistribution;

@@ -1,4 +1,4 @@
-// The down, middle and up blocks of the UNet. Skips are consumed from the end of a list, as they were made.
+// The down, middle and up blocks of the UNet. Up blocks take the skips of the down blocks in reverse order.
 
 import { concat, Module, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
@@ -8,10 +8,12 @@ import type { ResnetOptions } from './resnet.ts';
 import { Transformer2DModel } from './transformer2d.ts';
 import type { TransformerOptions } from './transformer2d.ts';
 
+/** The settings that all residual blocks of a UNet share. */
 export type ResnetSettings = Omit<ResnetOptions, 'inChannels' | 'outChannels'>;
-/** What a block's transformers share; undefined in blocks without attention. */
+/** The settings that a block's transformers share; undefined in blocks without attention. */
 export type TransformerSettings = Omit<TransformerOptions, 'channels' | 'layers'>;
 
+/** The result of a down block. */
 export interface DownOutput {
   readonly hidden: Tensor;
   /** The output of each layer, then of the downsampler. */
@@ -83,7 +85,7 @@ export class UpBlock2D extends Module<
   upsamplers?: Upsample2D[];
 
   constructor(o: {
-    /** Channels coming from below, of this block, and of the skips' level below. */
+    /** Channels of the input. */
     previousChannels: number;
     outChannels: number;
     inChannels: number;
@@ -108,7 +110,7 @@ export class UpBlock2D extends Module<
     if (o.upsample) this.upsamplers = [new Upsample2D(channels)];
   }
 
-  /** Takes its skips off the end of `skips` and disposes them as soon as they are used. */
+  /** Removes its skips from the end of `skips` and disposes each after its use. */
   override forward(
     x: Tensor,
     skips: Tensor[],

@@ -1,5 +1,5 @@
-// The configuration of UNet2DConditionModel: every key of the reference's class, with its defaults. A key is computed as
-// the reference computes it, or refused by name.
+// The configuration of UNet2DConditionModel: every key of the reference's class, with its defaults. Each key is
+// supported as in the reference, or refused by name.
 
 import type { Activation } from '@darkroom/core';
 import { ConfigReader } from './config.ts';
@@ -13,30 +13,31 @@ const upTypes = ['UpBlock2D', 'CrossAttnUpBlock2D'] as const;
 const midTypes = ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D'] as const;
 const activationNames = ['silu', 'swish', 'gelu', 'relu'] as const;
 
-/** What a pipeline must know of a UNet to call it; a traced or user-made UNet tells it by its config alone. */
+/** The part of a UNet's config that pipelines read, also of a traced UNet or a user's own. */
 export interface UNetConfig {
-  /** Channels of the sample: those of the latents, and of what is joined to them (inpainting). */
+  /** Channels of the sample: of the latents, and of tensors concatenated to them (inpainting). */
   readonly inChannels: number;
   /** Channels of the prediction. */
   readonly outChannels: number;
-  /** Height and width in latents that the model was trained on. */
+  /** Training size in latents. */
   readonly sampleSize: readonly [height: number, width: number] | undefined;
-  /** Channels by level, from the top; undefined where the config does not say. */
+  /** Channels by level, from the top; undefined if the config lacks them. */
   readonly blockOutChannels: readonly number[] | undefined;
   /** Width of the text hidden states. */
   readonly encoderWidth: number;
-  /** Width of the guidance embedding that distilled models read; undefined for models that read none. */
+  /** Width of a distilled model's guidance embedding; undefined for models without one. */
   readonly timeCondProjDim: number | undefined;
   /** 'text_time' for models that read pooled text and time ids (SDXL). */
   readonly addition: 'text_time' | undefined;
   /** Features of one time id. */
   readonly additionTimeEmbedDim: number | undefined;
-  /** Width of what is projected to the time embedding: pooled text and the features of all time ids. */
+  /** Width of the input of the added time embedding: pooled text and the features of all time ids. */
   readonly projectionInputDim: number | undefined;
 }
 
 /**
- * The typed config of any UNet that a pipeline may have, with the reference's defaults, as it is now: configs may be edited.
+ * The typed config of any UNet of a pipeline, with the reference's defaults. Read anew at each call: configs may be
+ * edited.
  * @throws FormatError naming a key of a wrong type or out of range.
  */
 export function unetConfig({ config }: { readonly config: ConfigRecord }): UNetConfig {
@@ -61,7 +62,7 @@ function readCallConfig(c: ConfigReader): UNetConfig {
   };
 }
 
-/** All that a UNet2DConditionModel is built from. */
+/** The settings that a UNet2DConditionModel is built from. */
 export interface UNetSettings extends BlockSettings, ConditionSettings {
   readonly inChannels: number;
   readonly outChannels: number;
@@ -82,7 +83,7 @@ interface BlockSettings {
   readonly upAttention: readonly boolean[];
   readonly mid: 'cross' | 'plain' | 'none';
   readonly transformerLayers: TransformerLayers;
-  /** Width of the tokens that attention reads; undefined where no block has attention. */
+  /** Width of the text tokens; undefined if no block has attention. */
   readonly contextWidth: number | undefined;
   readonly linearProjection: boolean;
   readonly upcast: boolean;
@@ -130,7 +131,7 @@ export function readUNetConfig(config: ConfigRecord, source: string): UNetSettin
   };
 }
 
-/** Keys that only training or other kinds of blocks read: any value of their type gives the same numbers. */
+/** Checks the type of keys that only training or other kinds of blocks read, and that do not change results here. */
 function checkWithoutEffect(c: ConfigReader): void {
   c.number('dropout', [0, 1], 0);
   c.boolean('mid_block_only_cross_attention', false);

@@ -24,7 +24,7 @@ import type { ResnetSettings, TransformerSettings } from './unet-blocks.ts';
 import { readUNetConfig } from './unet-config.ts';
 import type { UNetSettings } from './unet-config.ts';
 
-/** What a call of a UNet gives. */
+/** The result of a UNet's call. */
 export interface UNetOutput {
   /** [n, out_channels, h, w]. */
   readonly sample: Tensor;
@@ -32,6 +32,7 @@ export interface UNetOutput {
 
 type Forward = [sample: Tensor, timestep: number | readonly number[] | Tensor, conditioning: Conditioning];
 
+/** The UNet of SD 1.x, 2.x and SDXL. Reference: diffusers' class of the same name. */
 export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput> {
   conv_in: Conv2d;
   time_embedding: TimestepEmbedding;
@@ -46,7 +47,10 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   readonly config: ConfigRecord;
   readonly #settings: UNetSettings;
 
-  /** `source` names the config file in messages. @throws FormatError for a bad or unknown value. */
+  /**
+   * A model without weights. `source` names the config file in messages.
+   * @throws FormatError for a bad or unknown value.
+   */
   static fromConfig(config: ConfigRecord, source = 'unet config'): UNet2DConditionModel {
     const model = new UNet2DConditionModel(config, readUNetConfig(config, source));
     return checkParameterCount(model, source, 'block_out_channels and the other widths');
@@ -146,6 +150,7 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
   /**
    * sample [n, in_channels, h, w], timestep one value or n, encoderHiddenStates [n, tokens, cross_attention_dim]
    * → { sample: [n, out_channels, h, w] } in the dtype of the sample.
+   * @throws ArgumentError for other shapes, and for a missing condition that the model needs
    */
   override forward(...[sample, timestep, given]: Forward): UNetOutput {
     const s = this.#settings;
@@ -164,7 +169,7 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
     }
     if (this.mid_block) hidden = this.mid_block.call(hidden, time, conditioning);
     for (const block of this.up_blocks) {
-      // The skip that the next level will join says the size to upsample to: latents need not divide evenly.
+      // Upsample to the size of the next level's skip: latents need not divide evenly.
       const next = skips[skips.length - 1 - block.resnets.length];
       const size = next && ([next.shape[2]!, next.shape[3]!] as const);
       const from = hidden;

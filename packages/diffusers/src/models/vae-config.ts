@@ -1,24 +1,25 @@
-// The configuration of AutoencoderKL: every key of the reference's class, with its defaults; those that only pipelines
-// read are checked here too.
+// The configuration of AutoencoderKL: every key of the reference's class, with its defaults, also keys that only
+// pipelines read.
 
 import { ConfigReader } from './config.ts';
 import type { ConfigRecord } from './config.ts';
 import * as limits from './limits.ts';
 
-/** What a pipeline must know of a VAE beside VaeLike's own fields; a user-made VAE tells it by its config. */
+/** The part of a VAE's config that pipelines read beside VaeLike's own fields. */
 export interface VaeConfig {
   readonly latentChannels: number;
   /** Mean and deviation of the latents by channel, for families whose latents are scaled with them. */
   readonly latentsMean: readonly number[] | undefined;
   readonly latentsStd: readonly number[] | undefined;
-  /** What is added to latents after scaling; 0 for most families. */
+  /** Mean that is subtracted from latents before scaling; 0 for most families. */
   readonly shiftFactor: number;
-  /** True when the VAE overflows in float16, so that it decodes in float32. */
+  /** True: the VAE overflows in float16 and must decode in float32. */
   readonly forceUpcast: boolean;
 }
 
 /**
- * The typed config of any VAE that a pipeline may have, with the reference's defaults, as it is now: configs may be edited.
+ * The typed config of any VAE of a pipeline, with the reference's defaults. Read anew at each call: configs may be
+ * edited.
  * @throws FormatError naming a key of a wrong type or out of range.
  */
 export function vaeConfig({ config }: { readonly config: ConfigRecord }): VaeConfig {
@@ -38,7 +39,7 @@ function readLatentConfig(c: ConfigReader): VaeConfig {
   };
 }
 
-/** All that an AutoencoderKL is built from. */
+/** The settings that an AutoencoderKL is built from. */
 export interface VaeSettings extends VaeConfig {
   readonly inChannels: number;
   readonly outChannels: number;
@@ -49,7 +50,7 @@ export interface VaeSettings extends VaeConfig {
   readonly quantConv: boolean;
   readonly postQuantConv: boolean;
   readonly scalingFactor: number;
-  /** Edge in pixels of the pictures it was trained on. */
+  /** Edge of the training pictures in pixels. */
   readonly sampleSize: number;
 }
 

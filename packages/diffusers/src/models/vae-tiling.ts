@@ -1,26 +1,27 @@
-// Memory policies of the VAE: a batch item by item (slicing), a picture by overlapping tiles that are blended (tiling).
-// Both write into one result, so that what is held beside it does not grow with batch or picture.
+// Memory switches of the VAE: a batch item by item (slicing), a picture in overlapping, blended tiles (tiling). Both
+// write into one result tensor: memory beside it does not grow with the batch or the picture.
 // Reference: diffusers' AutoencoderKL.tiled_decode and tiled_encode, whose blending is reproduced.
 
 import { ArgumentError, checkOptions, copy, map, scope, zeros } from '@darkroom/core';
 import { assign } from '@darkroom/core/backend';
 import type { Tensor } from '@darkroom/core';
 
+/** Options of the VAE's tiling. */
 export interface TilingOptions {
-  /** Edge of a tile in pixels; default: the size the VAE was trained on. */
+  /** Edge of a tile in pixels; default: the VAE's training size. */
   readonly tileSize?: number;
-  /** Part of a tile that it shares with the next, from 0 to below 1; default 0.25. */
+  /** Part of a tile that overlaps the next, from 0 to below 1; default 0.25. */
   readonly overlap?: number;
 }
 
-/** Edges in latents. */
+/** Sizes of tiles in latents. */
 export interface Tiles {
   readonly size: number;
-  /** From one tile to the next; what is left of `size` is blended. */
+  /** Distance from one tile to the next; the overlap, size - stride, is blended. */
   readonly stride: number;
 }
 
-/** `trained`: config.sample_size; `scale`: pixels per latent. @throws ArgumentError for what cannot be tiled. */
+/** Tiles of the options; `trained`: config.sample_size, `scale`: pixels per latent. @throws ArgumentError */
 export function tilesOf(options: TilingOptions, trained: number, scale: number): Tiles {
   checkOptions('enableTiling', options, { tileSize: true, overlap: true });
   const { tileSize = trained - (trained % scale), overlap = 0.25 } = options;
@@ -35,7 +36,7 @@ export function tilesOf(options: TilingOptions, trained: number, scale: number):
   return { size, stride: Math.max(1, Math.trunc(size * (1 - overlap))) };
 }
 
-/** f of each item of the batch, in one tensor. */
+/** Applies f to each item of the batch; the results in one tensor. */
 export function sliced(x: Tensor, f: (item: Tensor) => Tensor): Tensor {
   const n = x.shape[0]!;
   if (n === 1) return f(x);
@@ -52,8 +53,8 @@ export function sliced(x: Tensor, f: (item: Tensor) => Tensor): Tensor {
 }
 
 /**
- * f of overlapping tiles of x [n, c, h, w], blended. Edges are in units of which x has `unit` an element, f's result
- * `outUnit`: with the VAE's scale 8, decoding is 1 and 8, encoding 8 and 1.
+ * Applies f to overlapping tiles of x [n, c, h, w] and blends the results. An edge of one latent is `unit` elements of
+ * x and `outUnit` of f's result: with the VAE's scale 8, decoding has 1 and 8, encoding 8 and 1.
  */
 export function tiled(
   x: Tensor,
@@ -70,7 +71,7 @@ export function tiled(
   }
   const [step, limit, extent] = [stride * unit, stride * outUnit, (size - stride) * outUnit];
   let out: Tensor | undefined;
-  /** Bottom edges of the tiles above, as blended; the right edge of the tile before. */
+  /** Bottom edges of the row of tiles above, after blending. */
   let above: Tensor[] = [];
   for (let top = 0; top < h; top += step) {
     const below: Tensor[] = [];
@@ -105,13 +106,13 @@ export function tiled(
   return out!;
 }
 
-/** The last elements along an axis, at most `extent`. */
+/** The last `extent` elements along an axis, or all if there are fewer. */
 function edge(x: Tensor, axis: number, extent: number): Tensor {
   const length = x.shape[axis]!;
   return x.slice(axis, length - Math.min(extent, length));
 }
 
-/** Fades from `a`, which ends in the overlap, to the start of `b`, in b. */
+/** Blends the end of `a` into the start of `b`, in place. */
 function blend(a: Tensor, b: Tensor, axis: 2 | 3, extent: number): void {
   const length = Math.min(a.shape[axis]!, b.shape[axis]!, extent);
   if (length === 0) return;
