@@ -7,8 +7,10 @@ import { bytesFromFloats } from './convert.ts';
 import { otherFormat } from './formats.ts';
 import { decodePng } from './png/decode.ts';
 
+/** Channels of an image: 3 RGB, 4 RGBA. */
 export type Channels = 3 | 4;
 
+/** A picture of 8 bits a channel, RGB or RGBA. */
 export class Image {
   readonly width: number;
   readonly height: number;
@@ -77,7 +79,7 @@ export class Image {
     });
   }
 
-  /** [channels, height, width] in [0, 1]: what image-to-image takes. Alpha is left out unless asked for. */
+  /** Values [channels, height, width] in [0, 1], as image-to-image reads them; without alpha for 3 channels. */
   toPlanes(channels: Channels = 3): Float32Array {
     if (channels > this.channels)
       throw new ArgumentError(`image: has ${this.channels} channels, asked for ${channels}`);

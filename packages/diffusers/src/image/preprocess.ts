@@ -1,4 +1,4 @@
-// Pictures and masks as pipelines take them → planes of floats of one size, on the host.
+// Converts the pictures and masks of a call to planes of floats of one size, on the host.
 // Reference: diffusers' VaeImageProcessor. Pictures are resized by Lanczos, tensors by nearest.
 
 import { ArgumentError, formatShape, Tensor } from '@darkroom/core';
@@ -113,7 +113,7 @@ function nearest(values: Float32Array, size: InputSize, height: number, width: n
   return out;
 }
 
-/** RGB; transparent pixels show white paper rather than the colour that happens to lie under them. */
+/** RGB over white: transparent pixels become white instead of showing their hidden colour. */
 function overWhite(image: Image): Image {
   return blended(image, (colour, alpha) => 255 + ((colour - 255) * alpha) / 255);
 }

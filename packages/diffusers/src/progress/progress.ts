@@ -1,13 +1,18 @@
-// What a pipeline tells while it runs. The bar itself is Node's business (node/bar.ts); browsers bring their own.
+// The progress of a call. The terminal's bar is in node/bar.ts; pages can set their own.
 
+/** A progress bar, as a pipeline drives it. */
 export interface ProgressBar {
+  /** `done` of `total` steps are finished; `note` is shown beside the bar. */
   update(done: number, note?: string): void;
+  /** Ends the bar, also after an error. */
   stop(): void;
 }
 
+/** Settings of a pipeline's progress bar. */
 export interface ProgressConfig {
-  /** Default: shown only when stderr is a terminal. */
+  /** True hides the bar, false always shows it; default: shown if stderr is a terminal. */
   readonly disable?: boolean;
+  /** Text before the bar; default 'denoising'. */
   readonly description?: string;
   /** Replaces the terminal bar. */
   readonly create?: (total: number, description: string) => ProgressBar;
@@ -15,7 +20,7 @@ export interface ProgressConfig {
 
 export const silentBar: ProgressBar = { update() {}, stop() {} };
 
-/** The bar a pipeline shall show. */
+/** The bar for a call of `total` steps; a silent one where nothing is shown. */
 export async function progressBar(total: number, config: ProgressConfig): Promise<ProgressBar> {
   if (config.disable) return silentBar;
   const description = config.description ?? 'denoising';

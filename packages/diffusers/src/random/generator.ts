@@ -1,10 +1,10 @@
-// What a source of random numbers is: a stream of standard normal values, drawn on the host.
-// Not here: the random op of core, which draws on the device and reproduces no other framework's stream.
+// The interface of random generators: streams of standard normal values, drawn on the host. Core's random op differs:
+// it draws on the device and reproduces no other framework's stream.
 
 /** dtypes a draw can be made in. The dtype is part of the stream: torch draws differently for each. */
 export type RandomDType = 'float32' | 'float16' | 'bfloat16' | 'float64';
 
-/** Values already rounded to the dtype asked for; float64 gives a Float64Array, all others a Float32Array. */
+/** A stream of random values, rounded to the dtype asked for: a Float64Array for float64, else a Float32Array. */
 export interface Generator {
   /** The seed it was made with. */
   readonly seed: bigint;

@@ -34,7 +34,7 @@ export class Mt19937 {
     return { words: this.#state.slice(), used: this.#used };
   }
 
-  /** Takes over what save() gave. */
+  /** Restores a state returned by save(). */
   restore(saved: { readonly words: Uint32Array; readonly used: number }): void {
     this.#state.set(saved.words);
     this.#used = saved.used;

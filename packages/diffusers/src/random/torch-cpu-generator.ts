@@ -9,7 +9,7 @@ import { Mt19937 } from './mt19937.ts';
 import { checkCount, seedBits } from './seed.ts';
 import type { Generator, RandomDType } from './generator.ts';
 
-/** Everything that decides the draws to come. */
+/** The state of a generator. */
 export interface TorchCpuState {
   readonly seed: bigint;
   readonly words: Uint32Array;
@@ -43,6 +43,7 @@ const kinds: Readonly<Record<RandomDType, Kind>> = {
 /** Below this many elements torch draws one value at a time. */
 const block = 16;
 
+/** torch.Generator('cpu'): the same seed gives torch's values. @throws ArgumentError for bad seeds and counts */
 export class TorchCpuGenerator implements Generator {
   readonly seed: bigint;
   readonly #engine: Mt19937;

@@ -10,8 +10,8 @@ import { philox4x32 } from './philox.ts';
 import { checkCount, seedBits } from './seed.ts';
 
 /**
- * The GPU whose stream is meant. Draws up to 256 · multiprocessors · floor(threads / 256) elements (221,184 for the
- * default, an A100: more than a batch of 13 latents of 4×64×64) come out the same on every larger GPU.
+ * The GPU whose stream is reproduced. Draws up to 256 · multiprocessors · floor(threads / 256) elements (221,184 for
+ * the default, an A100: more than a batch of 13 latents of 4×64×64) come out the same on every larger GPU.
  */
 export interface CudaLayout {
   /** Default 108. */
@@ -24,6 +24,10 @@ const blockSize = 256;
 /** Words that one call of the device generator takes from the counter. */
 const wordsPerCall = 4;
 
+/**
+ * torch.Generator('cuda') on the host. Not compared with a GPU.
+ * @throws ArgumentError for bad seeds, counts and layouts
+ */
 export class TorchCudaGenerator implements Generator {
   readonly seed: bigint;
   /** Words drawn so far in each thread's own subsequence; torch calls it the philox offset. */

@@ -1,5 +1,5 @@
 // The training noise schedule: betas and the cumulative products of 1 - beta, in float32 like diffusers' tables.
-// Not here: which of these steps inference visits (spacing.ts, sigmas.ts).
+// The selection of steps for inference is in spacing.ts and sigmas.ts.
 // Reference: Nichol and Dhariwal 2021 (cosine), Lin et al. 2023, algorithm 1 (zero terminal SNR).
 
 import { readConfig, refusal } from './config.ts';
@@ -37,7 +37,7 @@ export function betaFields(
   };
 }
 
-/** Beside trained betas the schedule makes none: then another class's name for it passes. */
+/** The beta_schedule key. With trained_betas it has no effect, so names of other classes are allowed. */
 function betaSchedule(fallback: BetaSchedule, words: readonly BetaSchedule[]): Field<BetaSchedule> {
   const anywhere: readonly BetaSchedule[] = [...everywhere, ...special];
   return {
@@ -56,7 +56,7 @@ export interface BetaTable {
   readonly alphasCumprod: Float32Array;
 }
 
-/** How messages name the keys that a table is made of. */
+/** The keys of a table and their values, for messages. */
 export function describeBetas(c: BetaConfig): string {
   if (c.trained_betas) return 'trained_betas';
   return `beta_schedule '${c.beta_schedule}' from beta_start ${c.beta_start} to beta_end ${c.beta_end} over num_train_timesteps ${c.num_train_timesteps}`;

@@ -8,7 +8,7 @@ import type { Fields, SchedulerConfig, Values } from './fields.ts';
 
 export type { SchedulerConfig } from './fields.ts';
 
-/** Throws an error that names where the config came from. */
+/** Throws an error that names the source of the config. */
 export type Refuse = (message: string) => never;
 
 /** Names the file that a config was loaded from, and the class; only the class when the config was made in code. */
@@ -35,7 +35,9 @@ export const knownKeys: ReadonlySet<string> = new Set([
 /** The values that were defaults, under a symbol: it survives `{ ...config }` and is not written to JSON. */
 const defaulted: unique symbol = Symbol('defaults of a scheduler config');
 
-/** Values by key: those given (unless they are another class's defaults), else our defaults. */
+/**
+ * The values of all fields: given ones (unless they were only another class's defaults), else this class's defaults.
+ */
 export function readConfig<F extends Fields>(fields: F, given: SchedulerConfig, refuse: Refuse): Values<F> {
   const values: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(fields)) {
@@ -50,14 +52,14 @@ export function readConfig<F extends Fields>(fields: F, given: SchedulerConfig, 
   return values as Values<F>;
 }
 
-/** What a caller or a file set; undefined for values that were only defaults of the class before. */
+/** The value that a caller or a file set; undefined for a default of the class that the config came from. */
 function explicit(given: SchedulerConfig, key: string): unknown {
   if (!Object.hasOwn(given, key)) return undefined;
   const before = (given as { [defaulted]?: Record<string, unknown> })[defaulted];
   return before && Object.hasOwn(before, key) && before[key] === given[key] ? undefined : given[key];
 }
 
-/** The config to show and to save: ours, then the keys that are only carried along. Warns about keys nobody knows. */
+/** The config to save: this class's values, then keys of other classes. Warns about keys that no class has. */
 export function fullConfig(
   className: string,
   fields: Fields,

@@ -11,15 +11,15 @@ export interface Field<T> {
   readonly fallback: T;
   /** The value as the class uses it, or undefined when it is not allowed. `given` is the whole config. */
   readonly parse: (value: unknown, given: SchedulerConfig) => T | undefined;
-  /** What is allowed, for messages. */
+  /** The allowed values, for messages. */
   readonly allowed: string | ((value: unknown) => string);
-  /** The key is another class's, but read when it is given: it is not written where nobody gave it. */
+  /** True: a key of another class, read if it is given and saved only then. */
   readonly borrowed?: boolean;
 }
 export type Fields = Readonly<Record<string, Field<unknown>>>;
 export type Values<F extends Fields> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never };
 
-/** More training steps than any model has; as many as there are, a run may visit. */
+/** Training steps, and steps of a run, at most: more than any model has. */
 export const mostTimesteps = 100_000;
 /** Limits and scales of pixels and latents stay far below this; float32 holds its square. */
 const large = 1e6;
@@ -106,7 +106,7 @@ export function integers(): Field<readonly number[]> {
   };
 }
 
-/** A key that exists in files but whose feature we do not have. */
+/** A key of files whose feature is not supported: must be null. */
 export function mustBeNull(): Field<null> {
   return {
     fallback: null,
@@ -115,7 +115,7 @@ export function mustBeNull(): Field<null> {
   };
 }
 
-/** A switch that exists in files but whose feature we do not have. */
+/** A key of files whose feature is not supported: must be false. */
 export function mustBeFalse(): Field<false> {
   return {
     fallback: false,
@@ -124,15 +124,15 @@ export function mustBeFalse(): Field<false> {
   };
 }
 
-/** The same key where the class reads it but does not own it. */
+/** `field` as a key of another class, which is saved only if it is given. */
 export function borrowed<T>(field: Field<T>): Field<T> {
   return { ...field, borrowed: true };
 }
 
-/** Longest value quoted in a message: a file may hold a string of megabytes. */
+/** Characters of a quoted value at most: a file may hold a string of megabytes. */
 const quoted = 100;
 
-/** A value as it stands in messages, cut short. */
+/** A value for messages, shortened. */
 export function describeValue(value: unknown): string {
   if (typeof value !== 'string') return describeJson(value);
   return value.length > quoted ? `'${value.slice(0, quoted)}…' (${value.length} characters)` : `'${value}'`;

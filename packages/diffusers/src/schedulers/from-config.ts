@@ -16,6 +16,7 @@ import { UniPCMultistepScheduler } from './unipc.ts';
 
 export type SchedulerClass = new (config?: SchedulerConfig, file?: string) => Scheduler;
 
+/** Every scheduler class, by its name in scheduler_config.json. */
 export const schedulerClasses: Readonly<Record<string, SchedulerClass>> = {
   DDIMScheduler,
   DDPMScheduler,
@@ -30,8 +31,9 @@ export const schedulerClasses: Readonly<Record<string, SchedulerClass>> = {
 };
 
 /**
- * The scheduler a config names. `file` is where it was loaded from: errors about its values name it. All classes here are
- * built from each other's configs.
+ * The scheduler of the class that a config's `_class_name` gives. Every class accepts the configs of all others. `file`
+ * is the source of the config, for messages. @throws FormatError for an unknown class or bad values of a file,
+ * ArgumentError for bad values without `file`
  */
 export function schedulerFromConfig(config: SchedulerConfig, file?: string): Scheduler {
   const name = config['_class_name'];

@@ -1,4 +1,4 @@
-// Which of numInferenceSteps, timesteps and sigmas a call gave, checked against what a class supports.
+// Reads which of numInferenceSteps, timesteps and sigmas a call gave, and checks that the class supports it.
 
 import { ArgumentError } from '@darkroom/core';
 import { describeValue } from './fields.ts';
@@ -15,7 +15,7 @@ export type Request =
   | { readonly kind: 'timesteps'; readonly timesteps: readonly number[] }
   | { readonly kind: 'sigmas'; readonly sigmas: readonly number[] };
 
-/** The one way a schedule was asked for. numInferenceSteps beside a custom schedule must be its length. */
+/** The requested schedule. numInferenceSteps beside a custom schedule must be its length. @throws ArgumentError */
 export function readRequest(
   className: string,
   options: ScheduleOptions,

@@ -1,4 +1,4 @@
-// What a model's output means, and how it becomes the predicted clean sample x0 or the noise.
+// The meaning of a model's output (prediction_type), and its conversion to the clean sample x0 or to the noise.
 // Reference: Salimans and Ho 2022 (v-prediction).
 
 import { ArgumentError, clamp } from '@darkroom/core';
@@ -11,7 +11,7 @@ import { thresholdSample } from './threshold.ts';
 
 export type Prediction = 'epsilon' | 'sample' | 'v_prediction';
 
-/** How the variance of a step is found; in a DPM-Solver config only whether the model's output holds it counts. */
+/** The variance of a step; in a DPM-Solver config it only tells if the model's output holds the variance. */
 export type Variance =
   'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
 export const variances: readonly Variance[] = [
@@ -49,8 +49,8 @@ export function mixOfSigma(level: number): Mix {
 }
 
 /**
- * In place of 1 / alpha where no signal is left (zero terminal SNR): too large for any limit of x0, small enough for
- * sums in float32. Where x0 has no limit such a step is refused (signal.ts).
+ * Used instead of 1 / alpha at alpha 0 (zero terminal SNR): above any limit of x0, small enough for sums in float32.
+ * Without a limit of x0 such a step is refused (signal.ts).
  */
 const largestInverse = 1e30;
 
@@ -97,7 +97,7 @@ export function noiseTerms(type: Prediction, output: Tensor, sample: Tensor, { a
   }
 }
 
-/** The same for variance-exploding samples (x = x0 + level · noise), as Euler-type classes hold them. */
+/** x0 as terms, for the variance-exploding samples of Euler-type classes: x = x0 + level · noise. */
 export function explodingOriginalTerms(
   type: Prediction,
   output: Tensor,
@@ -145,12 +145,12 @@ export const thresholdFields: {
   sample_max_value: number(1, 1e-6),
 };
 
-/** Whether x0 is limited, and so must be computed by itself. */
+/** True if the config clips or thresholds x0, which must then be computed separately. */
 export function limits(config: ClipConfig): boolean {
   return config.thresholding === true || config.clip_sample === true;
 }
 
-/** x0 after clipping or dynamic thresholding; the terms combined as they are when the config asks for neither. */
+/** The combined terms of x0 after the config's clipping or dynamic thresholding, if any. */
 export function limitedOriginal(config: ClipConfig, terms: Terms): Tensor {
   const x0 = combine(terms);
   if (config.thresholding)

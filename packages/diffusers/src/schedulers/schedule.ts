@@ -1,4 +1,4 @@
-// The parts that Schedules share: index checks, memory of a step, history tensors. No algorithm lives here.
+// Base of all Schedules: index checks, the scope of a step, history tensors. No algorithms.
 
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
@@ -6,7 +6,7 @@ import { combine } from './combine.ts';
 import { requireSameShape } from './prediction.ts';
 import type { Schedule, StepOptions, StepResult } from './scheduler.ts';
 
-/** Whether a step also returns predOriginalSample. */
+/** True if a step shall return predOriginalSample. */
 export function wantsOriginal(options: StepOptions): boolean {
   return options.predOriginalSample ?? true;
 }
@@ -16,7 +16,7 @@ export abstract class BaseSchedule implements Schedule {
   readonly timesteps: readonly number[];
   readonly initNoiseSigma: number = 1;
   readonly order: number = 1;
-  /** Whether steps depend on those before: then their indices must follow each other. */
+  /** True if steps depend on earlier ones: their indices must then be consecutive. */
   protected readonly sequential: boolean = false;
   #begin: number | undefined = undefined;
   #next: number | undefined = undefined;
@@ -52,7 +52,7 @@ export abstract class BaseSchedule implements Schedule {
     return scope(() => this.advance(modelOutput, i, sample, options));
   }
 
-  /** What the sample is divided by before the model sees it. */
+  /** Divisor of the model's input at step i. */
   protected inputDivisor(_i: number): number {
     return 1;
   }
@@ -61,16 +61,16 @@ export abstract class BaseSchedule implements Schedule {
     requireSameShape(this.className, output, sample);
   }
 
-  /** The step itself, inside a scope: what is neither returned nor remembered is freed. */
+  /** Computes the step, inside a scope that frees all tensors but the returned and the remembered ones. */
   protected abstract advance(output: Tensor, i: number, sample: Tensor, options: StepOptions): StepResult;
 
-  /** Noise from the caller; throws when the step needs it and there is none. */
+  /** Draws the step's noise from options.noise. @throws ArgumentError if it is missing. */
   protected drawNoise(options: StepOptions): Tensor {
     if (options.noise) return options.noise();
     throw new ArgumentError(`${this.className}: this step adds noise; pass options.noise`);
   }
 
-  /** A handle that lives until forget() or dispose(), whatever happens to the caller's. */
+  /** An own handle of `tensor`, which lives until forget() or dispose(). */
   protected remember(tensor: Tensor): Tensor {
     const own = keep(tensor.alias());
     this.#kept.add(own);

@@ -1,5 +1,5 @@
-// What every scheduler is: a configuration that makes Schedules. A Schedule holds the state of one call (history of
-// a multi-step method), so that one scheduler serves many calls at once.
+// Base of all schedulers. A scheduler is a configuration that makes Schedules; a Schedule holds the state of one call
+// (the history of a multi-step method), so that one scheduler serves many calls at once.
 // Reference: diffusers' SchedulerMixin; `schedule` is its set_timesteps, but with the state outside.
 
 import { ArgumentError, concat, scope } from '@darkroom/core';
@@ -14,7 +14,9 @@ import type { Mix } from './prediction.ts';
 
 export type { SchedulerConfig } from './config.ts';
 
-/** Exactly one of the three; timesteps and sigmas only where the class supports them. */
+/**
+ * The request for a schedule: one of numInferenceSteps, timesteps and sigmas; the last two if the class supports them.
+ */
 export interface ScheduleOptions {
   readonly numInferenceSteps?: number;
   /** Training timesteps to visit, falling. */
@@ -27,16 +29,17 @@ export interface ScheduleOptions {
   readonly strength?: number;
 }
 
+/** Options of a step; each is read by the classes named, others ignore it. */
 export interface StepOptions {
   /** DDIM: 0 is deterministic, 1 adds as much noise as DDPM. */
   readonly eta?: number;
   /** Draws standard normal noise of the sample's shape; called once in each step that needs it. */
   readonly noise?: () => Tensor;
-  /** Whether predOriginalSample is returned too, at the cost of one more op; default true. */
+  /** True (default): returns predOriginalSample too, at the cost of one more op. */
   readonly predOriginalSample?: boolean;
   /** DDIM: recompute the noise from the clipped x0. */
   readonly useClippedModelOutput?: boolean;
-  /** LMS: how many derivatives are used at most; default 4. */
+  /** LMS: number of derivatives at most; default 4. */
   readonly order?: number;
   /** Euler: stochasticity (Karras et al. 2022, algorithm 2); defaults 0, 0, Infinity, 1. */
   readonly sChurn?: number;
@@ -45,45 +48,50 @@ export interface StepOptions {
   readonly sNoise?: number;
 }
 
+/** The result of a step; tensors in the sample's shape. */
 export interface StepResult {
+  /** The sample at the next, lower noise level. */
   readonly prevSample: Tensor;
-  /** The predicted clean sample (for LCM the boundary-corrected one), unless switched off. */
+  /**
+   * The predicted clean sample (for LCM the boundary-corrected one); undefined if options.predOriginalSample is false.
+   */
   readonly predOriginalSample?: Tensor;
 }
 
 /** The state of one call. Dispose it when the call ends. */
 export interface Schedule {
-  /** What the model receives, in order; a predictor-corrector visits some twice. */
+  /** Timesteps of the model calls, in order; a predictor-corrector visits some twice. */
   readonly timesteps: readonly number[];
-  /** Noise levels where the class works on them, with the final one. */
+  /** Noise levels, with the final one; for classes that work on noise levels. */
   readonly sigmas?: readonly number[];
   /** Standard deviation that initial noise is scaled to. */
   readonly initNoiseSigma: number;
   /** Model evaluations a step (Heun: 2). */
   readonly order: number;
-  /** The model's input for timesteps[i]. May be the sample itself. */
+  /** The model's input at timesteps[i]; may be the sample itself. */
   scaleModelInput(sample: Tensor, i: number): Tensor;
-  /** One step from timesteps[i]. Indices must follow each other where the method keeps a history. */
+  /** One step from timesteps[i]. Indices must be consecutive if the method has a history. @throws ArgumentError */
   step(modelOutput: Tensor, i: number, sample: Tensor, options?: StepOptions): StepResult;
-  /** Where image-to-image starts: addNoise then uses this index rather than look the timestep up. */
+  /** Sets the first index of image-to-image: addNoise then uses it instead of searching the timestep. */
   setBeginIndex(i: number): void;
   readonly beginIndex: number | undefined;
-  /** Tensors that later steps read, the oldest first: what a step reads beside its arguments, and leaves behind. */
+  /** The history: tensors that later steps read, the oldest first. */
   readonly remembered: readonly Tensor[];
   dispose(): void;
   [Symbol.dispose](): void;
 }
 
+/** Base of all schedulers. Reference: diffusers' SchedulerMixin. */
 export abstract class Scheduler<F extends Fields = Fields> {
   readonly className: string;
-  /** Everything, in scheduler_config.json's form: what savePretrained writes. */
+  /** The whole config in scheduler_config.json's form, as savePretrained writes it. */
   readonly config: SchedulerConfig;
   /** The checked values that this class uses. */
   protected readonly values: Values<F>;
-  /** Throws about a value of the config. */
+  /** Throws the error of a bad value of the config. */
   protected readonly refuse: Refuse;
 
-  /** `file` is where the config was loaded from, for messages. */
+  /** `file` is the source of the config, for messages. */
   protected constructor(className: string, fields: F, config: SchedulerConfig, file?: string) {
     this.className = className;
     this.refuse = refusal(className, file);
@@ -93,7 +101,7 @@ export abstract class Scheduler<F extends Fields = Fields> {
 
   /**
    * A scheduler of this class from the config of any other (or from the scheduler itself), with some keys changed.
-   * Values that were only defaults of the other class give way to the defaults of this one.
+   * Values that were only defaults of the other class become the defaults of this one.
    */
   static fromConfig<T>(
     this: new (config: SchedulerConfig) => T,
@@ -103,18 +111,21 @@ export abstract class Scheduler<F extends Fields = Fields> {
     return new this(withOverrides(from instanceof Scheduler ? from.config : from, overrides));
   }
 
-  /** Starts a call. Throws for step counts and custom schedules the class cannot do. */
+  /**
+   * Makes the schedule of one call.
+   * @throws ArgumentError for step counts and custom schedules that are not supported.
+   */
   abstract schedule(options: ScheduleOptions): Schedule;
 
   /** The training table. */
   abstract readonly table: BetaTable;
 
-  /** Timesteps that models were trained on: 0 … trainTimesteps - 1. */
+  /** Number of training timesteps: models are trained on 0 … trainTimesteps - 1. */
   get trainTimesteps(): number {
     return this.table.alphasCumprod.length;
   }
 
-  /** sample [n, ...] with noise mixed in as at each item's timestep (one for all, or one an item). */
+  /** sample [n, ...] with noise mixed in at the level of each item's timestep (one for all, or one for each item). */
   addNoise(sample: Tensor, noise: Tensor, timesteps: readonly number[], schedule?: Schedule): Tensor {
     return mixRows(this.className, sample, noise, timesteps, (t) => {
       const { alpha, sigma } = this.mixAt(t, schedule);
@@ -130,7 +141,7 @@ export abstract class Scheduler<F extends Fields = Fields> {
     });
   }
 
-  /** How a clean sample and noise are mixed at a timestep. */
+  /** The mix of clean sample and noise at a timestep. */
   protected mixAt(t: number, _schedule: Schedule | undefined): Mix {
     return mixOf(this.product(t));
   }

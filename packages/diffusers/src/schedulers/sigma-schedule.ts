@@ -1,5 +1,5 @@
-// What the classes that work on noise levels share (Euler, Euler ancestral, Heun, LMS): their samples are
-// x0 + sigma · noise, the model sees them divided by sqrt(sigma² + 1).
+// Base of the classes that work on noise levels (Euler, Euler ancestral, Heun, LMS): samples are x0 + sigma · noise,
+// the model's input is divided by sqrt(sigma² + 1).
 // Reference: Karras et al. 2022; the tables follow diffusers.
 
 import { ArgumentError } from '@darkroom/core';
@@ -18,7 +18,7 @@ import type { SpacingConfig } from './spacing.ts';
 
 export interface Levels {
   readonly timesteps: readonly number[];
-  /** With the final one. */
+  /** Noise levels, with the final one. */
   readonly sigmas: readonly number[];
 }
 
@@ -33,7 +33,7 @@ export function spacedLevels(
   return levelsAt(config, table, spacedTimesteps(config, n, refuse, true), refuse, final);
 }
 
-/** The levels of given timesteps, re-spaced between the same ends when the config spaces sigmas. */
+/** The levels of given timesteps, re-spaced between the same ends if the config spaces sigmas. */
 export function levelsAt(
   config: SigmaConfig & BetaConfig,
   table: BetaTable,
@@ -52,7 +52,9 @@ export function levelsAt(
   };
 }
 
-/** Initial noise is sigma_max when the first step is at the very top, else it also carries unit signal. */
+/**
+ * Standard deviation of initial noise: the largest sigma; with leading spacing sqrt(sigma² + 1), as it has unit signal.
+ */
 export function initialSigma(config: SpacingConfig, sigmas: readonly number[]): number {
   const max = Math.max(...sigmas);
   return Math.fround(config.timestep_spacing === 'leading' ? Math.sqrt(max * max + 1) : max);
@@ -75,8 +77,8 @@ export abstract class SigmaSchedule extends BaseSchedule {
 }
 
 /**
- * The index of a timestep in a schedule. Where it stands twice the second counts, so that a run that starts in the
- * middle (image-to-image) skips no sigma.
+ * The index of a timestep in a schedule; the second one of a timestep that occurs twice, so that a run that starts in
+ * the middle (image-to-image) skips no sigma.
  */
 export function indexOfTimestep(className: string, schedule: Schedule, t: number): number {
   if (schedule.beginIndex !== undefined) return schedule.beginIndex;

@@ -1,4 +1,4 @@
-// Noise levels (sigma = sqrt((1 - p) / p), p the cumulative product) and the ways to space them.
+// Noise levels (sigma = sqrt((1 - p) / p), p the cumulative product) and their spacings.
 // Reference: Karras et al. 2022 (equation 5), Lu et al. 2022 (uniform log-SNR), Lee et al. 2024 (beta).
 
 import { betaQuantile } from './beta-distribution.ts';
@@ -31,7 +31,7 @@ export const sigmaRangeFields: {
   readonly sigma_max: Field<number | null>;
 } = { sigma_min: optionalNumber(1e-6, 1e6), sigma_max: optionalNumber(1e-6, 1e6) };
 
-/** The same for classes that read the range where another class's config has it, and do not write it. */
+/** sigmaRangeFields for classes that read the range from configs of other classes and save it only if it is given. */
 export const borrowedRangeFields: typeof sigmaRangeFields = {
   sigma_min: borrowed(sigmaRangeFields.sigma_min),
   sigma_max: borrowed(sigmaRangeFields.sigma_max),
@@ -65,7 +65,7 @@ export function timestepOf(sigma: number, train: Float32Array): number {
   const low = Math.min(lastNotAbove(logs, log), logs.length - 2);
   if (low < 0) return 0; // a table of one entry
   const span = logs[low]! - logs[low + 1]!;
-  // Betas of 0 make levels of 0, or the same one again: there is nothing between two such entries.
+  // Betas of 0 make equal levels, or levels of 0: no interpolation between two such entries.
   const w = span !== 0 && Number.isFinite(span) ? (logs[low]! - log) / span : 0;
   const clipped = Math.min(1, Math.max(0, w));
   return (1 - clipped) * low + clipped * (low + 1);
@@ -93,7 +93,9 @@ function logTable(train: Float32Array): Float32Array {
   return made;
 }
 
-/** n falling sigmas between the range of `sigmas` (or the config's own), or undefined when the config spaces timesteps. */
+/**
+ * n falling sigmas between the range of `sigmas` (or the config's own), or undefined when the config spaces timesteps.
+ */
 export function spacedSigmas(
   config: SigmaConfig,
   sigmas: ArrayLike<number>,

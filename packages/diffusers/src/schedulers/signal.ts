@@ -1,5 +1,5 @@
-// Whether the noise schedule leaves some signal and some noise wherever a run looks at it: with none of either a step
-// divides by zero. Checked for the timesteps of a run and not for the whole table, whose far end a run may never visit.
+// Checks that the noise schedule has both signal and noise at each timestep of a run: without either a step divides by
+// zero. Only the timesteps of the run are checked: the rest of the table may be degenerate.
 
 import { describeBetas } from './betas.ts';
 import type { BetaConfig } from './betas.ts';
@@ -39,8 +39,8 @@ export function checkProductsFromZero(
 }
 
 /**
- * A step from noise alone learns nothing of x0 from a prediction of that noise, unless x0 is limited. Checked in the step:
- * image-to-image may start below it.
+ * Refuses a step from pure noise with a prediction of the noise, which gives no x0 unless x0 is limited. Checked in the
+ * step, as image-to-image may start below it.
  */
 export function requireSignal(
   refuse: Refuse,
@@ -55,8 +55,7 @@ export function requireSignal(
 }
 
 /**
- * Every level but the final one must be below the one before, in the time in which a multi-step method divides by the
- * differences.
+ * Requires each level but the final one to be below the one before: multi-step methods divide by the differences.
  */
 export function checkFalling(
   refuse: Refuse,

@@ -1,4 +1,4 @@
-// What DPM-Solver and UniPC share: variance-preserving samples on a grid of noise levels, integer timesteps.
+// Base of DPM-Solver and UniPC: variance-preserving samples on a grid of noise levels, integer timesteps.
 // Reference: Lu et al. 2022 (arXiv 2206.00927); the tables follow diffusers.
 
 import { ArgumentError } from '@darkroom/core';
@@ -16,7 +16,7 @@ import { checkFalling, checkLevels } from './signal.ts';
 
 export type FinalSigma = 'zero' | 'sigma_min';
 
-/** Flow matching is in the files of other models; it is refused rather than ignored. Its parameters alone do nothing. */
+/** Keys of both solvers. Flow matching, for other models, is refused; its parameters alone have no effect. */
 export const solverFields: {
   readonly final_sigmas_type: Field<FinalSigma>;
   readonly lower_order_final: Field<boolean>;
@@ -33,13 +33,15 @@ export const solverFields: {
   time_shift_type: choice('exponential', ['exponential', 'linear']),
 };
 
-/** A noise level seen three ways. */
+/** A noise level: alpha, sigma and lambda. */
 export interface Level extends Mix {
   /** log(alpha / sigma): the solvers' time. Infinite at sigma 0. */
   readonly lambda: number;
 }
 
-/** In float32 like diffusers: third-order differences of nearby lambdas magnify its rounding above our own. */
+/**
+ * The Level of a sigma / alpha ratio, in float32 like diffusers: third-order differences of lambdas magnify rounding.
+ */
 export function levelOf(level: number): Level {
   const f = Math.fround;
   const alpha = f(1 / f(Math.sqrt(f(f(level * level) + 1))));
@@ -48,8 +50,8 @@ export function levelOf(level: number): Level {
 }
 
 /**
- * The levels of a run, which the solvers' time must tell apart: they divide by its differences. Only the final one may
- * repeat (final_sigmas_type 'sigma_min' of spaced sigmas): that step stands still.
+ * Requires the lambdas of a run's levels to differ, as the solvers divide by the differences. Only the final level may
+ * repeat (final_sigmas_type 'sigma_min' of spaced sigmas): that step leaves the sample unchanged.
  */
 export function checkSolverLevels(
   refuse: Refuse,
@@ -66,7 +68,7 @@ export function checkSolverLevels(
 export abstract class SolverSchedule extends BaseSchedule {
   protected override readonly sequential = true;
   readonly sigmas: readonly number[];
-  /** Steps taken, which a late start counts from 0. */
+  /** Number of steps done, also in a run that starts late. */
   protected calls = 0;
 
   constructor(className: string, levels: Levels) {
@@ -80,7 +82,7 @@ export abstract class SolverSchedule extends BaseSchedule {
 }
 
 export abstract class SolverScheduler<F extends Fields = Fields> extends Scheduler<F> {
-  /** By the noise level of the schedule, not by the training table: spaced sigmas lie between its entries. */
+  /** The mix at the schedule's noise level: spaced sigmas lie between the entries of the training table. */
   protected override mixAt(t: number, schedule: Schedule | undefined): Mix {
     if (!schedule?.sigmas)
       throw new ArgumentError(`${this.className}: addNoise needs the schedule whose timesteps it is given`);
@@ -88,7 +90,7 @@ export abstract class SolverScheduler<F extends Fields = Fields> extends Schedul
   }
 }
 
-/** The second of two equal timesteps, the last for one that is not in the schedule. */
+/** The index of a timestep: the second of two equal ones; the last for a timestep that is not in the schedule. */
 function solverIndex(schedule: Schedule, t: number): number {
   if (schedule.beginIndex !== undefined) return schedule.beginIndex;
   const first = schedule.timesteps.indexOf(t);

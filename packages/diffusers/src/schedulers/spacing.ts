@@ -1,4 +1,4 @@
-// Which training timesteps a run of n steps visits: 'linspace', 'leading' or 'trailing'.
+// The training timesteps of a run of n steps: 'linspace', 'leading' or 'trailing' spacing.
 // Reference: Lin et al. 2023, table 2; the rounding is diffusers'.
 
 import { ArgumentError } from '@darkroom/core';
@@ -40,7 +40,9 @@ export function checkSteps(className: string, steps: number | undefined, train: 
   return steps;
 }
 
-/** n timesteps in falling order. `fractional` keeps linspace's fractions (rounded to float32), as Euler-type classes do. */
+/**
+ * n timesteps in falling order. `fractional` keeps linspace's fractions (rounded to float32), as Euler-type classes do.
+ */
 export function spacedTimesteps(
   config: SpacingConfig,
   n: number,
@@ -104,7 +106,7 @@ function leading(
 
 /**
  * n timesteps down from `last` in strides of train / n. NumPy's count of a range is off by one for some n (61 of 1000:
- * the last would be -1), and a range that begins lower has room for fewer strides: then n shorter ones are taken.
+ * the last would be -1), and a range that begins lower has room for fewer strides: then the strides are last / n.
  */
 function trailing(last: number, train: number, n: number): number[] {
   const whole = arange(last, 0, -train / n);

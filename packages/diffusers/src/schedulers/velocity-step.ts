@@ -8,7 +8,7 @@ import type { Expr, Tensor } from '@darkroom/core';
 export interface VelocityStep {
   /** The noise level of the sample. */
   readonly level: number;
-  /** What the derivative is divided by: the level, or the raised one under churn. */
+  /** Divisor of the derivative: the level, or the raised level under churn. */
   readonly divisor: number;
   /** Change of the level. */
   readonly step: number;

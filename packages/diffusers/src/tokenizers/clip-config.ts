@@ -1,5 +1,5 @@
 // The files of a CLIP tokenizer, of either layout → the description that @huggingface/tokenizers runs.
-// Not here: encoding. CLIP's rules: NFC, whitespace runs to one space, lower case, a split into words, single
+// CLIP's rules: NFC, whitespace runs to one space, lower case, a split into words, single
 // digits and runs of punctuation, then byte-level BPE whose last piece of a word ends in '</w>'.
 // Reference: the tokenizer.json that transformers derives from the same files.
 
@@ -9,13 +9,13 @@ import type { JsonObject } from '../loading/json.ts';
 import { addedToken, readTokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken, NamedText } from './tokenizer-json.ts';
 
-/** Vocabulary and merges come as two files or as one. */
+/** The files of a tokenizer: vocab.json and merges.txt, or tokenizer.json, and optional others. */
 export interface ClipTokenizerFiles {
   /** vocab.json: token → id. */
   readonly vocab?: NamedText | undefined;
   /** merges.txt: a version line, then one merge of two tokens a line. */
   readonly merges?: NamedText | undefined;
-  /** tokenizer.json: both, and added tokens; read where the two are not there. */
+  /** tokenizer.json: vocabulary, merges and added tokens; read if vocab.json or merges.txt is missing. */
   readonly tokenizer?: NamedText | undefined;
   /** added_tokens.json: further token → id. */
   readonly addedTokens?: NamedText | undefined;
@@ -38,7 +38,7 @@ export interface ClipTokenizerConfig {
   readonly addedText: string | undefined;
 }
 
-/** Vocabulary and merges, from whichever files hold them. */
+/** Vocabulary, merges and added tokens, and the file that they come from. */
 interface Pieces {
   readonly vocab: Record<string, number>;
   readonly merges: readonly (readonly [string, string])[];
@@ -49,7 +49,7 @@ interface Pieces {
 
 const words = String.raw`'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`;
 
-/** @throws FormatError naming file, line or key. */
+/** Reads a tokenizer's files. @throws FormatError naming file, line or key. */
 export function readClipConfig(files: ClipTokenizerFiles): ClipTokenizerConfig {
   const { vocab, merges, added: inFile, from } = readPieces(files);
   const config = files.config ? parseJsonObject(files.config.text, files.config.name) : {};

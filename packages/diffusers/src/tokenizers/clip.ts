@@ -1,4 +1,4 @@
-// CLIP's tokenizer: text → token ids of fixed length, with what did not fit reported rather than dropped silently.
+// CLIP's tokenizer: text → token ids of fixed length; reports the text that it cuts off.
 // The algorithm is that of @huggingface/tokenizers; here are padding, truncation and loading.
 // Reference: transformers' fast CLIPTokenizer, whose ids are reproduced exactly.
 
@@ -15,10 +15,11 @@ export interface ClipEncoding {
   readonly ids: readonly number[];
   /** 1 for begin, text and the first end, 0 for padding. */
   readonly attentionMask: readonly number[];
-  /** The end of the text that did not fit, for a warning; undefined when all did. */
+  /** The cut-off end of the text, for a warning; undefined if the whole text fits. */
   readonly truncated: string | undefined;
 }
 
+/** CLIP's tokenizer. Reference: transformers' fast CLIPTokenizer, whose ids are reproduced exactly. */
 export class ClipTokenizer {
   /** Length of every encoding. */
   readonly maxLength: number;
@@ -26,8 +27,8 @@ export class ClipTokenizer {
   readonly eosId: number;
   readonly padId: number;
   /**
-   * What savePretrained writes, by name: the files it was made from, and the vocabulary and merges as files of their own
-   * where they came in tokenizer.json, so that older readers take them too.
+   * The files that savePretrained writes, by name: those that the tokenizer was made from; and for tokenizer.json also
+   * vocab.json and merges.txt, for older readers.
    */
   readonly files: Readonly<Record<string, string>>;
   readonly #tokenizer: Tokenizer;
@@ -41,7 +42,7 @@ export class ClipTokenizer {
     this.#tokenizer = new Tokenizer(config.tokenizerJson, {});
   }
 
-  /** From the contents of the files; throws FormatError naming file, line or key. */
+  /** A tokenizer from the contents of its files. @throws FormatError naming file, line or key */
   static fromFiles(files: ClipTokenizerFiles): ClipTokenizer {
     const config = readClipConfig(files);
     const texts = {
@@ -85,8 +86,8 @@ export class ClipTokenizer {
 }
 
 /**
- * From the files in `folder` of a checkpoint: vocab.json and merges.txt, or tokenizer.json alone. The JSON files beside
- * them may be absent. @throws FormatError naming what is missing or damaged.
+ * Loads a tokenizer from `folder` of a checkpoint: vocab.json and merges.txt, or tokenizer.json alone. Other JSON files
+ * are optional. @throws FormatError naming the missing or damaged file
  */
 export async function clipTokenizerFromFiles(
   files: ModelFiles,

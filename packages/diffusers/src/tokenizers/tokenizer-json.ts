@@ -1,5 +1,5 @@
-// A CLIP tokenizer as transformers saves it today: vocabulary, merges and added tokens in one tokenizer.json. What its
-// other parts say (normalizer, splitter) is the same for every CLIP tokenizer and stands in clip-config.ts.
+// Reads tokenizer.json, in which transformers saves vocabulary, merges and added tokens. Its other parts (normalizer,
+// splitter) are the same for every CLIP tokenizer and are written in clip-config.ts.
 
 import { FormatError } from '@darkroom/core';
 import { describeJson, isJsonObject, parseJsonObject } from '../loading/json.ts';

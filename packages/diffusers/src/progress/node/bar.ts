@@ -7,7 +7,7 @@ interface TerminalBar {
   stop(): void;
 }
 
-/** Undefined where nothing shall be shown. */
+/** The terminal's bar; undefined if stderr is no terminal and `forced` is false. */
 export function terminalBar(total: number, description: string, force: boolean): TerminalBar | undefined {
   if (!process.stderr.isTTY && !force) return undefined;
   const bar = new SingleBar({
