@@ -1,5 +1,5 @@
-// Every way that a device has to run a product, each compared with the oracle: the libraries' algorithms and engines are
-// known only where the library and a device are, so that nothing else runs more than the first of them.
+// Compares every algorithm that a device has for a product with the oracle. The libraries' algorithms and engines are
+// known only with the library on a device, and other tests run only the first one.
 
 import { activations, Scope } from '@darkroom/core';
 import { definitionOf, dispatch } from '@darkroom/core/backend';
@@ -50,12 +50,12 @@ function casesOf(dtype: DType): KernelCase[] {
   return [...products, ...attentions].map((c) => ({ ...c, name: `${dtype} ${'precision' in c.op ? 'tf32 ' : ''}${c.name}` }));
 } // prettier-ignore
 
-/** Runs every choice of `device` for the cases of these dtypes; what differs from `oracle` or throws is a failure. */
+/** Runs every choice of `device` for the cases of these dtypes; a choice that differs from `oracle` or throws fails. */
 export async function checkChoices(
   device: Device,
   oracle: Device,
   types: readonly DType[] = ['float16', 'bfloat16', 'float32'],
-  /** At most so many of the cases. */
+  /** Number of cases at most; default: all. */
   most?: number,
 ): Promise<ChoicesResult> {
   const passed: Record<string, number> = {};

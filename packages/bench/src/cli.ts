@@ -1,4 +1,5 @@
-// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify. Prints a table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify. Prints a table;
+// --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -253,7 +254,7 @@ common(program.command('sd15').description('a UNet forward of real size, random 
 
 program.addCommand(verifyCommand());
 
-// A reader that closes early (`| head`) ends us quietly.
+// Exit quietly if the reader of stdout closes early (`| head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 await program.parseAsync();

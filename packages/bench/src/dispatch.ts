@@ -1,5 +1,5 @@
-// bench dispatch: what one op costs the host before its kernel is enqueued: checks, the look-up of its kernel, memory for
-// its result. On a backend that does nothing, with the shapes of a small UNet; the kernels are known after the first run.
+// bench dispatch: the host's time for one op before its kernel is enqueued: checks, look-up of its kernel, memory for
+// its result. On a backend that does nothing, with the shapes of a small UNet; kernels are prepared in the first run.
 
 import {
   add, attention, cast, concat, conv2d, Device, groupNorm, layerNorm, linear, matmul, mul, nullBackend, Scope, scope, silu,

@@ -1,6 +1,6 @@
-// A device that computes nothing and holds memory as the CUDA backend does on a GPU: in regions. What it counts is what
-// a GPU would hold, but for the workspaces of kernels, which are the backend's own, and what the driver's pool takes in
-// larger units.
+// A device that computes nothing and allocates memory in regions, as the CUDA backend does on a GPU. It counts the
+// bytes that a GPU would hold, except for kernels' workspaces, which the backend allocates, and rounding by the
+// driver's pool.
 
 import { Device, nullBackend } from '@darkroom/core';
 import type { Backend, Buffer } from '@darkroom/core/backend';

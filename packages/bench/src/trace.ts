@@ -47,7 +47,7 @@ export async function benchTraceOfEmoji(device: Device, model: string, runs: num
   return await compare(`emoji-64 UNet, batch ${sample.shape[0]}`, unet, shapes, device, 'float32', runs);
 }
 
-/** What a pipeline's loop takes for a step, with guidance and the scheduler; pictures are drawn in turn both ways. */
+/** Times of a pipeline's step, with guidance and the scheduler; eager and traced pictures are drawn in turn. */
 export async function benchWholeSteps(device: Device, model: string, runs: number): Promise<TraceRow> {
   using eager = await StableDiffusionPipeline.fromPretrained(model, { device });
   const traced = new StableDiffusionPipeline(eager.components);

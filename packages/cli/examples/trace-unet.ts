@@ -11,7 +11,7 @@ import { openDevice } from '@darkroom/cli/device';
 export interface Settings {
   readonly model: string;
   readonly device: string;
-  /** Where the trace is saved. */
+  /** Path of the saved trace. */
   readonly file: string;
   readonly prompt?: string;
   readonly experiments?: number;

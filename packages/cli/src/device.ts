@@ -1,5 +1,5 @@
-// Devices by name, for the command line. 'auto' takes CUDA, else a hardware GPU through WebGPU, else the CPU. A software
-// WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
+// Devices by name, for the command line. 'auto' takes CUDA, else a hardware GPU through WebGPU, else the CPU. A
+// software WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
@@ -13,7 +13,7 @@ export const deviceNames = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
 /** Options of a device, whichever it is; those of the CPU have no effect on others. */
 export interface OpenOptions extends DeviceOptions {
-  /** Of the CPU. */
+  /** Threads of the CPU device. */
   readonly threads?: number;
 }
 

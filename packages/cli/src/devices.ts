@@ -1,4 +1,4 @@
-// darkroom devices: what this machine can compute on, what is missing, and how to get it.
+// darkroom devices: lists the devices of this machine, and how to install the missing ones.
 
 import { Command } from 'commander';
 import { cpu } from '@darkroom/backend-cpu';
@@ -7,7 +7,7 @@ import { webgpu } from '@darkroom/backend-webgpu';
 import { DeviceError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 
-/** A line for a device that opens, and what `more` says of it; or why it does not. */
+/** Lines for a device: its name and `more` if it opens, else the reason. */
 async function describe(
   name: string,
   open: () => Promise<Device>,
@@ -29,7 +29,7 @@ async function describe(
 
 const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
 
-/** Where each of CUDA's libraries was found, or looked for. */
+/** The path of each of CUDA's libraries, or the paths searched. */
 function libraryLines(): string[] {
   const { addon, libraries } = diagnose();
   if ('missing' in addon) return [];

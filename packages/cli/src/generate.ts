@@ -161,7 +161,7 @@ async function generate(prompt: string, options: GenerateOptions): Promise<void>
   }
 }
 
-/** Pixels of a picture, as far as they are known before it is drawn. */
+/** Pixels of a picture, from the options or the model's default size. */
 function pixelsOf(pipe: AnyPipeline, { width, height, image }: PictureOptions): number {
   const trained = pipe.defaultSize;
   const pixels = (width ?? image?.width ?? trained.width) * (height ?? image?.height ?? trained.height);

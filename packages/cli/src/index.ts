@@ -1,5 +1,5 @@
-// @darkroom/cli: what other command lines take from the darkroom command: devices by name, the options that choose one,
-// and running a program. The command itself is main.ts.
+// @darkroom/cli: the parts of the darkroom command for other command lines: devices by name, the options that choose
+// one, and the runner of programs. The command itself is main.ts.
 
 export { deviceNames, openDevice } from './device.ts';
 export type { OpenOptions } from './device.ts';

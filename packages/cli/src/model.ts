@@ -1,4 +1,4 @@
-// The model and the device of a command line: the options that commands share, and what they open.
+// The model and the device of a command line: shared options, and functions that open them.
 
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -44,7 +44,10 @@ export function withModelOptions(command: Command): Command {
     .option('--local-files-only', 'never touch the network');
 }
 
-/** Opens the device of a command line. @throws ArgumentError for an unknown name, DeviceError where the device is missing. */
+/**
+ * Opens the device of a command line.
+ * @throws ArgumentError for an unknown name, DeviceError where the device is missing.
+ */
 export async function openChosen({ device: name, threads }: DeviceChoice): Promise<Device> {
   const device = await openDevice(name, threads === undefined ? {} : { threads });
   if (threads !== undefined && device.name !== 'cpu')

@@ -1,13 +1,13 @@
-// Where pictures go, and whether they can go there: found out before anything is drawn.
+// The paths of output pictures, checked for writability before anything is drawn.
 
 import { extname } from 'node:path';
 import { ArgumentError } from '@darkroom/core';
 import { tryWriting } from '@darkroom/core/node';
 import type { Image } from '@darkroom/diffusers';
 
-/** How many paths are tried at most; the others lie beside them. */
+/** Paths checked at most; the others are in the same folder. */
 const mostTried = 100;
-/** Enough to find out about folders and permissions. */
+/** Bytes of a trial file that tests folder and permissions. */
 const fewBytes = 4096;
 
 /** The path of picture `i`: of several, -1, -2, … before the ending. */

@@ -33,7 +33,7 @@ interface Manifest {
 }
 const manifestOf = (folder: string): Manifest =>
   JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
-/** What a command prints, whether it succeeds or not. */
+/** The output of a command, after success or failure. */
 function run(command: string, args: readonly string[], cwd: string): string {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' });
   return status === 0 ? stdout : `failed (${status}): ${stdout}${stderr}`;

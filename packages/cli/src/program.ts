@@ -10,7 +10,7 @@ import { DarkroomError } from '@darkroom/core';
  */
 export async function runProgram(program: Command): Promise<void> {
   for (const command of [program, ...program.commands]) command.exitOverride();
-  // A reader that closes early (`| head`) ends us quietly.
+  // Exit quietly if the reader of stdout closes early (`| head`).
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   process.exitCode = await exitCode(program);
 }

@@ -1,5 +1,5 @@
-// Which pipeline a command line asks for, from the model and the pictures given: text to image, image to image or
-// inpainting; and the memory switches set on it.
+// The pipeline of a command line, by the model and the given pictures: text to image, image to image or inpainting; and
+// its memory switches.
 
 import { ArgumentError } from '@darkroom/core';
 import { Image, pipelineForTask, UNetPipeline } from '@darkroom/diffusers';
@@ -42,7 +42,7 @@ export interface PictureOptions {
 /** Any pipeline as the command calls it. */
 export type Draw = (prompt: string, options: CallOptions & PictureOptions) => Promise<StableDiffusionOutput>;
 
-/** Reads the pictures. @throws ArgumentError for options that need another, and naming the option of a bad file. */
+/** Reads the pictures. @throws ArgumentError naming an option that needs another one, or the option of a bad file. */
 export async function readPictures(options: TaskOptions): Promise<PictureOptions> {
   const { image, mask, strength, width, height } = options;
   if (mask !== undefined && image === undefined)
@@ -66,7 +66,10 @@ async function load(option: string, path: string): Promise<Image> {
   }
 }
 
-/** The pipeline for these pictures, on the components of the one that was loaded. @throws ArgumentError naming the option */
+/**
+ * The pipeline for these pictures, on the components of the one that was loaded.
+ * @throws ArgumentError naming the option
+ */
 export function pipelineFor(loaded: AnyPipeline, { image, maskImage }: PictureOptions): AnyPipeline {
   const [task, option]: readonly [Task, string] = maskImage
     ? ['inpainting', '--mask']
@@ -81,7 +84,7 @@ export function pipelineFor(loaded: AnyPipeline, { image, maskImage }: PictureOp
   return found.fromPipe(loaded);
 }
 
-/** Inpainting draws at the picture's size, as image to image does, rather than at the model's. */
+/** The options with a size: inpainting draws at the picture's size, like image to image, instead of the model's. */
 export function sizeOfPictures(pipe: AnyPipeline, pictures: PictureOptions): PictureOptions {
   const { image, maskImage } = pictures;
   if (!image || !maskImage) return pictures;

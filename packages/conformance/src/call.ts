@@ -1,5 +1,5 @@
-// How a case calls what it tests: as it is; or traced, and then the trace without passes must give eager's bits, and what
-// the optimised trace gives is compared with the reference.
+// Calls the function under test eagerly or traced. Traced, a trace without passes must give eager's bits, and the
+// result of the optimised trace is compared with the reference.
 
 import { scope, Tensor, trace } from '@darkroom/core';
 import { passes as allPasses } from '@darkroom/core/graph';
@@ -17,10 +17,10 @@ export type Call = <Args extends readonly unknown[], Out>(
   ...args: Args
 ) => Promise<Out>;
 
-/** The caller frees the result. */
+/** Calls `f` op by op; the caller frees the result. */
 export const callEagerly: Call = async (f, ...args) => scope(() => f.call(...args));
 
-/** @throws Error naming the result and the element, when the trace differs from eager. */
+/** Calls `f` traced. The call throws an Error naming the result and the element if the trace differs from eager. */
 export function callTraced(device: Device): Call {
   return async <Args extends readonly unknown[], Out>(
     f: Callable<Args, Out>,
@@ -43,7 +43,7 @@ async function replayed<Args extends readonly unknown[], Out>(
   same: Out | undefined,
   passes: readonly Pass[],
 ): Promise<Out> {
-  // Not the model itself: a trace takes that over, and other cases use it too.
+  // A function instead of the model: a trace takes a module over, and other cases use the model too.
   const stateDict = (): Named => f.stateDict?.() ?? new Map();
   using traced = await trace({ device, stateDict, call: (...given: Args) => f.call(...given) }, args, {
     passes,
@@ -66,7 +66,7 @@ async function requireSameBits(
     requireSame(name || 'the result', await got.get(name)?.data(), await t.data());
 }
 
-/** @throws Error naming the first element that differs. */
+/** Compares bit by bit. @throws Error naming the first element that differs. */
 export function requireSame(name: string, got: ArrayLike<number> | undefined, want: ArrayLike<number>): void {
   const at = Array.from(want).findIndex((v, i) => !Object.is(v, got?.[i]));
   if (at >= 0 || got?.length !== want.length)

@@ -1,10 +1,10 @@
 // Comparing results with references: elementwise |a-b| <= atol + rtol·|ref| and, where given, relative L2.
-// Written so that NaN fails unless NaN is what the reference holds.
+// NaN fails, unless the reference holds NaN.
 
 import { relativeL2 } from '@darkroom/core/testing';
 import type { CaseTolerance, GoldenCase } from './manifest.ts';
 
-/** Undefined when `got` passes, else why not. */
+/** The reason why `got` fails; undefined if it passes. */
 export function mismatch(
   got: ArrayLike<number>,
   want: ArrayLike<number>,

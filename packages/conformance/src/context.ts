@@ -1,4 +1,4 @@
-// What the runner of a case gets: the case, its tensors, the device; and what it gives back.
+// The context of a case's runner (the case, its tensors, the device), and its result.
 
 import type { AnyModule, DataArray, Device, Scope, Tensor } from '@darkroom/core';
 import type { ModelFiles } from '@darkroom/diffusers';
@@ -10,10 +10,10 @@ export interface CaseContext {
   readonly device: Device;
   readonly tensors: TensorFiles;
   readonly files: ModelFiles;
-  /** Calls what is tested, eagerly or traced; the caller frees the result. */
+  /** Calls the function under test, eagerly or traced; the caller frees the result. */
   readonly call: Call;
   readonly traced: boolean;
-  /** Frees what the case makes; wrap synchronous parts in memory.run. */
+  /** Scope of the case's tensors; wrap synchronous parts in memory.run. */
   readonly memory: Scope;
   /** An input on the device; owned by the case's scope. */
   input(name: string): Promise<Tensor>;
@@ -22,7 +22,7 @@ export interface CaseContext {
   model(folder: string, className: string, weights: string | undefined): Promise<AnyModule>;
 }
 
-/** Results by output name: compared by the runner. 'unsupported' is counted apart, never as passed. */
+/** Results by output name, which the runner compares. 'unsupported' is counted separately, never as passed. */
 export type CaseResult =
   ReadonlyMap<string, ArrayLike<number>> | { readonly failure: string } | 'unsupported' | 'passed';
 

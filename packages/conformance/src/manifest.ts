@@ -53,7 +53,7 @@ export async function readGoldens(files: ModelFiles): Promise<Goldens> {
   return { files, cases: finite(cases) as GoldenCase[] };
 }
 
-/** Numbers that JSON cannot hold stand as strings in the manifest. */
+/** Parses the strings that stand for non-finite numbers in the manifest. */
 function finite(value: unknown): unknown {
   if (value === 'Infinity' || value === '-Infinity' || value === 'NaN') return Number(value);
   if (Array.isArray(value)) return value.map(finite);

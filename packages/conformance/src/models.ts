@@ -43,7 +43,7 @@ function timesteps(values: DataArray): number | number[] {
   return values.length === 1 ? values[0]! : [...values];
 }
 
-/** What `look` makes of the sample that the case's UNet gives. */
+/** The result of `look` for the sample of the case's UNet. */
 async function unetOutputs<T extends Readonly<Record<string, Tensor>>>(
   context: CaseContext,
   model: UNet2DConditionModel,
@@ -84,8 +84,8 @@ function firstTensor(value: unknown): Tensor | undefined {
 }
 
 /**
- * Records what a module gives. A fused activation (a norm's second argument) is taken out of the call and applied
- * after recording, since the reference hooks see the module alone.
+ * Records a module's output. A fused activation (a norm's second argument) is removed from the call and applied after
+ * recording, since hooks of the reference see the module alone.
  */
 function recordingHook(path: string, into: Map<string, Tensor>): Hook {
   let activated = false;

@@ -1,4 +1,4 @@
-// Cases of kind 'op': one torch op each, through our public functions.
+// Cases of kind 'op': one torch op each, by core's public functions.
 
 import {
   add, attention, concat, conv2d, embedding, geglu, gelu, geluTanh, groupNorm, layerNorm, linear, pad, quickGelu,

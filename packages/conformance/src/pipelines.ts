@@ -1,4 +1,4 @@
-// Cases of kind 'pipeline': the whole of a call, latents after every step and the final images.
+// Cases of kind 'pipeline': a whole call, with the latents after every step and the final images.
 
 import { ArgumentError, keep, scope } from '@darkroom/core';
 import type { DataArray } from '@darkroom/core';
@@ -14,7 +14,7 @@ import { readJson } from '@darkroom/diffusers/testing';
 import { requireSame } from './call.ts';
 import type { CaseContext, CaseResult } from './context.ts';
 
-/** The call arguments that are understood, by the reference's names; ours are the same in camelCase. */
+/** The supported call arguments by the reference's names; this library's names are the same in camelCase. */
 const knownArguments: ReadonlySet<string> = new Set([
   'prompt', 'prompt_2', 'negative_prompt', 'negative_prompt_2', 'num_images_per_prompt', 'num_inference_steps',
   'timesteps', 'sigmas', 'guidance_scale', 'guidance_rescale', 'eta', 'clip_skip', 'width', 'height', 'strength',
@@ -42,7 +42,7 @@ interface PipelineParams {
 /** Any pipeline as a case sees it: options by name. */
 type Call = (prompt: string | undefined, options: CallOptions) => Promise<StableDiffusionOutput>;
 
-/** Gives recorded noise back in the order the reference drew it. */
+/** A generator that returns the reference's recorded noise in order. */
 class ReplayGenerator implements Generator {
   readonly seed = 0n;
   readonly #draws: DataArray[];
@@ -66,7 +66,7 @@ class ReplayGenerator implements Generator {
     return new ReplayGenerator(this.#draws.slice(this.#next));
   }
 
-  /** Draws of the reference that were not asked for. */
+  /** Number of recorded draws not yet returned. */
   get left(): number {
     return this.#draws.length - this.#next;
   }
@@ -123,7 +123,10 @@ export async function runPipeline(context: CaseContext): Promise<CaseResult> {
   return context.traced ? await drawTraced(pipe, draw) : await draw();
 }
 
-/** Whole steps traced: without passes with eager's bits; what is compared with the reference comes from the optimised ones. */
+/**
+ * Draws with traced steps: without passes they must give eager's bits; the optimised ones are compared with the
+ * reference.
+ */
 async function drawTraced(pipe: AnyPipeline, draw: () => Promise<CaseResult>): Promise<CaseResult> {
   const eager = await draw();
   try {

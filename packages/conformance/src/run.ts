@@ -1,5 +1,5 @@
-// Runs every case of a folder against a device and reports line by line. What this version does not know is a
-// failure; pipelines that come later count as unsupported, never as passed.
+// Runs every case of a folder on a device and reports line by line. An unknown kind of case is a failure; cases of
+// pipelines that are not implemented count as unsupported, never as passed.
 
 import { Scope } from '@darkroom/core';
 import type { AnyModule, Device } from '@darkroom/core';
@@ -33,10 +33,10 @@ const runners: Readonly<Record<string, CaseRunner>> = {
   tokenizer: runTokenizer,
 };
 
-/** Timestep lists: the reference's values, stored in float32. */
+/** Tolerance of timestep lists: the reference's values are stored in float32. */
 const exact = { atol: 1e-4, rtol: 1e-6 };
 
-/** What runs where, and who hears of it. */
+/** Options of a run: device, selection of cases, report. */
 export interface ConformanceOptions {
   readonly device: Device;
   readonly files: ModelFiles;
@@ -48,7 +48,7 @@ export interface ConformanceOptions {
   readonly onUnsupported?: (id: string) => void;
 }
 
-/** How many cases ended how. */
+/** Counts of passed, failed and unsupported cases. */
 export interface ConformanceReport {
   readonly passed: number;
   readonly failed: number;
@@ -56,8 +56,8 @@ export interface ConformanceReport {
 }
 
 /**
- * Runs the cases of a folder one after the other, in float32. @throws FormatError where the folder has no readable manifest; a
- * case that throws has failed.
+ * Runs the cases of a folder one after the other, in float32. @throws FormatError where the folder has no readable
+ * manifest; a case that throws has failed.
  */
 export async function runConformance(options: ConformanceOptions): Promise<ConformanceReport> {
   const { device, files, filter } = options;

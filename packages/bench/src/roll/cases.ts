@@ -1,4 +1,4 @@
-// Its cases: random ones over shapes, layouts and dtypes, and edges.
+// Cases of roll: random ones over shapes, layouts and dtypes, and edges.
 
 import { drawWith } from '@darkroom/core/testing';
 import type { Arb, Fc, KernelCase } from '@darkroom/core/testing';

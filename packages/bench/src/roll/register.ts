@@ -1,4 +1,4 @@
-// What the lines in the tables of core, the CPU and the GPU kernels do for a built-in op.
+// Registers roll: replaces the lines of a built-in op in the tables of core, the CPU and the GPU kernels.
 
 import { registerCpuKernels } from '@darkroom/backend-cpu';
 import { registerGpuKernels } from '@darkroom/gpu-kernels';

@@ -1,5 +1,5 @@
-// The whole pipeline, from a prompt to RGB bytes, by the wall clock; and the seed's table: what each feature brings when
-// it is switched on after the others.
+// The whole pipeline, from a prompt to RGB bytes, by the wall clock; and the table of features, each switched on after
+// the others.
 
 import { trace } from '@darkroom/core';
 import { unetInputs } from '@darkroom/diffusers';
@@ -21,7 +21,9 @@ export interface ImageSetting {
 const plain = { autotune: 'off', attention: 'plain' } as const;
 const contiguous = (mode: Mode): Mode => ({ ...mode, format: 'contiguous' });
 
-/** Row by row of the seed's first table, tf32 from the section below it; each keeps what the rows before it switched on. */
+/**
+ * Row by row of the seed's first table, tf32 from the section below it; each keeps what the rows before it switched on.
+ */
 export const features: readonly ImageSetting[] = [
   { name: 'none', mode: contiguous(modes.float32), ...plain },
   { name: '+ autotuner', mode: contiguous(modes.float32), ...plain, autotune: 'full' },

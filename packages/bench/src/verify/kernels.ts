@@ -1,4 +1,4 @@
-// Where a forward's device time goes: every kernel timed in its place, so that caches are as they are in use.
+// Device time of a forward by kernel: every kernel is timed in its place, with caches as in use.
 
 import { matmul } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';

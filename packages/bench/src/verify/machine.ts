@@ -1,5 +1,5 @@
-// What runs here: the device, where CUDA's libraries lie and their versions, and the device as cuDNN describes it, which
-// its heuristics can later be asked with on a machine without a GPU.
+// Facts of the machine: the device, paths and versions of CUDA's libraries, and cuDNN's description of the device, with
+// which its heuristics can be queried later on a machine without a GPU.
 
 import { CudnnDescriptor, openCuda } from '@darkroom/backend-cuda';
 import type { Cuda } from '@darkroom/backend-cuda';

@@ -119,7 +119,7 @@ export const modes: Readonly<Record<ModeName, Mode>> = {
   float32: { name: 'float32', dtype: 'float32', precision: 'float32', ...channelsLast },
 };
 
-/** Whether float32 products may use tf32: of the device, for all that follows. */
+/** Sets the device's precision of float32 products (float32 or tf32) to the mode's, for all later calls. */
 export function usePrecision(device: Device, { precision }: Mode): void {
   device.precision.matmul = precision;
   device.precision.conv2d = precision;
@@ -149,7 +149,9 @@ export async function build<K extends keyof Models>(
   return model;
 }
 
-/** The whole pipeline with DDIM, so that n steps are n UNet calls; `tokenizerModel` is a folder that has a tokenizer. */
+/**
+ * The whole pipeline with DDIM, so that n steps are n UNet calls; `tokenizerModel` is a folder that has a tokenizer.
+ */
 export async function buildPipeline(
   size: Sizes,
   device: Device,

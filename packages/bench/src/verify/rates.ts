@@ -1,4 +1,4 @@
-// What this device's own largest product and copy reach in this run: the rates that floors are computed from.
+// Measures the rates of the device's largest product and copy in this run; floors are computed from them.
 
 import { contiguous, copy, matmul } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
@@ -27,11 +27,11 @@ export async function rates({ options, open, record, tuneStore }: StageContext):
   const from = randomTensor([elements], device);
   const to = contiguous(copy(from));
   const slice = (x: typeof from) => ({ buffer: x.storage('copy').buffer, offset: 0, bytes: x.bytes });
-  const ways = {
+  const copies = {
     driver: () => device.backend.copy(slice(to), slice(from)),
     kernel: () => copy(from).dispose(),
   };
-  for (const [mode, run] of Object.entries(ways)) {
+  for (const [mode, run] of Object.entries(copies)) {
     const ms = await sample(() => device.backend.time(run), sampling);
     const perSecond = (2e3 * from.bytes) / ms.median;
     record({ kind: 'rate', name: 'copy', mode, shape: [elements], perSecond, ms });

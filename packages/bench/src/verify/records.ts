@@ -1,5 +1,5 @@
-// What a stage of verify reports, one record at a time, and the JSON that verify writes: plain data, so that it passes
-// from a stage's process to the command and can be read years later.
+// The records that a stage of verify reports, and the JSON that verify writes: plain data, which passes from a stage's
+// process to the command and can be read years later.
 
 import type { Environment } from '../report.ts';
 

@@ -1,5 +1,5 @@
-// The parent's side: every stage in a child process that is ended when its share is used up. What a stage sent is kept
-// whatever becomes of it.
+// The parent's side: runs every stage in a child process, which is ended after its share of time. Records that a stage
+// sent are kept even if it fails.
 
 import { fork } from 'node:child_process';
 import { gpuState } from './gpu.ts';
@@ -22,7 +22,7 @@ export interface PlanOptions {
 
 /** A stage is not begun with less than this: a device would hardly be open. */
 const leastSeconds = 5;
-/** How much of a crashed child's stderr is kept. */
+/** Characters of a crashed child's stderr that are kept. */
 const stderrLimit = 600;
 
 function timer(seconds: number, end: () => void): () => void {

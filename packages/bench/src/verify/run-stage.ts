@@ -7,7 +7,7 @@ import type { StageRecord } from './records.ts';
 import type { Stage, VerifyOptions } from './stage.ts';
 import { tuneStoreIn } from './tune-store.ts';
 
-/** What a child sends: records while it runs, and why it failed. Its exit says that it is done. */
+/** A child's messages: records while it runs, and the reason of a failure. Its exit ends the stage. */
 export type StageMessage = { readonly record: StageRecord } | { readonly failure: string };
 
 /** A message as long as this tells enough. */

@@ -3,9 +3,9 @@
 import type { Spread } from './records.ts';
 
 export interface SamplingOptions {
-  /** For everything, warming up included; a run that was begun is finished. */
+  /** Time of all runs, warm-up included; a started run is finished. */
   readonly seconds: number;
-  /** Runs that are made whatever they take. */
+  /** Runs at least, also if they exceed `seconds`. */
   readonly least: number;
   readonly most: number;
 }

@@ -27,7 +27,7 @@ export interface StageContext {
   readonly options: VerifyOptions;
   /** Sent on at once: what was recorded stays when the stage fails later. */
   readonly record: (record: StageRecord) => void;
-  /** What tuning found, shared by all stages. */
+  /** Results of tuning, shared by all stages. */
   readonly tuneStore: TuneStore;
   /** Opens the device under test with what was tuned so far; closed when the stage ends. */
   readonly open: (autotune: TuneMode) => Promise<Device>;

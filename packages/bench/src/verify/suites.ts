@@ -1,5 +1,5 @@
-// The correctness stages: the device's libraries, reference cases, random kernel cases beside the CPU's reference, and one
-// picture of a real model beside the CPU's. Numbers of a device count only when these pass.
+// The correctness stages: the device's libraries, reference cases, random kernel cases beside the CPU's reference, and
+// one picture of a real model beside the CPU's. Numbers of a device count only when these pass.
 
 import fc from 'fast-check';
 import { checkKernelCase, kernelArbitraries, pictureTolerance, testCases } from '@darkroom/core/testing';
@@ -12,7 +12,7 @@ import type { StageContext } from './stage.ts';
 
 /** Messages of failed cases are kept up to here; the count is exact. */
 const messageLimit = 400;
-/** Where an emulated device gets a part of the cases: one folder of ids, and so many kernel cases. */
+/** An emulated device runs a part of the cases: those whose id contains this, and `tinyKernels` kernel cases. */
 const tinyFilter = 'op/linear';
 const tinyKernels = 4;
 
@@ -51,7 +51,7 @@ export async function kernelSuite({ options, record, open }: StageContext): Prom
   record({ kind: 'check', name: 'kernels', passed, unsupported: 0, failures });
 }
 
-/** Every way that the device has to run a product, not only the first: CUDA's libraries are among them. */
+/** Checks every algorithm that the device has for a product, CUDA's libraries included. */
 export async function choices({ options, record, open }: StageContext): Promise<void> {
   const device = await open('off');
   // The fast kernels, which their own suite compares with the reference: that would take minutes here.

@@ -211,7 +211,7 @@ function torchLines(found: Found): string[] {
   });
 }
 
-/** Where CUDA's libraries were found. */
+/** The paths of CUDA's libraries. */
 function libraryLine(facts: readonly FactRecord[]): string {
   const libraries = facts.find((f) => f.name === 'libraries')?.value as
     Record<string, { found: boolean; path?: string }> | undefined;

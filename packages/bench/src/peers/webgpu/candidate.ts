@@ -1,5 +1,5 @@
-// What the child process asks of a candidate. A candidate may know several forms of one work (layouts, fused or
-// composed ops); the parent takes the fastest.
+// The interface of a candidate. It may have several forms of one work (layouts, fused or composed ops); the parent
+// times the fastest.
 
 import type { WorkId } from './work.ts';
 
@@ -9,7 +9,7 @@ export interface Prepared {
   run(): Promise<void>;
   /** The result of one run, in the layout of Work.outputShape. */
   result(): Promise<Float32Array>;
-  /** What the candidate offers to do once before it is timed. */
+  /** The candidate's own tuning, once before it is timed. */
   tune?(): Promise<void>;
   dispose(): void;
 }
@@ -20,7 +20,7 @@ export interface Form {
 }
 
 export interface Candidate {
-  /** Whether run() can only wait by reading the result back. */
+  /** True if run() can wait only by reading the result back. */
   readonly includesReadback: boolean;
   readonly forms: Readonly<Record<WorkId, readonly Form[]>>;
 }

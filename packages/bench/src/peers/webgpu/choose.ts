@@ -1,4 +1,4 @@
-// Which form of a work a candidate is timed with: all are tried and checked, the fastest right one is taken.
+// Chooses the form of a work with which a candidate is timed: tries and checks all, picks the fastest correct one.
 
 import { relativeL2 } from '@darkroom/core/testing';
 import type { Child } from './child-process.ts';

@@ -39,7 +39,7 @@ export interface WebgpuPeersOptions {
   readonly works: readonly WorkId[];
   readonly candidates: readonly CandidateName[];
   readonly rounds: number;
-  /** What each candidate gets per round; at least one run. */
+  /** Time of each candidate per round; at least one run is made. */
   readonly seconds: number;
   readonly onProgress?: (line: string) => void;
 }

@@ -14,7 +14,7 @@ export type Request =
 
 export interface Opened {
   readonly adapter: string;
-  /** Package → version, of all that takes part in this child. */
+  /** Version of each package that this child uses. */
   readonly versions: Readonly<Record<string, string>>;
   readonly includesReadback: boolean;
   readonly forms: Readonly<Record<WorkId, readonly string[]>>;

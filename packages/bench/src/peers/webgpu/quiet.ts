@@ -1,5 +1,5 @@
-// Waits until this process has nothing left to do: what it still computes would slow the next candidate's turn down.
-// onnxruntime-web's WebAssembly, for one, is compiled on every core for seconds after its first run.
+// Waits until this process is idle, since background work would slow the next candidate down: onnxruntime-web, for one,
+// compiles its WebAssembly on every core for seconds after its first run.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 

@@ -1,4 +1,4 @@
-// What every candidate's result is compared with: the work on Darkroom's CPU backend.
+// The reference of every candidate's result: the work on Darkroom's CPU backend.
 
 import { cpu } from '@darkroom/backend-cpu';
 import { attention, conv2d, matmul, tensor } from '@darkroom/core';

@@ -1,4 +1,4 @@
-// What every candidate does: three pieces of work and their inputs, the same numbers in every process.
+// The work of every candidate: three pieces of work and their inputs, the same numbers in every process.
 
 export const workIds = ['matmul', 'conv', 'attention'] as const;
 export type WorkId = (typeof workIds)[number];
