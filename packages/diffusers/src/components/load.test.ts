@@ -104,7 +104,7 @@ test('a folder as the reference library saves it today: one tokenizer file, text
   expect((await pipe('a fox', { numInferenceSteps: 2, seed: 1 })).images[0]!.data).toEqual(want);
   await pipe.savePretrained(join(folder.path, 'saved'));
   pipe.dispose();
-  // What readers before and after the change take: both layouts of the tokenizer, the level in the keys.
+  // Saved for old and new readers: both layouts of the tokenizer, and keys with the level.
   for (const name of ['vocab.json', 'merges.txt', 'tokenizer.json'])
     expect(existsSync(join(folder.path, 'saved/tokenizer', name))).toBe(true);
   const saved = await openSafetensors(

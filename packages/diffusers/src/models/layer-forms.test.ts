@@ -122,7 +122,7 @@ afterAll(() => device[Symbol.dispose]());
 const valuesOf = (f: () => Tensor): ArrayLike<number> => memory.run(() => scope(f)).dataSync();
 const outOf = (net: Net): ArrayLike<number> => valuesOf(() => net.call(x));
 
-/** What traces, offload, conversion and freeing must do with all tensors of `net`. */
+/** Checks that traces, offload, conversion and freeing handle all tensors of `net`. */
 async function checkWeights(net: Net): Promise<void> {
   const want = outOf(net);
   const keys = [...net.stateDict().keys()];

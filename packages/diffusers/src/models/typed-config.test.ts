@@ -1,4 +1,4 @@
-// What pipelines learn of models by their configs: with the reference's defaults, checked, and read once.
+// The configs of models as pipelines read them: with the reference's defaults, checked, and read once.
 
 import { expect, test } from 'vitest';
 import { unetConfig } from './unet-config.ts';

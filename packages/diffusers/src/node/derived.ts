@@ -1,5 +1,5 @@
-// Numbers that a name stands for, the same here and in scripts/make-config-fixtures.py: weights and inputs of reference
-// cases that need not be stored.
+// Weights and inputs of reference cases, derived from their names instead of stored; the same numbers as in
+// scripts/make-config-fixtures.py.
 
 import { keep, tensor } from '@darkroom/core';
 import type { AnyModule, Device, Tensor } from '@darkroom/core';
@@ -18,7 +18,10 @@ function hashed(name: string, count: number): Float64Array {
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Gives every parameter of `model` what its name stands for: biases about 0, scales about 1, matrices that keep sizes. */
+/**
+ * Gives every parameter of `model` values derived from its name: biases near 0, scales near 1, matrices that keep
+ * norms.
+ */
 export function derivedWeights<M extends AnyModule>(model: M, device: Device): M {
   for (const [path, module] of model.namedModules()) {
     for (const [key, { shape }] of [...module.ownParameters()]) {
@@ -33,6 +36,7 @@ export function derivedWeights<M extends AnyModule>(model: M, device: Device): M
   return model;
 }
 
+/** The input of a reference case, by its name: values in [-1, 1); `time_ids` are integers within ±100. */
 export function derivedInput(name: string, shape: readonly number[], device: Device): Tensor {
   const values = Float32Array.from(hashed(`input ${name}`, product(shape)));
   return tensor(name === 'time_ids' ? values.map((v) => roundToEven(v * 100)) : values, { shape, device });

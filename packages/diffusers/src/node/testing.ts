@@ -1,5 +1,5 @@
-// @darkroom/diffusers/testing: what tests and the conformance suite share: where the embedded model lies, copies of it to
-// damage, small models, weights that a name stands for, and this package's readers of files.
+// @darkroom/diffusers/testing: helpers of tests and of the conformance suite: the embedded model's folder, copies of it
+// to damage, small models, weights derived from names, and this package's readers of files.
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +21,9 @@ export type { ConfigRecord } from '../models/config.ts';
 export { noiseTables } from '../schedulers/betas.ts';
 export { derivedInput, derivedWeights } from './derived.ts';
 
+/** Root folder of the repository, with a trailing slash. */
 export const root: string = fileURLToPath(new URL('../../../../', import.meta.url));
+/** Folder of the embedded model. */
 export const emoji: string = join(root, 'models/emoji-64');
 
 /** A fresh folder, removed by the returned function. */
@@ -63,7 +65,7 @@ export function randomWeights<M extends AnyModule>(model: M, device: Device, see
   return model;
 }
 
-/** SDXL in small, with random weights, on the embedded model's tokenizer and VAE. */
+/** A small SDXL with random weights, and the embedded model's tokenizer and VAE. */
 export async function tinyXL(device: Device): Promise<StableDiffusionXLPipeline> {
   const { vae, tokenizer, textEncoder, unet, scheduler } = (
     await StableDiffusionPipeline.fromPretrained(emoji, { device })
@@ -90,7 +92,7 @@ export async function tinyXL(device: Device): Promise<StableDiffusionXLPipeline>
   });
 }
 
-/** What a UNet is called with, one entry a call; `end` stops watching and frees what was kept. */
+/** Records the arguments of a UNet's calls, one entry for each; `end` stops recording and frees the tensors. */
 export function watchUNet(unet: unknown): {
   calls: { sample: number[]; shape: readonly number[]; addedCond?: AddedCond }[];
   end(): void;

@@ -71,7 +71,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       expect(drawn.after).toBe(0);
       const all = weightsOf(pipe.unet) + weightsOf(pipe.vae) + weightsOf(pipe.textEncoder);
       const largest = Math.max(weightsOf(pipe.unet), weightsOf(pipe.vae), weightsOf(pipe.textEncoder));
-      // What the plain call holds beside all weights is activations; allocations are rounded up.
+      // The plain call's memory beside the weights is activations; allocations are rounded up.
       expect(drawn.peak).toBeLessThanOrEqual(plain.peak - all + largest + 200_000);
       pipe.disableModelCpuOffload();
       expect(device.memory().live).toBe(0);

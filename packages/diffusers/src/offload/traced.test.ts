@@ -51,7 +51,7 @@ type TracedUNet = TracedModule<Parameters<UNetLike['call']>, UNetOutput>;
 const traceUNet = (): Promise<TracedUNet> => trace(unet, unetInputs(pipe));
 const loadUNet = (): Promise<TracedUNet> => loadTraced(file, { device, params: unet.stateDict!() });
 
-/** What a plan holds while it is bound; the allocator counts in pieces of 256 bytes. */
+/** Bytes that a plan holds while it is bound; the allocator counts in pieces of 256 bytes. */
 function memoryOf(plan: Plan): number {
   const own = plan.bases.filter(({ kind }) => kind === 'input' || kind === 'output').map((b) => b.bytes);
   return [...plan.buffers, ...own].reduce((n, bytes) => n + Math.max(256, Math.ceil(bytes / 256) * 256), 0);
@@ -83,7 +83,7 @@ afterAll(() => {
 });
 
 /** Ways to trace: each gives the plans made so far. */
-const ways: readonly [string, () => Promise<() => readonly Plan[]>][] = [
+const starts: readonly [string, () => Promise<() => readonly Plan[]>][] = [
   [
     'whole steps',
     async () => {
@@ -118,7 +118,7 @@ const ways: readonly [string, () => Promise<() => readonly Plan[]>][] = [
   ],
 ];
 
-describe.each(ways)('%s under model offload', (_, start) => {
+describe.each(starts)('%s under model offload', (_, start) => {
   test.each(['offload first', 'trace first'])(
     '%s: the same bits, the plan kept and its memory not, within a bound',
     async (order) => {

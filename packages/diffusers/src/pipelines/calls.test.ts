@@ -76,7 +76,7 @@ const calls: Readonly<Record<string, () => readonly [string | readonly string[],
   ],
 };
 
-const ways: Readonly<Record<string, (pipe: StableDiffusionPipeline) => void>> = {
+const modes: Readonly<Record<string, (pipe: StableDiffusionPipeline) => void>> = {
   eager: () => {},
   traced: (pipe) => pipe.enableTracing(),
   'under model offload': (pipe) => pipe.enableModelCpuOffload(),
@@ -98,18 +98,18 @@ describe('ten calls at once give the bytes of one after the other', () => {
     expect(alone.get('interrupted by its argument, after an await')).not.toEqual(alone.get('plain'));
   });
 
-  test.each(Object.keys(ways))('%s', async (way) => {
-    const pipe = await load(way.includes('offload') ? 'host' : 'device');
-    ways[way]!(pipe);
+  test.each(Object.keys(modes))('%s', async (mode) => {
+    const pipe = await load(mode.includes('offload') ? 'host' : 'device');
+    modes[mode]!(pipe);
     const before = device.memory().live;
-    for (const round of way.includes('traced') ? [1, 2] : [1]) {
+    for (const round of mode.includes('traced') ? [1, 2] : [1]) {
       const entries = Object.entries(calls).map(
         async ([name, make]) => [name, await draw(pipe, ...make())] as const,
       );
       for (const [name, bytes] of await Promise.all(entries))
         expect(bytes, `${name}, round ${round}`).toEqual(alone.get(name));
     }
-    if (way.includes('offload')) expect(device.memory().live).toBe(before);
+    if (mode.includes('offload')) expect(device.memory().live).toBe(before);
     pipe.dispose();
     expect(device.memory().live).toBe(0);
   });

@@ -39,7 +39,7 @@ afterAll(() => {
 const draw = async (options: object = {}): Promise<readonly Image[]> =>
   (await pipe(['a fox', 'a pizza'], { numInferenceSteps: 3, guidanceScale: 4, seed: 3, ...options })).images;
 
-/** Whether pictures agree as those of two backends do. */
+/** True if pictures agree within the tolerance of two backends. */
 function expectSamePicture(got: Image, want: Image): void {
   let largest = 0;
   let sum = 0;

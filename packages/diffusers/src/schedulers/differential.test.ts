@@ -73,7 +73,7 @@ afterAll(() => {
 });
 
 const bank = Object.fromEntries(Object.entries(runs.bank).map(([k, v]) => [k, floats(v)]));
-const taken = (name: string, i: number): Tensor =>
+const recorded = (name: string, i: number): Tensor =>
   tensor(bank[name]!.slice(i * size, (i + 1) * size), { shape: [...shape], device });
 
 const callNames: Readonly<Record<string, keyof StepOptions>> = {
@@ -103,7 +103,7 @@ function runCase(c: RunCase): Ran {
     c.timesteps ? { timesteps: c.timesteps } : c.sigmas ? { sigmas: c.sigmas } : { numInferenceSteps: c.n! },
   );
   const { timesteps } = schedule;
-  const [clean, noise] = [taken('start', 0), taken('noises', 39)];
+  const [clean, noise] = [recorded('start', 0), recorded('noises', 39)];
   const noisy = scheduler.addNoise(clean, noise, [timesteps[Math.floor(timesteps.length / 2)]!], schedule);
   const begin = c.start * schedule.order;
   let sample = startAt(scheduler, schedule, begin, clean, noise);
@@ -116,11 +116,11 @@ function runCase(c: RunCase): Ran {
   let noises = 0;
   const options: StepOptions = {
     ...Object.fromEntries(Object.entries(c.call).map(([k, v]) => [callNames[k]!, v])),
-    noise: () => taken('noises', noises++),
+    noise: () => recorded('noises', noises++),
   };
   for (let i = begin; i < timesteps.length; i++) {
-    const plain = taken('outputs', i - begin);
-    const output = learned ? concat([plain, taken('variances', i - begin)], 1) : plain;
+    const plain = recorded('outputs', i - begin);
+    const output = learned ? concat([plain, recorded('variances', i - begin)], 1) : plain;
     const result = schedule.step(output, i, sample, options);
     sample = result.prevSample;
     predicted = result.predOriginalSample;
@@ -156,7 +156,7 @@ function timestepTolerance(name: string, config: SchedulerConfig): Tolerance {
   return schedulerTolerance(1000, config['rescale_betas_zero_snr'] === true);
 }
 
-/** Where we refuse what the reference constructs, and why. */
+/** Configs that the reference constructs and this library refuses, with the reason. */
 const strict: readonly [string, (c: { class: string; config: SchedulerConfig }) => boolean][] = [
   [
     'sde-dpmsolver has no third-order step: the reference fails at the first one, if a run is that long',
@@ -170,7 +170,7 @@ const strict: readonly [string, (c: { class: string; config: SchedulerConfig }) 
 const weAreStrict = (c: { class: string; config: SchedulerConfig }): boolean =>
   strict.some(([, applies]) => applies(c));
 
-/** What differs from the reference, or undefined. A case the reference refuses must be refused, or at least be finite. */
+/** The difference from the reference, or undefined. A case that the reference refuses must be refused, or be finite. */
 function difference(c: RunCase): string | undefined {
   return scope(() => {
     let ran: Ran;
@@ -181,7 +181,7 @@ function difference(c: RunCase): string | undefined {
       return `refused: ${(error as Error).message}`;
     }
     const last = ran.samples.slice(-3).flatMap((s) => [...s.dataSync()]);
-    // Where the reference gives no numbers, or not as many steps as asked for, ours must be finite.
+    // If the reference gives no numbers, or another number of steps than asked for, ours must be finite.
     if (c.want.refused === 'not finite' || c.want.refused === 'count')
       return last.every(Number.isFinite) ? undefined : 'not finite';
     if (c.want.refused !== undefined)
@@ -229,7 +229,7 @@ test.each(Object.keys(schedulerClasses))('%s runs as the reference, over pairs o
   expect(wrong).toEqual([]);
 });
 
-/** What of a conversion differs from the reference, or undefined. */
+/** The difference of a conversion from the reference, or undefined. */
 function conversionDifference(
   c: Conversion,
   config: SchedulerConfig,

@@ -68,7 +68,7 @@ const unipc = { ...linear, final_sigmas_type: 'sigma_min' };
 const lcm = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear' };
 const every = { n: 1000 };
 
-// Where the reference's test names no sum, undefined.
+// Undefined if the reference's test names no sum.
 const loops: readonly (readonly [string, Loop, sum: number | undefined, mean: number])[] = [
   ['DDIM', { config: linear }, 172.0067, 0.223967],
   ['DDIM', { config: { ...linear, ...v } }, 52.5302, 0.0684],

@@ -1,4 +1,4 @@
-// What a scheduler's file must not do: make tables without bounds, reach Object.prototype, fill messages, be blamed on
+// A scheduler's file must not: make tables without bounds, reach Object.prototype, fill messages, be blamed on
 // nobody. Every error names the file, the class, the key, the rule and the value, cut short.
 import { ArgumentError, FormatError } from '@darkroom/core';
 import { expect, test } from 'vitest';

@@ -46,7 +46,7 @@ function model(sample: Tensor, { alpha, sigma }: { alpha: number; sigma: number 
 
 interface Run {
   readonly values: Float32Array;
-  /** How the samples are mixed where it stopped. */
+  /** The mix of the samples at the last level. */
   readonly mix: { readonly alpha: number; readonly sigma: number };
 }
 

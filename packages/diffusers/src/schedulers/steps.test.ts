@@ -1,4 +1,4 @@
-// How many timesteps a run visits, and which: for every class, spacing, length of training and number of steps.
+// Number and values of a run's timesteps, for every class, spacing, length of training and number of steps.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { refusal } from './config.ts';

@@ -29,7 +29,7 @@ export interface ToyComponents {
   readonly tokenizer2: ByteTokenizer;
   readonly transformer: ToyTransformer;
   readonly scheduler: Scheduler;
-  /** Joined to the first where it is given, as a ControlNet would be. */
+  /** Optional; its prediction is joined to the first's, as a ControlNet's would be. */
   readonly secondTransformer?: ToyTransformer;
 }
 
@@ -138,7 +138,7 @@ const byteTokenizer: ComponentClass<ByteTokenizer> = {
   ],
 };
 
-/** What the registry must know to save and load the family. */
+/** The registry entries of the toy family. */
 export const toyComponents: readonly ComponentClass[] = [
   byteTokenizer,
   modelClass({

@@ -13,9 +13,9 @@ export function inflateUpTo(parts: readonly Uint8Array[], bytes: number, fail: F
   const out = new Uint8Array(Math.min(bytes, compressed * largestRatio));
   let at = 0;
   const inflator = new Unzlib((chunk) => {
-    const taken = chunk.subarray(0, out.length - at);
-    out.set(taken, at);
-    at += taken.length;
+    const piece = chunk.subarray(0, out.length - at);
+    out.set(piece, at);
+    at += piece.length;
   });
   try {
     for (const part of parts) {

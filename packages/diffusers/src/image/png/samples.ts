@@ -2,7 +2,7 @@
 
 import type { Fail, PngHeader } from './chunks.ts';
 
-/** Where a pass begins and how far its pixels lie apart. */
+/** First pixel of a pass of Adam7, and the distance between its pixels. */
 type Pass = readonly [x: number, y: number, dx: number, dy: number];
 
 const adam7: readonly Pass[] = [

@@ -1,5 +1,5 @@
-// One file from the hub into the cache: resumed where an earlier try stopped, checked as it lies on disk, and only then
-// given its name. The etag of a large file is its sha256, that of a small one its git blob hash.
+// Downloads one file from the hub into the cache: resumes an earlier download, checks the hash of the file on disk,
+// then renames it. The etag of a large file is its sha256, that of a small one its git blob hash.
 
 import { createHash } from 'node:crypto';
 import { mkdir, rename, stat, statfs } from 'node:fs/promises';
@@ -14,11 +14,11 @@ import type { OwnPart } from './partial-files.ts';
 
 type OnProgress = (received: number, total: number) => void;
 
-/** A try that brought fewer bytes has not come further: a server that drips must end, too. */
+/** Bytes that a try must bring to count as progress, so that a dripping server is given up. */
 const leastBytes = 1024;
 const readBytes = 2 ** 20;
 
-/** Downloads to `blob`. Bytes that came stay when the connection fails, and go when the hash does. */
+/** Downloads to `blob`. After a failed connection the received bytes are kept; after a wrong hash they are deleted. */
 export async function download(
   file: RemoteFile,
   blob: string,
@@ -35,7 +35,7 @@ export async function download(
       if (!part) return;
       try {
         await fill(part, file, remote, onProgress);
-        if (!(await part.isInPlace())) continue; // taken for dead, and another process does it
+        if (!(await part.isInPlace())) continue; // another process took over while this one was suspended
         await rename(part.path, blob);
         await part.removeOthers();
         return;
@@ -48,7 +48,7 @@ export async function download(
   }
 }
 
-/** Brings the whole file into the part. What was there before may be wrong: then all of it comes again, once. */
+/** Completes the part. If its hash is wrong, downloads the whole file once more, as inherited bytes may be bad. */
 async function fill(part: OwnPart, file: RemoteFile, remote: Remote, onProgress: OnProgress): Promise<void> {
   const before = await part.size();
   await fetchAll(part, file, remote, onProgress);

@@ -1,4 +1,4 @@
-// For tests: a hub on this machine, with a store of another origin to which it redirects downloads of large files, as
+// A hub on this machine for tests, with a store of another origin to which it redirects downloads of large files, as
 // the real one does. Each answer is data that a test may change before it is sent.
 
 import { createHash } from 'node:crypto';

@@ -1,4 +1,4 @@
-// What a hub may say: every field of its answers that is not as it must be is refused by name, before it is used.
+// The hub's answers: every bad field is refused by name, before it is used.
 
 import { FormatError } from '@darkroom/core';
 import fc from 'fast-check';

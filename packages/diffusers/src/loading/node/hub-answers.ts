@@ -1,5 +1,5 @@
-// What the hub says about a model and its files. All of it decides where bytes go and whether they are believed, so every
-// field is checked before it is used.
+// The hub's description of a model and its files. It decides where files are written and how they are checked, so every
+// field is validated before use.
 
 import { DarkroomError, FormatError } from '@darkroom/core';
 import type { Answer } from '../ask.ts';
@@ -8,7 +8,7 @@ import { describeJson, isJsonObject } from '../json.ts';
 
 export interface ModelInfo {
   readonly commit: string;
-  /** Its files, with their sizes where the hub told them. */
+  /** Bytes of each file by path; undefined if the hub does not tell. */
   readonly sizes: ReadonlyMap<string, number | undefined>;
 }
 
@@ -24,7 +24,7 @@ export interface RemoteFile {
 export const isCommit = (text: unknown): text is string =>
   typeof text === 'string' && /^[0-9a-f]{40}$/.test(text);
 
-/** @throws FormatError naming the field that is wrong. */
+/** Validates the description of a model. @throws FormatError naming the bad field. */
 export function checkModelInfo(json: unknown, name: string): ModelInfo {
   const fail = (message: string): never => {
     throw new FormatError(`${name}: the hub's answer ${message}`);
@@ -58,7 +58,7 @@ export function checkFileHeaders(
   if (etag === null || size === null) return undefined;
   const bytes = /^\d+$/.test(size) ? Number(size) : NaN;
   if (!isSize(bytes)) throw new FormatError(`${name}: the hub gave the size ${describeJson(size)}`);
-  // 'W/"abc"' → 'abc'. What cannot be checked is not taken.
+  // 'W/"abc"' → 'abc'. Other forms cannot be checked and are refused.
   const plain = etag
     .replace(/^W\//i, '')
     .replace(/^"(.*)"$/, '$1')

@@ -1,4 +1,4 @@
-// Where the hub's files lie on disk: the layout that Python's huggingface_hub shares,
+// The hub's cache on disk, in the layout of Python's huggingface_hub:
 // <cache>/models--org--name/{blobs/<etag>, refs/<revision>, snapshots/<commit>/<path> → blob}.
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -17,7 +17,7 @@ import { localFiles } from './local-files.ts';
 export interface RepoCache {
   readonly blobs: string;
   snapshot(commit: string): string;
-  /** The commit a branch or tag pointed to when it was last seen; a commit is its own. */
+  /** The commit of a branch or tag at the last request; a commit's own id. */
   commitOf(revision: string): Promise<string | undefined>;
   remember(revision: string, commit: string): Promise<void>;
 }
@@ -44,7 +44,7 @@ export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): R
   };
 }
 
-/** The files of a snapshot. Small ones are named by git's hash of them, which is looked at before they are believed. */
+/** The files of a snapshot. Small files are named by their git hash, which is checked at each read. */
 export function snapshotFiles(folder: string, name: string): ModelFiles {
   const files = localFiles(folder, name);
   return {

@@ -1,5 +1,5 @@
-// A hub repository as ModelFiles: files are downloaded when they are first asked for, into the cache that Python's
-// tools share. What the hub says is checked in hub-answers.ts, what comes from it in download.ts.
+// A hub repository as ModelFiles: files are downloaded at their first use, into the cache shared with Python's tools.
+// The hub's answers are checked in hub-answers.ts, downloaded bytes in download.ts.
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import { connect, UnreachableError } from './hub-remote.ts';
 import type { Remote } from './hub-remote.ts';
 import { isFolder } from './local-files.ts';
 
-/** As Python's client reads it. */
+/** HF_HUB_OFFLINE, as Python's client reads it. */
 const isOffline = (): boolean => /^(1|on|yes|true)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '');
 
 /** Opens `id` at a revision; resolves the revision once, so that all files come from one commit. */
@@ -120,7 +120,7 @@ class HubFiles implements ModelFiles {
     try {
       file = await this.#describe(path);
     } catch (error) {
-      // Its size cannot be asked for now: it is taken as it is, as without the hub.
+      // The hub cannot tell the file's size now: use the cached file unchecked, as offline.
       if (error instanceof UnreachableError && size === undefined && there !== undefined) return;
       throw error;
     }
@@ -144,7 +144,9 @@ class HubFiles implements ModelFiles {
     }
   }
 
-  /** Size and hash of a file, from the headers of its address. Redirects to a store are not followed: they lose them. */
+  /**
+   * Size and hash of a file, from the headers of its address. Redirects to a store are not followed: they lose them.
+   */
   async #describe(path: string): Promise<RemoteFile> {
     const name = `${this.#name}/${path}`;
     const url = `${this.#remote.endpoint}/${this.#id}/resolve/${this.#commit}/${path.split('/').map(encodeURIComponent).join('/')}`;

@@ -1,4 +1,4 @@
-// The hub as a server: its address, who asks, how long it may take, and how often it is asked again.
+// Requests to the hub: address, credentials, time limits and retries.
 
 import { ArgumentError, DarkroomError, FormatError } from '@darkroom/core';
 import { ask, reasonOf } from '../ask.ts';
@@ -9,16 +9,16 @@ import { findToken } from './hub-cache.ts';
 export interface Remote {
   /** Without a password; the start of every address, and the name of the hub in messages. */
   readonly endpoint: string;
-  /** The answer's headers; redirects are the caller's, because a store that they lead to says other things. */
+  /** The answer's headers. Redirects are not followed: the headers of the store behind one do not describe the file. */
   head(url: string, name: string): Promise<Answer>;
   json(url: string, name: string): Promise<unknown>;
-  /** A file, or what of it is missing; asked once. */
+  /** Requests a file, or its missing rest, once. */
   get(url: string, name: string, headers: Readonly<Record<string, string>>): Promise<Answer>;
 }
 
-/** The hub did not answer, or cannot now. */
+/** The hub did not answer, or refused temporarily. */
 export class UnreachableError extends DarkroomError {
-  /** Whether it may help to ask again, and if the hub said so, when. */
+  /** True if a retry may succeed. */
   readonly passing: boolean;
   readonly afterMs: number | undefined;
   constructor(message: string, passing: boolean, afterMs?: number) {
@@ -29,12 +29,12 @@ export class UnreachableError extends DarkroomError {
 }
 
 const mostTries = 5;
-/** Of all waits between tries, whatever Retry-After says. */
+/** Milliseconds of all waits between retries at most, for any Retry-After. */
 const mostWaitMs = 30_000;
-/** The list of a repository's files is far smaller. */
+/** Bytes of the description of a repository at most; real ones are far smaller. */
 const mostJsonBytes = 32 * 2 ** 20;
 
-/** Runs `task` again after failures that may pass; those after which it had come further do not count. */
+/** Retries `task` after temporary failures. Tries that made progress do not count. */
 export async function persist<T>(
   task: () => Promise<T>,
   cameFurther = async (): Promise<boolean> => false,
@@ -116,7 +116,7 @@ export async function connect(options: HubOptions): Promise<Remote> {
   };
 }
 
-/** A failed request. One that was reset is worth another try; silence has cost its time already, unless one is stubborn. */
+/** The error of a failed request. A reset connection is retried; a timeout is not, unless `stubborn`. */
 export function unreachable(
   name: string,
   endpoint: string,

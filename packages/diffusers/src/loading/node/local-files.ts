@@ -18,7 +18,7 @@ export async function isFolder(path: string): Promise<boolean> {
   );
 }
 
-/** Refuses what names a file, or a folder that is not there, before a hub is asked for it. */
+/** @throws ArgumentError for a path of a file or of a missing folder, before the hub is asked for it as an id. */
 export async function checkNotLocal(path: string): Promise<void> {
   const single = 'a model is a folder (with model_index.json), and single files are not supported yet';
   const found = await stat(path).catch(() => undefined);

@@ -1,7 +1,7 @@
-// Parts of downloads: beside the blob <etag>, files <etag>.<n>.incomplete, of which the highest n belongs to the process
-// that downloads. It touches its part every second; a part that nobody touched for a while is left over, and the next
-// process goes on with a copy of it. So no two processes ever write one file, even where one of them was only asleep,
-// and a killed one holds up nobody. Other tools' parts (<etag>.incomplete) are copied from, too.
+// Partial downloads: files <etag>.<n>.incomplete beside the blob <etag>. The highest n belongs to the downloading
+// process, which touches it every second. A part that was not touched for 10 s is abandoned: the next process continues
+// with a copy of it. So no two processes write one file, even if one was only suspended, and a killed process blocks
+// nobody. Parts of other tools (<etag>.incomplete) are copied too.
 
 import { constants, futimesSync, utimesSync } from 'node:fs';
 import { copyFile, open, readdir, rm, stat } from 'node:fs/promises';
@@ -10,19 +10,19 @@ import { basename, dirname, join } from 'node:path';
 import { atEnd } from '@darkroom/core/node';
 
 const touchMs = 1000;
-/** A part that was not touched for so long is left over. */
+/** Milliseconds without a touch after which a part counts as abandoned. */
 const leftAfterMs = 10_000;
 const lookMs = 200;
 
 interface Part {
   readonly path: string;
-  /** Undefined for those of other tools. */
+  /** Number of the part; undefined for parts of other tools. */
   readonly n: number | undefined;
   readonly size: number;
   readonly mtimeMs: number;
 }
 
-/** A part that is this process's to write. */
+/** The part that this process writes. */
 export class OwnPart {
   readonly path: string;
   readonly file: FileHandle;
@@ -41,7 +41,7 @@ export class OwnPart {
     this.#forget = atEnd(() => utimesSync(path, 0, 0));
   }
 
-  /** Takes over the longest part that others left. */
+  /** Copies the longest abandoned part. */
   async inherit(): Promise<void> {
     const longest = this.#others.reduce<Part | undefined>(
       (a, b) => (a && a.size >= b.size ? a : b),
@@ -56,13 +56,13 @@ export class OwnPart {
     return (await this.file.stat()).size;
   }
 
-  /** Whether the path still leads to this file: a process that slept for long may have been taken for dead. */
+  /** True if the path still names this file: another process may have replaced it while this one was suspended. */
   async isInPlace(): Promise<boolean> {
     const [own, there] = await Promise.all([this.file.stat(), stat(this.path).catch(() => undefined)]);
     return own.ino === there?.ino && own.dev === there.dev;
   }
 
-  /** Removes what others left, once the blob is there or their bytes proved wrong; what changed since lives. */
+  /** Removes abandoned parts, once the blob exists or their bytes were wrong; parts changed since are kept. */
   async removeOthers(): Promise<void> {
     for (const part of await partsOf(this.#blob)) {
       const same = this.#others.some((o) => o.path === part.path && o.mtimeMs === part.mtimeMs);
@@ -70,7 +70,7 @@ export class OwnPart {
     }
   }
 
-  /** Lets go of the part; what it holds stays for the next process. */
+  /** Closes the part, keeping its file for the next process. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
     this.#forget();
@@ -83,8 +83,8 @@ export class OwnPart {
 }
 
 /**
- * A part of `blob` to write into, when no other process has one; while one has, waits and tells its size. Undefined when
- * `isThere` says that the blob came in the meantime.
+ * A part of `blob` to write into, when no other process has one; while one has, waits and tells its size. Undefined
+ * when `isThere` says that the blob came in the meantime.
  */
 export async function ownPart(
   blob: string,

@@ -7,7 +7,7 @@ interface TerminalBar {
   stop(): void;
 }
 
-/** The terminal's bar; undefined if stderr is no terminal and `forced` is false. */
+/** The terminal's bar; undefined if stderr is no terminal, unless `force`. */
 export function terminalBar(total: number, description: string, force: boolean): TerminalBar | undefined {
   if (!process.stderr.isTTY && !force) return undefined;
   const bar = new SingleBar({
