@@ -260,7 +260,7 @@ describe('options', () => {
   });
 });
 
-test('what is saved loads again and draws the same picture; files are those of the Python library', async () => {
+test('a saved pipeline loads again and draws the same picture; its files are those of the Python library', async () => {
   const quick = { numInferenceSteps: 4, guidanceScale: 4, seed: 1 };
   const pipe = await load();
   pipe.setProgressBarConfig({ disable: true });

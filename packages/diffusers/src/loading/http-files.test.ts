@@ -201,7 +201,7 @@ test('a server that never answers, stalls or drips is given up', async () => {
   expect((await errorOf(dripping.readText('x.json'))).message).toContain('fewer than 1024 more bytes came');
 });
 
-test('what inflates without end is cut off', async () => {
+test('an answer that inflates without end is cut off', async () => {
   const bomb = gzipSync(Buffer.alloc(65 * 2 ** 20, 32));
   const files = await start((_, response) => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb);

@@ -162,7 +162,7 @@ test('__proto__ is an ordinary key', () => {
   expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
 });
 
-test('an object is asked for', () => {
+test('a file with another value than an object is refused', () => {
   expect(() => parseJsonObject('[1]', 'f.json')).toThrow(
     'f.json: must hold a JSON object, found a list of 1',
   );

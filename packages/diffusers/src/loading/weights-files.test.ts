@@ -84,12 +84,12 @@ test.each<[string[], string, string]>([
   await expect(find(files, 'fp32')).rejects.toThrow(`variant: '${first}'`);
 });
 
-test('so is it where folders cannot be listed', async () => {
+test('a folder that cannot be listed names its variants too', async () => {
   const { list: _, ...files } = memoryFiles({ [`unet/${stem}.fp16.safetensors`]: '' }, 'm');
   await expect(weightFiles(files, 'unet', stem)).rejects.toThrow("ask for variant: 'fp16'");
 });
 
-test('nothing there lists what was looked for', async () => {
+test('the error for an empty folder lists the names searched', async () => {
   await expect(find({})).rejects.toThrow(
     `m/unet: no weights found: looked for ${stem}.safetensors, ${stem}.safetensors.index.json`,
   );

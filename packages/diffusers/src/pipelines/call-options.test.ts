@@ -200,7 +200,7 @@ describe('a call that no device could hold', () => {
     expect(drawn).toBe(0);
   });
 
-  test('what fits in slices or tiles is not refused', async () => {
+  test('a call that fits in slices or tiles is not refused', async () => {
     const wide = { width: 8192, height: 8192 } as const;
     const aborter = new AbortController();
     aborter.abort(new Error('it would have been drawn'));

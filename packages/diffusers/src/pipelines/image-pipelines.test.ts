@@ -158,7 +158,7 @@ describe('inpainting', () => {
     expect(changed).toBe(half.length / 2);
   });
 
-  test('what is painted fits what is kept', async () => {
+  test('the repainted part fits the kept part', async () => {
     const options = { ...quick, numInferenceSteps: 15, image: fox, maskImage: maskFrom(32) };
     const { images } = await inpaint('a fox on a blue background', options);
     expect(difference(images[0]!, fox)).toBeLessThan(10);

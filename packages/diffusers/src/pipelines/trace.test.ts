@@ -140,7 +140,7 @@ test('a weight written in place is seen, also by what is kept from call to call'
   pipe.dispose();
 });
 
-test('shapes that no config can tell', async () => {
+test('a width that is no multiple of the VAE scale is refused', async () => {
   const pipe = await load();
   expect(() => unetInputs(pipe, { width: 65 })).toThrow('width: must be divisible by 4');
   pipe.dispose();

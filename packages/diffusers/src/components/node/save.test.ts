@@ -50,7 +50,7 @@ test('a component that cannot be read leaves the old model, byte by byte', async
   expect(existsSync(join(folder.path, 'fresh'))).toBe(false);
 });
 
-test('a place that is taken is told before anything changes', async () => {
+test('a path that cannot be written is refused before anything changes', async () => {
   const path = join(folder.path, 'model');
   mkdirSync(join(path, 'model_index.json'), { recursive: true });
   const pipe = await load(1);

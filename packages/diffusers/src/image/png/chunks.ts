@@ -1,7 +1,7 @@
 // The chunks of a PNG, checked one by one. Nothing is inflated here: sizes are known and bounded before that.
 // Reference: the PNG specification, third edition; limits as Pillow's.
 
-/** Refuses the file for a reason. */
+/** Throws a FormatError with the reason. */
 export type Fail = (rule: string) => never;
 
 export interface PngHeader {
@@ -48,7 +48,7 @@ const kinds: readonly (readonly [
 
 const textTypes = new Set(['tEXt', 'zTXt', 'iTXt']);
 
-/** A quarter of a gigabyte as RGB: where Pillow suspects a bomb. */
+/** Pixels at most, a quarter of a gigabyte as RGB: Pillow's limit. */
 const maxPixels = 89_478_485;
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 

@@ -1,13 +1,13 @@
-// Inflating a stream of known size: the result is bounded whatever the stream says.
+// Inflates a stream of known size: the result is bounded for any stream.
 
 import { Unzlib } from 'fflate';
 import type { Fail } from './chunks.ts';
 
-/** Bytes given to the library at once, which may make 1032 times as many of them. */
+/** Bytes passed to the library at once; it may inflate them to 1032 times as many. */
 const piece = 16 * 1024;
 const largestRatio = 1032;
 
-/** The first `bytes` bytes of a zlib stream, less where it holds fewer. What lies behind them is not inflated. */
+/** The first `bytes` bytes of an inflated zlib stream, or fewer if it ends earlier. The rest is not inflated. */
 export function inflateUpTo(parts: readonly Uint8Array[], bytes: number, fail: Fail): Uint8Array {
   const compressed = parts.reduce((n, part) => n + part.length, 0);
   const out = new Uint8Array(Math.min(bytes, compressed * largestRatio));

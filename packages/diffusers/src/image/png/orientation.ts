@@ -11,11 +11,11 @@ export interface Pixels {
   readonly data: Uint8ClampedArray;
 }
 
-/** Texts are inflated up to so many bytes, as in Pillow. */
+/** Bytes of an inflated text at most, as in Pillow. */
 const maxText = 2 ** 20;
 const orientationTag = 0x0112;
 
-/** 1 to 8 as in EXIF; 1 where nothing is said. */
+/** The orientation, 1 to 8 as in EXIF; 1 if the file has none. */
 export function orientationOf({ exif, texts }: Png, fail: Fail): number {
   const raw = textOf(texts, 'Raw profile type exif', fail)?.split('\n').slice(3).join('');
   const profile = exif ?? (raw === undefined ? undefined : bytesOfHex(raw));

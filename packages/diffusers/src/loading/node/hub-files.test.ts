@@ -136,7 +136,7 @@ test('an interrupted download goes on where it stopped', async () => {
   expect(ranges.length).toBe(3);
 });
 
-test('so does one that an earlier process left behind', async () => {
+test('a download that an earlier process left goes on where it stopped', async () => {
   await mkdir(join(root(), 'blobs'), { recursive: true });
   await writeFile(join(root(), 'blobs', `${sha256}.incomplete`), weights.subarray(0, 1234));
   expect(Buffer.compare(await bytesOf(await open()), weights)).toBe(0);
@@ -251,7 +251,7 @@ test('place, address and token come from the environment', async () => {
   expect(await readFile(join(root(), 'refs', 'refs', 'pr', '1'), 'utf8')).toBe(commit);
 });
 
-test('what is no id, and bad revisions', async () => {
+test('bad ids and bad revisions are refused', async () => {
   await expect(openModel('a/b/c')).rejects.toThrow('nor a hub id');
   await expect(open({ revision: '../../x', localFilesOnly: true })).rejects.toThrow(
     "revision: '../../x' is not a branch, tag or commit",

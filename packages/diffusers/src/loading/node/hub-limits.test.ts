@@ -66,7 +66,7 @@ describe.each(kinds)('for %s', (kind) => {
     expect(left).toBeLessThanOrEqual(0);
   });
 
-  test('and is an error when it stays', async () => {
+  test('a status that stays is an error', async () => {
     hub.change = (answer, asked) => {
       if (asked.kind !== kind) return;
       answer.status = 429;
@@ -181,7 +181,7 @@ describe('a password in the address of the hub', () => {
     silent(await errorOf(fetchAll({ endpoint: withPassword() })));
   });
 
-  test('nor of a hub that is not there, nor of a bad address', async () => {
+  test('is in no message of an unreachable hub or a bad address', async () => {
     const endpoint = withPassword();
     await hub.close();
     silent(await errorOf(fetchAll({ endpoint })));
@@ -196,7 +196,7 @@ describe('a password in the address of the hub', () => {
     hub = await fakeHub(files);
   });
 
-  test('nor when a store is redirected to with one', async () => {
+  test('is in no message of a redirect to a store with a password', async () => {
     hub.change = (answer, { kind, path }) => {
       if (kind === 'get' && path.endsWith('.safetensors'))
         answer.headers = { location: `${hub.store.replace('//', '//me:pa%20ss@')}/none` };

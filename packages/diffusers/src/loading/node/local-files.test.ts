@@ -63,7 +63,7 @@ test('a missing file is named', async () => {
   await expect(files().source('vae/w')).rejects.toThrow("model: has no file 'vae/w'");
 });
 
-describe('what is no folder', () => {
+describe('a path that is no folder', () => {
   const before = process.cwd();
   beforeAll(() => process.chdir(base));
   afterAll(() => process.chdir(before));
@@ -92,7 +92,7 @@ describe('what is no folder', () => {
     expect((error as Error).message).toContain(message);
   });
 
-  test('what may be both, when the hub cannot be reached, tells of both', async () => {
+  test('a path that may be a folder or an id names both, if the hub cannot be reached', async () => {
     const asked = openModel('org/name', { endpoint: 'http://127.0.0.1:1', cacheDir: join(base, 'cache') });
     const error = (await asked.catch((e: unknown) => e)) as Error;
     expect(error.message).toMatch(
