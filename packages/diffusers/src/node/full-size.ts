@@ -1,4 +1,4 @@
-// Configs of the published models, as far as they differ from the defaults: for tests that count and plan.
+// Configs of the published models, without keys at their defaults, for tests that count and plan.
 
 type Config = Readonly<Record<string, unknown>>;
 

@@ -74,8 +74,7 @@ export interface CallOptions<T extends LoopTensors = LoopTensors> {
 }
 
 /** Options of any pipeline's call. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- callbacks see tensors of types that differ between
-// pipelines
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- tensors of callbacks differ between pipelines
 export type AnyCallOptions = CallOptions<any>;
 
 /** The names of CallOptions, for pipelines to add theirs to. */
