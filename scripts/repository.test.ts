@@ -160,6 +160,16 @@ test('every export of these packages has a doc comment', () => {
   expect(entries.flatMap((path) => undocumentedExports(join(root, 'packages', path)))).toEqual([]);
 });
 
+test('files that a package leaves out of browsers are there', () => {
+  const named = Object.keys(packages as object).flatMap((name) => {
+    const { browser = {} } = JSON.parse(read(`packages/${name}/package.json`)) as { browser?: object };
+    return Object.keys(browser).map((path) => join('packages', name, path));
+  });
+  const sourceOf = (path: string): string => path.replace('/dist/', '/src/').replace(/\.js$/, '.ts');
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((path) => !existsSync(join(root, sourceOf(path))))).toEqual([]);
+});
+
 test('no file is longer than 400 lines', () => {
   const long = sources.map((path) => `${path}: ${read(path).trimEnd().split('\n').length}`);
   expect(long.filter((line) => Number(line.split(': ')[1]) > 400)).toEqual([]);

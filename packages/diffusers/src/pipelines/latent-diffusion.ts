@@ -24,6 +24,7 @@ export interface Draws<O, Required extends boolean = false> {
   /** Draws pictures. `prompt` is undefined where embeddings are given. */
   (...args: DrawArguments<O, Required>): Promise<StableDiffusionOutput>;
 }
+/** Arguments of a call with options O, which may be left out unless `Required`. */
 export type DrawArguments<O, Required extends boolean = false> = Required extends true
   ? [prompt: Prompt, options: O]
   : [prompt?: Prompt, options?: O];
