@@ -63,6 +63,27 @@ export function emitWeights(f: F): void {
   });
 }
 
+/** Reads what both image transforms are given: where channel `tile` lies before and after, and the sizes of its tiles. */
+function readTile(
+  f: F,
+  arg: (i: number) => void,
+  tile: Local,
+  at: Readonly<Record<'from' | 'to' | 'rowBytes' | 'position' | 'rows' | 'columns', Local | undefined>>,
+): void {
+  const channel = (base: number, bytes: number, into: Local): void => {
+    arg(base);
+    f.get(tile);
+    arg(bytes);
+    f.op('i32.mul').op('i32.add').set(into);
+  };
+  channel(0, 3, at.from!);
+  channel(1, 7, at.to!);
+  for (const [i, name] of [[4, 'rowBytes'], [8, 'position'], [5, 'rows'], [6, 'columns']] as const) {
+    arg(i);
+    f.set(at[name]!);
+  } // prettier-ignore
+}
+
 /** V = Bᵀ d B of input channel `tile`: args [x, v, c, plane, row, tile rows, tile columns, channel bytes, position bytes]. */
 export function emitInput(f: F): void {
   const tile = f.params[1]!;
@@ -71,22 +92,7 @@ export function emitInput(f: F): void {
   const [rows, columns] = f.locals('i32', 2);
   const d = Array.from({ length: 16 }, () => f.local('v128'));
   const [v0, v1, v2] = f.locals('v128', 3);
-  arg(0);
-  f.get(tile);
-  arg(3);
-  f.op('i32.mul').op('i32.add').set(x);
-  arg(1);
-  f.get(tile);
-  arg(7);
-  f.op('i32.mul').op('i32.add').set(v);
-  arg(4);
-  f.set(rowBytes);
-  arg(8);
-  f.set(position);
-  arg(5);
-  f.set(rows);
-  arg(6);
-  f.set(columns);
+  readTile(f, arg, tile, { from: x, to: v, rowBytes, position, rows, columns });
   f.i32(0).set(y);
   f.for(y, rows, 1, () => {
     f.i32(0).set(column);
@@ -168,22 +174,7 @@ export function emitOutput(f: F): void {
   const [rowBytes, position, rows, columns, width, left] = f.locals('i32', 6);
   const d = Array.from({ length: 16 }, () => f.local('v128'));
   const [lo, hi] = f.locals('v128', 2);
-  arg(0);
-  f.get(tile);
-  arg(3);
-  f.op('i32.mul').op('i32.add').set(y);
-  arg(1);
-  f.get(tile);
-  arg(7);
-  f.op('i32.mul').op('i32.add').set(m);
-  arg(4);
-  f.set(rowBytes);
-  arg(8);
-  f.set(position);
-  arg(5);
-  f.set(rows);
-  arg(6);
-  f.set(columns);
+  readTile(f, arg, tile, { from: y, to: m, rowBytes, position, rows, columns });
   arg(10);
   f.set(width);
   /** (a, b, c, d) → first (a + b + c) into a, second (b - c - d) into b. */

@@ -1,14 +1,12 @@
 // conv2d on tensor cores beside the shared kernels: on the direct product where input and weights are channels-last
 // (rows are pixels, columns output channels, the sum runs tap by tap over the channels), else on the strided one.
 
-import { elementCount } from '@darkroom/core/backend';
 import type { ArgSpec, Conv2dOp } from '@darkroom/core/backend';
 import { conv2d as shared, conv2dSize, convResult, pixelRows, tiledConv2d } from '@darkroom/gpu-kernels';
 import type { KernelFactory, KernelSpec } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
 import { directProduct, inPieces } from './tensor-cores/direct-product.ts';
-import { stridedProductBody } from './tensor-cores/strided-product.ts';
-import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
+import { onTensorCores } from './tensor-cores/factory.ts';
 import type { TensorElement, TensorPick } from './tensor-cores/tiles.ts';
 
 /** True if input and weights lie in pieces along the channels. */
@@ -87,28 +85,9 @@ function directConv2d(
 }
 
 /** The shared kernels of conv2d, and before them those on tensor cores. */
-export const conv2d: KernelFactory<Conv2dOp, CudaTraits> = {
-  choices(op, args, traits) {
-    const plain = shared.choices(op, args, traits);
-    const element = elementOf(op, args, traits);
-    if (plain.length === 0 || !element) return plain;
-    const direct = isDirect(args, element);
-    // tf32 has no strided product.
-    if (!direct && element === 'tf32') return plain;
-    return [...tensorChoices(conv2dSize(op, args), traits, direct), ...plain];
-  },
-  prepare(op, args, choice, traits, wide) {
-    const pick = tensorPickOf(choice);
-    const element = elementOf(op, args, traits);
-    if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
-    if (elementCount(args.at(-1)!.layout.shape) === 0) return { dispatches: [] };
-    if (wide && isDirect(args, element)) return directConv2d(op, args, pick, traits, element);
-    // Slices that are not aligned as the choice needs: the same sums by another kernel.
-    if (element === 'tf32')
-      return shared.prepare(op, args, shared.choices(op, args, traits)[0]!, traits, wide);
-    return tiledConv2d(op, args, pick.tile, traits, wide, (s, p) => stridedProductBody(s, p, element));
-  },
-};
-
-const elementOf = (op: Conv2dOp, args: readonly ArgSpec[], traits: CudaTraits): TensorElement | undefined =>
-  tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+export const conv2d: KernelFactory<Conv2dOp, CudaTraits> = onTensorCores<Conv2dOp>(shared, {
+  size: conv2dSize,
+  isDirect,
+  direct: directConv2d,
+  tiled: tiledConv2d,
+});

@@ -8,8 +8,7 @@ import type { KernelFactory, KernelSpec, Shader } from '@darkroom/gpu-kernels';
 import type { CudaTraits } from '../traits.ts';
 import { directProduct, inPieces } from './tensor-cores/direct-product.ts';
 import type { DirectOperand } from './tensor-cores/direct-product.ts';
-import { stridedProductBody } from './tensor-cores/strided-product.ts';
-import { tensorChoices, tensorElement, tensorPickOf } from './tensor-cores/tiles.ts';
+import { onTensorCores } from './tensor-cores/factory.ts';
 import type { TensorElement, TensorPick } from './tensor-cores/tiles.ts';
 
 /** Batch dimensions, rows and strides of the problem; batches become rows where every tensor's strides let them. */
@@ -104,28 +103,9 @@ function directMatmul(
 }
 
 /** The shared kernels of matmul, and before them those on tensor cores. */
-export const matmul: KernelFactory<MatmulOp, CudaTraits> = {
-  choices(op, args, traits) {
-    const plain = shared.choices(op, args, traits);
-    const element = elementOf(op, args, traits);
-    if (plain.length === 0 || !element) return plain;
-    const direct = isDirect(args, element);
-    // tf32 has no strided product.
-    if (!direct && element === 'tf32') return plain;
-    return [...tensorChoices(matmulSize(args), traits, direct), ...plain];
-  },
-  prepare(op, args, choice, traits, wide) {
-    const pick = tensorPickOf(choice);
-    const element = elementOf(op, args, traits);
-    if (!pick || !element) return shared.prepare(op, args, choice, traits, wide);
-    if (elementCount(args.at(-1)!.layout.shape) === 0) return { dispatches: [] };
-    if (wide && isDirect(args, element)) return directMatmul(op, args, pick, traits, element);
-    // Slices that are not aligned as the choice needs: the same sums by another kernel.
-    if (element === 'tf32')
-      return shared.prepare(op, args, shared.choices(op, args, traits)[0]!, traits, wide);
-    return tiledMatmul(op, args, pick.tile, traits, wide, (s, p) => stridedProductBody(s, p, element));
-  },
-};
-
-const elementOf = (op: MatmulOp, args: readonly ArgSpec[], traits: CudaTraits): TensorElement | undefined =>
-  tensorElement(traits, args[0]!.dtype, args[1]!.dtype, op.precision);
+export const matmul: KernelFactory<MatmulOp, CudaTraits> = onTensorCores<MatmulOp>(shared, {
+  size: (_, args) => matmulSize(args),
+  isDirect,
+  direct: directMatmul,
+  tiled: tiledMatmul,
+});
