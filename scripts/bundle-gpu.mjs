@@ -1,8 +1,10 @@
 // One folder for a bare x86-64 Linux machine with an NVIDIA GPU, CUDA's libraries and no network: a compressed Node, the
 // verify command in one file, the addon, a small model, the reference cases, torch's replay and verify.sh.
-// Usage: pnpm bundle:gpu [GOLDENS] [--out DIR] [--without-node]
-// GOLDENS: another folder of reference cases than fixtures/goldens. --without-node: for a machine that has Node, and for
-// tests, since compressing takes longer than all the rest; verify.sh then runs the node on PATH.
+// Usage: pnpm bundle:gpu [GOLDENS] [--out DIR] [--seed DIR] [--without-node] [--without-data]
+// GOLDENS: another folder of reference cases than fixtures/goldens. --seed: a cache to begin with, as `bench prepare` or
+// an earlier visit left it. --without-node: for a machine that has Node, and for tests, since compressing takes longer
+// than all the rest; verify.sh then runs the node on PATH. --without-data: for a bundle inside a checkout, whose
+// reference cases and model it takes.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -23,7 +25,12 @@ import { parseArgs } from 'node:util';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { out: { type: 'string' }, 'without-node': { type: 'boolean' } },
+  options: {
+    out: { type: 'string' },
+    seed: { type: 'string' },
+    'without-node': { type: 'boolean' },
+    'without-data': { type: 'boolean' },
+  },
 });
 const out = resolve(options.out ?? join(root, 'dist-gpu'));
 const goldens = resolve(positionals[0] ?? join(root, 'fixtures', 'goldens'));
@@ -66,8 +73,11 @@ await build({
   },
 });
 writeFileSync(join(out, 'app', 'package.json'), '{ "type": "module" }\n');
-cpSync(goldens, join(out, 'goldens'), { recursive: true });
-cpSync(join(root, 'models', 'emoji-64'), join(out, 'model'), { recursive: true });
+if (!options['without-data']) {
+  cpSync(goldens, join(out, 'goldens'), { recursive: true });
+  cpSync(join(root, 'models', 'emoji-64'), join(out, 'model'), { recursive: true });
+}
+if (options.seed) cpSync(resolve(options.seed), join(out, 'seed'), { recursive: true });
 const torch = join(root, 'packages', 'bench', 'torch');
 cpSync(torch, join(out, 'torch'), { recursive: true, filter: (path) => !path.includes('__pycache__') });
 
@@ -82,7 +92,8 @@ writeFileSync(
   join(out, 'verify.sh'),
   `#!/usr/bin/env bash
 # Verifies Darkroom's CUDA backend on this machine and times it: verify.sh [FOLDER FOR RESULTS] [options of verify]
-# Options: --quick (no timings), --only TEXT (stages whose name contains it), --budget SECONDS, --tiny.
+# Options: --visit N (one of three visits of about 200 s), --quick (no timings), --only TEXT (stages whose name contains
+# it), --budget SECONDS, --tiny.
 set -euo pipefail
 results=.
 if [ $# -gt 0 ] && [ "\${1#-}" = "$1" ]; then
@@ -103,9 +114,18 @@ if [ -f node.xz ]; then
   fi
 fi
 export DARKROOM_CUDA_ADDON="$PWD/darkroom_cuda.node" DARKROOM_COMMIT=${commit}
-# Every stage is a process of its own; what one compiled serves the next.
-export DARKROOM_CACHE="\${DARKROOM_CACHE:-$scratch/darkroom-cache}"
-exec "$node" app/verify.js goldens --model model --torch torch --json "$results/verify.json" "$@"
+# Every stage is a process of its own; what one compiled and tuned serves the next, and the next visit as its seed.
+export DARKROOM_CACHE="\${DARKROOM_CACHE:-$results/cache}"
+mkdir -p "$DARKROOM_CACHE"
+if [ -d seed ]; then cp -rn seed/. "$DARKROOM_CACHE/"; fi
+data="$PWD"
+goldens="$data/goldens"
+model="$data/model"
+if [ ! -d "$goldens" ]; then
+  goldens="$data/../fixtures/goldens"
+  model="$data/../models/emoji-64"
+fi
+exec "$node" app/verify.js "$goldens" --model "$model" --torch torch --json "$results/verify.json" "$@"
 `,
 );
 chmodSync(join(out, 'verify.sh'), 0o755);

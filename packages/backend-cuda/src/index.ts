@@ -4,6 +4,6 @@ export { diagnose, openCuda } from './node/addon.ts';
 export type { Cuda, Diagnosis, LibraryReport } from './node/addon.ts';
 export { CudnnDescriptor } from './node/cudnn.ts';
 export type { LibraryName, SearchOptions } from './node/libraries.ts';
-export { cuda } from './open.ts';
+export { cuda, openDevice } from './open.ts';
 export type { CudaOptions } from './open.ts';
 export { CudaBackend } from './backend.ts';

@@ -1,5 +1,5 @@
-// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify. Prints a table;
-// --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify | prepare. Prints a
+// table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +26,7 @@ import type { TraceRow } from './trace.ts';
 import { modes } from './verify/models.ts';
 import type { ModeName } from './verify/models.ts';
 import { verifyCommand } from './verify/command.ts';
+import { prepareCommand } from './verify/prepare-command.ts';
 
 interface Options {
   readonly json?: string;
@@ -253,6 +254,7 @@ common(program.command('sd15').description('a UNet forward of real size, random 
   });
 
 program.addCommand(verifyCommand());
+program.addCommand(prepareCommand());
 
 // Exit quietly if the reader of stdout closes early (`| head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

@@ -10,6 +10,8 @@ import type { CudaTraits } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
 
 export { CachingAllocator } from './caching-allocator.ts';
+export { h100, realNvrtc, standInCuda } from './stand-in.ts';
+export type { DescribedGpu, StandIn } from './stand-in.ts';
 
 /** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
 export function isRequired(name: string): boolean {
