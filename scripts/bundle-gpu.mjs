@@ -1,10 +1,11 @@
 // One folder for a bare x86-64 Linux machine with an NVIDIA GPU, CUDA's libraries and no network: a compressed Node, the
 // verify command in one file, the addon, a small model, the reference cases, torch's replay and verify.sh.
-// Usage: pnpm bundle:gpu [GOLDENS] [--out DIR] [--seed DIR] [--without-node] [--without-data]
+// Usage: pnpm bundle:gpu [GOLDENS] [--out DIR] [--seed DIR] [--without-node] [--without-data] [--with-webgpu]
 // GOLDENS: another folder of reference cases than fixtures/goldens. --seed: a cache to begin with, as `bench prepare` or
 // an earlier visit left it. --without-node: for a machine that has Node, and for tests, since compressing takes longer
 // than all the rest; verify.sh then runs the node on PATH. --without-data: for a bundle inside a checkout, whose
-// reference cases and model it takes.
+// reference cases and model it takes. --with-webgpu: Dawn too, for `verify.sh RESULTS --device webgpu`; the machine needs
+// a Vulkan loader.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -30,6 +31,7 @@ const { values: options, positionals } = parseArgs({
     seed: { type: 'string' },
     'without-node': { type: 'boolean' },
     'without-data': { type: 'boolean' },
+    'with-webgpu': { type: 'boolean' },
   },
 });
 const out = resolve(options.out ?? join(root, 'dist-gpu'));
@@ -81,6 +83,19 @@ if (options.seed) cpSync(resolve(options.seed), join(out, 'seed'), { recursive: 
 const torch = join(root, 'packages', 'bench', 'torch');
 cpSync(torch, join(out, 'torch'), { recursive: true, filter: (path) => !path.includes('__pycache__') });
 
+// Dawn's package without the files of other systems.
+if (options['with-webgpu']) {
+  const from = dirname(
+    createRequire(join(root, 'packages', 'backend-webgpu', 'package.json')).resolve('webgpu'),
+  );
+  const to = join(out, 'app', 'node_modules', 'webgpu');
+  for (const part of ['package.json', 'index.js', 'LICENSE.md', join('dist', 'linux-x64')])
+    cpSync(join(from, part), join(to, part), { recursive: true });
+  const dawn = join(to, 'dist', 'linux-x64', 'dawn.node');
+  must('strip', ['--strip-unneeded', dawn]);
+  must('xz', ['-9', '-T0', dawn]);
+}
+
 // Node, without symbols; python3 unpacks it there, since xz may be missing.
 if (!options['without-node']) {
   cpSync(process.execPath, join(out, 'node'));
@@ -93,7 +108,7 @@ writeFileSync(
   `#!/usr/bin/env bash
 # Verifies Darkroom's CUDA backend on this machine and times it: verify.sh [FOLDER FOR RESULTS] [options of verify]
 # Options: --visit N (one of three visits of about 200 s), --quick (no timings), --only TEXT (stages whose name contains
-# it), --budget SECONDS, --tiny.
+# it), --budget SECONDS, --tiny. DARKROOM_UNDER="ncu …" runs all under a profiler.
 set -euo pipefail
 results=.
 if [ $# -gt 0 ] && [ "\${1#-}" = "$1" ]; then
@@ -113,6 +128,10 @@ if [ -f node.xz ]; then
     mv "$node.part" "$node"
   fi
 fi
+dawn=app/node_modules/webgpu/dist/linux-x64/dawn.node
+if [ -f "$dawn.xz" ] && [ ! -f "$dawn" ]; then
+  python3 -c "import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1] + '.xz'), open(sys.argv[1], 'wb'))" "$dawn"
+fi
 export DARKROOM_CUDA_ADDON="$PWD/darkroom_cuda.node" DARKROOM_COMMIT=${commit}
 # Every stage is a process of its own; what one compiled and tuned serves the next, and the next visit as its seed.
 export DARKROOM_CACHE="\${DARKROOM_CACHE:-$results/cache}"
@@ -125,7 +144,7 @@ if [ ! -d "$goldens" ]; then
   goldens="$data/../fixtures/goldens"
   model="$data/../models/emoji-64"
 fi
-exec "$node" app/verify.js "$goldens" --model "$model" --torch torch --json "$results/verify.json" "$@"
+exec \${DARKROOM_UNDER:-} "$node" app/verify.js "$goldens" --model "$model" --torch torch --json "$results/verify.json" "$@"
 `,
 );
 chmodSync(join(out, 'verify.sh'), 0o755);
