@@ -44,8 +44,8 @@ describe('who imports whom', () => {
   });
 
   test('a package depends on what it may import, and only its tests on more', () => {
-    for (const [name, { imports, tests = [] }] of Object.entries(
-      packages as Record<string, { imports: string[]; tests?: string[] }>,
+    for (const [name, { imports, tests = [], optional = [] }] of Object.entries(
+      packages as Record<string, { imports: string[]; tests?: string[]; optional?: string[] }>,
     )) {
       const manifest = JSON.parse(read(`packages/${name}/package.json`)) as Record<
         string,
@@ -56,9 +56,11 @@ describe('who imports whom', () => {
           .filter((key) => key.startsWith('@darkroom/'))
           .map((key) => key.slice('@darkroom/'.length))
           .sort();
-      expect([name, ours('dependencies')]).toEqual([name, [...imports].sort()]);
-      expect([name, ours('devDependencies')]).toEqual([name, [...tests].sort()]);
-      expect([name, ours('peerDependencies')]).toEqual([name, []]);
+      const needed = imports.filter((one) => !optional.includes(one));
+      expect([name, ours('dependencies')]).toEqual([name, needed.sort()]);
+      expect([name, ours('devDependencies')]).toEqual([name, [...tests, ...optional].sort()]);
+      expect([name, ours('peerDependencies')]).toEqual([name, [...optional].sort()]);
+      expect([name, ours('peerDependenciesMeta')]).toEqual([name, [...optional].sort()]);
     }
   });
 

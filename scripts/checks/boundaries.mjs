@@ -2,7 +2,8 @@
 // picture is in docs/architecture.md.
 
 /**
- * Packages that a package's source may import, and those that its tests may import beside them. `portable`: runs in
+ * Packages that a package's source may import, and those that its tests may import beside them. `optional`: imports that
+ * their users install, with import() alone. `portable`: runs in
  * browsers too, so that `node:` modules are imported only below src/node/ and in tests.
  */
 export const packages = {
@@ -12,7 +13,11 @@ export const packages = {
   'backend-webgpu': { imports: ['core', 'gpu-kernels'], tests: ['backend-cpu'], portable: true },
   'backend-cuda': { imports: ['core', 'gpu-kernels'], tests: ['backend-cpu'] },
   diffusers: { imports: ['core'], tests: ['backend-cpu', 'backend-webgpu', 'backend-cuda'], portable: true },
-  cli: { imports: ['core', 'backend-cpu', 'backend-webgpu', 'backend-cuda', 'diffusers'] },
+  // emoji-64 is the embedded model, in models/.
+  cli: {
+    imports: ['core', 'backend-cpu', 'backend-webgpu', 'backend-cuda', 'diffusers', 'emoji-64'],
+    optional: ['backend-webgpu', 'backend-cuda'],
+  },
   conformance: { imports: ['core', 'diffusers', 'cli'], tests: ['backend-cpu', 'backend-webgpu'] },
   bench: {
     // gpu-kernels for the op from outside (src/roll), which brings a kernel of its own.

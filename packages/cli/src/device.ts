@@ -2,8 +2,8 @@
 // software WebGPU adapter is used only when 'webgpu' is asked for: the CPU backend is several times faster.
 
 import { cpu } from '@darkroom/backend-cpu';
-import { cuda } from '@darkroom/backend-cuda';
-import { webgpu } from '@darkroom/backend-webgpu';
+import type * as CudaPackage from '@darkroom/backend-cuda';
+import type * as WebgpuPackage from '@darkroom/backend-webgpu';
 import { ArgumentError, DeviceError } from '@darkroom/core';
 import type { Device, DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
@@ -23,16 +23,18 @@ export async function openDevice(name: string, given: OpenOptions = {}): Promise
   switch (name) {
     case 'auto':
       return (
-        (await unlessMissing(() => cuda({ ...options, emulator: false }))) ??
-        (await unlessMissing(() => webgpu({ ...options, software: 'never' }))) ??
+        (await unlessMissing(async () => (await cudaPackage()).cuda({ ...options, emulator: false }))) ??
+        (await unlessMissing(async () =>
+          (await webgpuPackage()).webgpu({ ...options, software: 'never' }),
+        )) ??
         cpu(options)
       );
     case 'cpu':
       return cpu(options);
     case 'webgpu':
-      return webgpu(options);
+      return (await webgpuPackage()).webgpu(options);
     case 'cuda':
-      return cuda(options);
+      return (await cudaPackage()).cuda(options);
     default:
       throw new ArgumentError(`device: must be one of ${deviceNames.join(', ')}, got '${name}'`);
   }
@@ -44,5 +46,25 @@ async function unlessMissing(open: () => Promise<Device>): Promise<Device | unde
   } catch (error) {
     if (error instanceof DeviceError) return undefined;
     throw error;
+  }
+}
+
+/** Installed beside the command where a GPU is wanted. @throws DeviceError with the command that installs it */
+export async function webgpuPackage(): Promise<typeof WebgpuPackage> {
+  return installed('webgpu', '@darkroom/backend-webgpu webgpu', () => import('@darkroom/backend-webgpu'));
+}
+
+/** Installed beside the command where an NVIDIA GPU is wanted. @throws DeviceError with the command that installs it */
+export async function cudaPackage(): Promise<typeof CudaPackage> {
+  return installed('cuda', '@darkroom/backend-cuda', () => import('@darkroom/backend-cuda'));
+}
+
+async function installed<T>(device: string, packages: string, load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    const [name] = packages.split(' ');
+    throw new DeviceError(`${device}: the package ${name} is not installed: npm install ${packages}`);
   }
 }

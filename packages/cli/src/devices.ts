@@ -2,10 +2,9 @@
 
 import { Command } from 'commander';
 import { cpu } from '@darkroom/backend-cpu';
-import { cuda, diagnose } from '@darkroom/backend-cuda';
-import { webgpu } from '@darkroom/backend-webgpu';
 import { DeviceError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
+import { cudaPackage, webgpuPackage } from './device.ts';
 
 /** Lines for a device: its name and `more` if it opens, else the reason. */
 async function describe(
@@ -30,8 +29,10 @@ async function describe(
 const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
 
 /** The path of each of CUDA's libraries, or the paths searched. */
-function libraryLines(): string[] {
-  const { addon, libraries } = diagnose();
+async function libraryLines(): Promise<string[]> {
+  const opened = await cudaPackage().catch(() => undefined);
+  if (!opened) return [];
+  const { addon, libraries } = opened.diagnose();
   if ('missing' in addon) return [];
   return Object.entries(libraries).map(([name, report]) =>
     report.found
@@ -51,7 +52,7 @@ export function devicesCommand(): Command {
       )),
       ...(await describe(
         'webgpu',
-        () => webgpu(),
+        async () => (await webgpuPackage()).webgpu(),
         ({ caps }) => {
           const software = caps.fingerprint.includes(', software');
           return (
@@ -63,10 +64,10 @@ export function devicesCommand(): Command {
       )),
       ...(await describe(
         'cuda',
-        () => cuda(),
+        async () => (await cudaPackage()).cuda(),
         ({ caps }) => `float16 and bfloat16 native, ${mib(caps.maxBufferBytes)}`,
       )),
-      ...libraryLines(),
+      ...(await libraryLines()),
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
   });

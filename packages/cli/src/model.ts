@@ -1,13 +1,10 @@
 // The model and the device of a command line: shared options, and functions that open them.
 
-import { existsSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { ArgumentError } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import { DiffusionPipeline } from '@darkroom/diffusers';
 import type { AnyPipeline } from '@darkroom/diffusers';
+import { emoji64 } from '@darkroom/emoji-64';
 import { deviceNames, openDevice } from './device.ts';
 import { integer } from './options.ts';
 
@@ -63,7 +60,7 @@ export function loadChosen(
   device: Device,
   weights?: 'host',
 ): Promise<AnyPipeline> {
-  return DiffusionPipeline.fromPretrained(model ?? embeddedModel(), {
+  return DiffusionPipeline.fromPretrained(model ?? emoji64, {
     device,
     ...(dtype && { dtype }),
     ...(variant && { variant }),
@@ -71,13 +68,4 @@ export function loadChosen(
     ...(localFilesOnly && { localFilesOnly }),
     ...(weights && { weights }),
   });
-}
-
-/** models/emoji-64 of the checkout (or of an installed package beside dist). */
-function embeddedModel(): string {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const places = [join(here, '../../../models/emoji-64'), join(here, '../models/emoji-64')];
-  const found = places.find((place) => existsSync(join(place, 'model_index.json')));
-  if (!found) throw new ArgumentError('the embedded model models/emoji-64 is missing; name one with --model');
-  return resolve(found);
 }

@@ -3,7 +3,7 @@
 export { Image } from './image/image.ts';
 export type { Channels } from './image/image.ts';
 export { memoryFiles } from './loading/files.ts';
-export type { ModelFiles } from './loading/files.ts';
+export type { ModelAddresses, ModelFiles, ModelSource } from './loading/files.ts';
 export { httpFiles } from './loading/http-files.ts';
 export { readJson } from './loading/json.ts';
 export { renaming, splitRows, transpose } from './loading/key-conversion.ts';

@@ -10,7 +10,11 @@ export async function openGpu(): Promise<GPU | undefined> {
   // Node dies when Dawn's object is collected while a device lives: it stays reachable for ever.
   const holder = globalThis as { darkroomGpu?: GPU };
   if (!holder.darkroomGpu) {
-    const { create, globals } = await import('webgpu');
+    const { create, globals } = await import('webgpu').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ERR_MODULE_NOT_FOUND')
+        throw new Error("Dawn's package is not installed: npm install webgpu");
+      throw error;
+    });
     for (const [name, value] of Object.entries(globals)) {
       if (!(name in globalThis))
         Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });

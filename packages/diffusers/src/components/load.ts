@@ -3,7 +3,7 @@
 
 import { FormatError, Module, shorten } from '@darkroom/core';
 import type { AnyModule } from '@darkroom/core';
-import type { ModelFiles } from '../loading/files.ts';
+import type { ModelFiles, ModelSource } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
 import { describeJson, readJson } from '../loading/json.ts';
 import { checkLoadOptions } from '../loading/load-options.ts';
@@ -39,14 +39,13 @@ export interface LoadedComponents {
  * have is left out. @throws FormatError; nothing stays loaded then
  */
 export async function loadComponents(
-  model: string | ModelFiles,
+  model: ModelSource,
   options: LoadOptions,
   given: Readonly<Record<string, object | undefined>>,
   wanted: { readonly className: string; readonly slots: ComponentSlots },
 ): Promise<LoadedComponents> {
   checkLoadOptions(options);
-  const isFiles = typeof model === 'object' && model !== null;
-  const files = isFiles ? model : await openModel(model, options);
+  const files = await openModel(model, options);
   const index = await readJson(files, 'model_index.json');
   const source = `${files.describe()}/model_index.json`;
   const named = namedClasses(index, source, given, wanted);

@@ -18,6 +18,12 @@ export interface ModelFiles {
   list?(folder: string): Promise<readonly string[]>;
 }
 
+/** Addresses of a checkpoint's files by path, as packages of models export them: `file:` in Node, `http(s):` in a page. */
+export type ModelAddresses = Readonly<Record<string, URL>>;
+
+/** A folder or hub id, addresses of files, or files themselves. */
+export type ModelSource = string | ModelAddresses | ModelFiles;
+
 /**
  * `path` normalized ('a//b/./c' → 'a/b/c'). `what` names the source of the path, as in "model_index.json: component
  * 'unet'".

@@ -247,3 +247,17 @@ test.each(['../x', '/x', 'a/../../x', ''])('the path %j is refused', async (path
   await expect(files.exists(path)).rejects.toThrow('must stay inside');
   await expect(files.source(path)).rejects.toThrow('must stay inside');
 });
+
+test('addresses by path are all that there is', async () => {
+  const inFolder = await start(byRange);
+  const base = inFolder.describe();
+  const files = httpFiles({
+    'model_index.json': new URL(`${base}/model_index.json`),
+    'unet/a.bin': new URL(`${base}/unet/small.bin`),
+  });
+  expect(await files.exists('unet/a.bin')).toBe(true);
+  expect(await files.exists('unet/small.bin')).toBe(false);
+  expect(asked).toEqual([]); // known without asking
+  expect(await (await files.source('unet/a.bin')).read(1, 3)).toEqual(Uint8Array.of(2, 3, 4));
+  await expect(files.readText('vae/config.json')).rejects.toThrow("has no file 'vae/config.json'");
+});

@@ -6,7 +6,7 @@ import type { ByteSource } from '@darkroom/core';
 import { ask, reasonOf, withoutPassword } from './ask.ts';
 import type { Answer } from './ask.ts';
 import { checkPath } from './files.ts';
-import type { ModelFiles } from './files.ts';
+import type { ModelAddresses, ModelFiles } from './files.ts';
 
 /** Options of httpFiles. */
 export interface HttpOptions {
@@ -24,21 +24,33 @@ const mostWhole = 2 ** 31 - 1;
 /** Requests a file. */
 type Request = (url: string, init?: { method?: 'HEAD'; range?: string }) => Promise<Answer>;
 
-/** The files below `baseUrl`, an absolute http(s) address of a folder. @throws ArgumentError for other addresses */
-export function httpFiles(baseUrl: string | URL, { timeout = 10 }: HttpOptions = {}): ModelFiles {
-  const base = folderUrl(baseUrl);
+/**
+ * The files below `model`, an absolute http(s) address of a folder; or the files at these addresses, by path, as a
+ * bundler gives files their own.
+ * @throws ArgumentError for other addresses
+ */
+export function httpFiles(
+  model: string | URL | ModelAddresses,
+  { timeout = 10 }: HttpOptions = {},
+): ModelFiles {
+  const isFolder = typeof model === 'string' || model instanceof URL;
+  const { name, locate } = isFolder ? inFolder(folderUrl(model)) : byPath(model);
   if (!(timeout > 0 && timeout <= 86_400))
     throw new ArgumentError(
       `httpFiles: timeout must be seconds, more than 0 and at most 86400, got ${timeout}`,
     );
   const request = requestWithin(timeout);
-  const name = base.replace(/\/$/, '');
-  const locate = (path: string): string =>
-    base + checkPath(path, name).split('/').map(encodeURIComponent).join('/');
+  const found = (path: string): string => {
+    const url = locate(path);
+    if (url === undefined) throw new ArgumentError(`${name}: has no file '${path}'`);
+    return url;
+  };
   return {
     describe: () => name,
     exists: async (path) => {
       const url = locate(path);
+      // Addresses by path are all that there is: nothing is asked.
+      if (url === undefined || !isFolder) return url !== undefined;
       const head = await request(url, { method: 'HEAD' });
       if (!(head.status === 405 || head.status === 501)) return isFile(head, url);
       const body = await request(url, { range: 'bytes=0-0' });
@@ -46,12 +58,35 @@ export function httpFiles(baseUrl: string | URL, { timeout = 10 }: HttpOptions =
       return body.status === 416 || isFile(body, url);
     },
     readText: async (path) => {
-      const url = locate(path);
+      const url = found(path);
       const answer = await checked(await request(url), url);
       return new TextDecoder().decode(await bytesOf(answer, url, mostText));
     },
-    source: async (path) => openSource(locate(path), request),
+    source: async (path) => openSource(found(path), request),
   };
+}
+
+/** Says where a file is; undefined: there is none. */
+interface Places {
+  readonly name: string;
+  readonly locate: (path: string) => string | undefined;
+}
+
+function inFolder(base: string): Places {
+  const name = base.replace(/\/$/, '');
+  return {
+    name,
+    locate: (path) => base + checkPath(path, name).split('/').map(encodeURIComponent).join('/'),
+  };
+}
+
+function byPath(addresses: ModelAddresses): Places {
+  const urls = Object.entries(addresses).map(
+    ([path, url]) => [checkPath(path, 'model'), String(url)] as const,
+  );
+  const known = new Map(urls);
+  const name = known.get('model_index.json') ?? urls[0]?.[1] ?? 'no addresses';
+  return { name, locate: (path) => known.get(checkPath(path, name)) };
 }
 
 function folderUrl(baseUrl: string | URL): string {

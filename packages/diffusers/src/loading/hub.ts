@@ -2,7 +2,8 @@
 // A folder wins over a hub id of the same name, as in diffusers.
 
 import { ArgumentError } from '@darkroom/core';
-import type { ModelFiles } from './files.ts';
+import type { ModelAddresses, ModelFiles, ModelSource } from './files.ts';
+import { httpFiles } from './http-files.ts';
 import type { HubOptions } from './hub-options.ts';
 
 /** True for 'name' and 'organisation/name'. */
@@ -10,8 +11,16 @@ export function isHubId(text: string): boolean {
   return /^[A-Za-z0-9][\w.-]*(\/[\w.-]*[\w-])?$/.test(text) && !text.includes('--') && !text.includes('..');
 }
 
-/** The files of a local folder, or of a hub id through the shared cache. @throws ArgumentError for other texts */
-export async function openModel(idOrDir: string, options: HubOptions = {}): Promise<ModelFiles> {
+/**
+ * The files of a local folder, of a hub id through the shared cache, or at the addresses that a package exports. Files
+ * that are open already are given as they are.
+ * @throws ArgumentError for other texts
+ */
+export async function openModel(idOrDir: ModelSource, options: HubOptions = {}): Promise<ModelFiles> {
+  if (typeof idOrDir === 'object' && idOrDir !== null)
+    return typeof idOrDir['exists'] === 'function'
+      ? (idOrDir as ModelFiles)
+      : openAddresses(idOrDir as ModelAddresses);
   if (typeof idOrDir !== 'string' || idOrDir === '') {
     throw new ArgumentError(`model: must be a folder or a hub id, got ${JSON.stringify(idOrDir)}`);
   }
@@ -29,4 +38,16 @@ export async function openModel(idOrDir: string, options: HubOptions = {}): Prom
     );
   const { hubFiles } = await import('./node/hub-files.ts');
   return hubFiles(idOrDir, options);
+}
+
+/** The files of a package: all below one folder where they are on disk. */
+async function openAddresses(addresses: ModelAddresses): Promise<ModelFiles> {
+  const index = addresses['model_index.json'];
+  if (!(index instanceof URL))
+    throw new ArgumentError(
+      "model: addresses of files must name 'model_index.json' with a URL, they name none",
+    );
+  if (index.protocol !== 'file:') return httpFiles(addresses);
+  const { folderOf, localFiles } = await import('./node/local-files.ts');
+  return localFiles(folderOf(index));
 }

@@ -2,7 +2,7 @@
 // Reference: diffusers' DiffusionPipeline and AutoPipelineFor….
 
 import { ArgumentError, FormatError, shortJson } from '@darkroom/core';
-import type { ModelFiles } from '../loading/files.ts';
+import type { ModelSource } from '../loading/files.ts';
 import { openModel } from '../loading/hub.ts';
 import { readJson } from '../loading/json.ts';
 import type { LoadOptions } from '../loading/load-options.ts';
@@ -20,7 +20,7 @@ export type AnyPipeline = LatentDiffusionPipeline<object>;
  * The class of a pipeline of any family. Components differ between classes: loading fills them by name, from `slots`.
  */
 export type AnyPipelineClass = PipelineClass<AnyPipeline, never> & {
-  fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+  fromPretrained(model: ModelSource, options: LoadOptions): Promise<AnyPipeline>;
   fromPipe(pipe: Pipeline): AnyPipeline;
 };
 
@@ -75,15 +75,15 @@ export function pipelineForTask(pipe: Pipeline, task: Task): AnyPipelineClass | 
 
 /** Loads a model as the pipeline that its model_index.json names in _class_name. */
 export const DiffusionPipeline: {
-  fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+  fromPretrained(model: ModelSource, options: LoadOptions): Promise<AnyPipeline>;
 } = {
   /**
    * The pipeline of a folder, a hub id or other files. `options` has no `components`: only a class's fromPretrained
    * takes them.
    * @throws FormatError that lists the known classes if `_class_name` is none of them.
    */
-  async fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline> {
-    const files = typeof model === 'string' ? await openModel(model, options) : model;
+  async fromPretrained(model: ModelSource, options: LoadOptions): Promise<AnyPipeline> {
+    const files = await openModel(model, options);
     const { _class_name: name } = await readJson(files, 'model_index.json');
     const known = pipelineNamed(name);
     if (!known) {
@@ -99,7 +99,7 @@ export const DiffusionPipeline: {
 /** Makes a pipeline for one task: loads a model of any family, or reuses the components of another pipeline. */
 export interface AutoPipeline {
   /** The pipeline for this task of the model's family. @throws FormatError, ArgumentError when the family has none */
-  fromPretrained(model: string | ModelFiles, options: LoadOptions): Promise<AnyPipeline>;
+  fromPretrained(model: ModelSource, options: LoadOptions): Promise<AnyPipeline>;
   /** The pipeline for this task on the components of another: nothing is copied. @throws ArgumentError */
   fromPipe(pipe: Pipeline): AnyPipeline;
 }

@@ -5,7 +5,7 @@ import { ArgumentError, checkOptions, Module, TracedModule } from '@darkroom/cor
 import type { Device, DType } from '@darkroom/core';
 import { loadComponents } from '../components/load.ts';
 import type { ComponentRole, ComponentSlots } from '../components/slots.ts';
-import type { ModelFiles } from '../loading/files.ts';
+import type { ModelSource } from '../loading/files.ts';
 import type { LoadOptions } from '../loading/load-options.ts';
 import type { ModelLike } from '../models/types.ts';
 import { memoryReport } from '../offload/memory-report.ts';
@@ -65,7 +65,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
    */
   static async fromPretrained<P, K>(
     this: PipelineClass<P, K>,
-    model: string | ModelFiles,
+    model: ModelSource,
     options: LoadOptions & { readonly components?: Partial<K> },
   ): Promise<P> {
     const given = (options?.components ?? {}) as Readonly<Record<string, object | undefined>>;

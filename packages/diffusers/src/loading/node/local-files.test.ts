@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { ArgumentError } from '@darkroom/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { root } from '../../node/testing.ts';
 import { openModel } from '../hub.ts';
 import { localFiles } from './local-files.ts';
 
@@ -99,4 +101,13 @@ describe('a path that is no folder', () => {
       /^org\/name: the hub at http:\/\/127\.0\.0\.1:1 cannot be reached \(.*\); a folder 'org\/name' is not here either$/,
     );
   });
+});
+
+test('addresses of files on disk open their folder, and a model without an index is refused', async () => {
+  const at = (path: string): URL => pathToFileURL(join(root, 'models/emoji-64', path));
+  const files = await openModel({ 'model_index.json': at('model_index.json') });
+  expect(await files.exists('unet/config.json')).toBe(true);
+  await expect(openModel({ 'unet/config.json': new URL('https://example.org/a') })).rejects.toThrow(
+    "must name 'model_index.json' with a URL",
+  );
 });

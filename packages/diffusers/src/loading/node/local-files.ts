@@ -3,6 +3,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { ArgumentError, FormatError } from '@darkroom/core';
 import type { ByteSource } from '@darkroom/core';
 import { checkPath } from '../files.ts';
@@ -31,6 +32,9 @@ export async function checkNotLocal(path: string): Promise<void> {
   const home = path.startsWith('~') ? ' (~ is not expanded here)' : '';
   throw new ArgumentError(`model: the folder '${path}' does not exist${home}`);
 }
+
+/** The folder of the file at a `file:` address. */
+export const folderOf = (file: URL): string => fileURLToPath(new URL('.', file));
 
 /**
  * The files of a folder. A folder inside it may not be a link that leads out of it; a file may be one, as in the hub's
