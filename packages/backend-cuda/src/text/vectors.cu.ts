@@ -79,7 +79,7 @@ struct Boolean {
   __device__ explicit operator f32() const { return f32(value); }
 };
 
-template <class T> struct vec2 {
+template <class T> struct alignas(2 * sizeof(T)) vec2 {
   T x, y;
   vec2() = default;
   __device__ explicit vec2(T a) : x(a), y(a) {}
@@ -92,11 +92,26 @@ template <class T> struct alignas(4 * sizeof(T)) vec4 {
   __device__ explicit vec4(T a) : x(a), y(a), z(a), w(a) {}
   __device__ vec4(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {}
   __device__ vec4(vec2<T> a, T c, T d) : x(a.x), y(a.y), z(c), w(d) {}
-  template <class S> __device__ explicit vec4(const vec4<S>& o) : x(T(o.x)), y(T(o.y)), z(T(o.z)), w(T(o.w)) {}
+  template <class S> __device__ explicit vec4(const vec4<S>& o) : x(T(o.at(0))), y(T(o.at(1))), z(T(o.at(2))), w(T(o.at(3))) {}
+  __device__ T at(u32 i) const { return (&x)[i]; }
   __device__ T& operator[](u32 i) { return (&x)[i]; }
   __device__ const T& operator[](u32 i) const { return (&x)[i]; }
   __device__ vec4& operator+=(vec4 o) { x += o.x; y += o.y; z += o.z; w += o.w; return *this; }
 };
+// Four elements of 16 bits are one word of 64, which is one access: member by member they would be four.
+#define PACKED_VEC4(T, format)                                                                                \\
+  template <> struct alignas(8) vec4<T> {                                                                     \\
+    u64 bits;                                                                                                 \\
+    vec4() = default;                                                                                         \\
+    __device__ explicit vec4(const vec4<f32>& v)                                                              \\
+        : bits(pack##format(v.x, v.y) | u64(pack##format(v.z, v.w)) << 32) {}                                 \\
+    __device__ f32 at(u32 i) const {                                                                          \\
+      const u32 pair = u32(bits >> i / 2 * 32);                                                               \\
+      return i % 2 == 0 ? low##format(pair) : high##format(pair);                                             \\
+    }                                                                                                         \\
+  };
+PACKED_VEC4(Half, F16)
+PACKED_VEC4(Bfloat, Bf16)
 template <class T, int N> struct array {
   T values[N];
   template <class... A> __device__ array(A... a) : values{a...} {}
