@@ -37,5 +37,6 @@ export function traitsOf(gpu: {
     poolBytes: gpu.mostSharedBytes,
     processors: gpu.processors,
     unroll: !gpu.emulated,
+    shuffles: true,
   };
 }

@@ -27,7 +27,7 @@ const unary: Readonly<Record<string, string>> = {
   log2: 'log2f(a)',
   round: 'rintf(a)', // to even, as WGSL's
   sqrt: 'sqrtf(a)',
-  inverseSqrt: '1.0f / sqrtf(a)',
+  inverseSqrt: 'rsqrtf(a)',
   sign: 'a > 0.0f ? 1.0f : a < 0.0f ? -1.0f : 0.0f',
 };
 const unaries = Object.entries(unary)

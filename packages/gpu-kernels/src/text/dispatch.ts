@@ -21,6 +21,8 @@ export interface Traits {
    * lavapipe's.
    */
   readonly compilePrice?: number;
+  /** The lanes of a warp of 32 exchange registers by CUDA C++'s __shfl_xor_sync. */
+  readonly shuffles?: boolean;
 }
 
 /** The parts of a kernel's text, before a backend puts them into its language. */

@@ -20,8 +20,8 @@ function lanesFor(length: number): number {
 }
 
 /**
- * `name(tid, value)`: `combine` of a and b over the lanes of tid's row, given to all of them. Call in uniform control
- * flow.
+ * `name(tid, value)`: `combine` of a and b, whose order does not count, over the lanes of tid's row, given to all of
+ * them. `lanes` and `all`, the workgroup's invocations, are powers of two. Call in uniform control flow.
  */
 export function acrossLanes(
   s: Shader,
@@ -31,6 +31,10 @@ export function acrossLanes(
   combine: string,
   type = 'f32',
 ): void {
+  if (s.traits.shuffles && type === 'f32') {
+    acrossWarps(s, name, lanes, all, combine);
+    return;
+  }
   s.shared(`${name}_lanes`, type, all);
   s.use(
     name,
@@ -48,6 +52,33 @@ export function acrossLanes(
   let result = ${name}_lanes[tid - tid % ${lanes}u];
   workgroupBarrier();
   return result;
+}`,
+  );
+}
+
+/** acrossLanes where the lanes of a warp exchange registers: workgroup memory only joins warps. */
+function acrossWarps(s: Shader, name: string, lanes: number, all: number, combine: string): void {
+  const warps = lanes / 32;
+  const join = `if (tid % 32u == 0u) { ${name}_lanes[tid / 32u] = a; }
+  workgroupBarrier();
+  let first = tid / ${lanes}u * ${warps}u;
+  a = ${name}_lanes[first];
+  for (var i = 1u; i < ${warps}u; i++) {
+    let b = ${name}_lanes[first + i];
+    a = ${combine};
+  }
+  workgroupBarrier();`;
+  if (warps > 1) s.shared(`${name}_lanes`, 'f32', all / 32);
+  s.use(
+    name,
+    `fn ${name}(tid: u32, value: f32) -> f32 {
+  var a = value;
+  for (var by = ${Math.floor(Math.min(lanes, 32) / 2)}u; by > 0u; by = by / 2u) {
+    let b = __shfl_xor_sync(0xffffffffu, a, by);
+    a = ${combine};
+  }
+  ${warps > 1 ? join : ''}
+  return a;
 }`,
   );
 }
