@@ -11,7 +11,13 @@ import { fileTuneStore } from '@darkroom/core/node';
 import { add, custom, Device, Scope, tensor, UnsupportedOpError } from '@darkroom/core';
 import { definitionOf, dispatch } from '@darkroom/core/backend';
 import type { ArgSpec, Backend, KernelOp } from '@darkroom/core/backend';
-import { buildInput, checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import {
+  buildInput,
+  checkKernelCase,
+  kernelArbitraries,
+  normChoiceCases,
+  testCases,
+} from '@darkroom/core/testing';
 import type { KernelCase } from '@darkroom/core/testing';
 import { foldWidth, webgpu } from './index.ts';
 import type { WebGpuBackend } from './index.ts';
@@ -123,15 +129,18 @@ describe.skipIf(missing)('every choice that tuning may take agrees with the orac
     op: { kind: 'groupNorm', groups: 2, eps: 1e-5, activation: 'silu' },
     inputs: [{ shape: [1, 6, 120, 120], values: { below: 50 } }, { shape: [6] }, { shape: [6] }],
   };
-  test.each([conv, product, flash, norm].map((c) => [c.op.kind, c] as const))('%s', async (_, c) => {
-    using memory = new Scope();
-    const inputs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device)));
-    const out = definitionOf(c.op).infer(c.op, inputs.map((x) => x.spec)); // prettier-ignore
-    const args = [...inputs.map((x) => x.spec), out];
-    const ids = device.backend.choices(c.op, args).map(({ id }) => id);
-    expect(ids.length).toBeGreaterThan(1);
-    for (const id of ids) await checkKernelCase(c, choosing((_op, other) => other === id), oracle); // prettier-ignore
-  });
+  test.each([conv, product, flash, norm, ...normChoiceCases].map((c) => [c.name, c] as const))(
+    '%s',
+    async (_, c) => {
+      using memory = new Scope();
+      const inputs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device)));
+      const out = definitionOf(c.op).infer(c.op, inputs.map((x) => x.spec)); // prettier-ignore
+      const args = [...inputs.map((x) => x.spec), out];
+      const ids = device.backend.choices(c.op, args).map(({ id }) => id);
+      expect(ids.length).toBeGreaterThan(1);
+      for (const id of ids) await checkKernelCase(c, choosing((op, other) => op.kind !== c.op.kind || other === id), oracle); // prettier-ignore
+    },
+  );
 });
 
 test.skipIf(missing)('more workgroups than one row of a dispatch holds are folded', async () => {

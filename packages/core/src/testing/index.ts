@@ -6,6 +6,7 @@ export { checkKernelCase, kernelTolerance } from './kernel-case.ts';
 export type { KernelCase } from './kernel-case.ts';
 export { benchCases } from './bench-cases.ts';
 export { kernelArbitraries, testCases } from './cases/index.ts';
+export { normChoiceCases } from './cases/norms.ts';
 export { drawWith } from './cases/draw.ts';
 export type { Arb, Draw, Fc } from './cases/draw.ts';
 export { mapExpressions } from './cases/pointwise.ts';

@@ -1,6 +1,6 @@
 // groupNorm with optional SiLU. Small groups: one workgroup reads its group three times (mean, variance, result).
 // Large ones: partial means and squares of chunks first, merged by the dispatch that writes (Chan et al., 1979), so that
-// a picture-sized group keeps the whole device busy.
+// a picture-sized group keeps the whole device busy. Channels-last tensors have faster kernels: shared/slabs.ts.
 
 import { activations } from '@darkroom/core';
 import { elementCount, isChannelsLast, isContiguous } from '@darkroom/core/backend';
@@ -12,6 +12,7 @@ import type { Traits } from '../text/dispatch.ts';
 import type { Access } from '../text/access.ts';
 import type { KernelFactory, KernelSpec } from './kernel.ts';
 import { acrossLanes } from './shared/rows.ts';
+import { slabChoices, slabNorm } from './shared/slabs.ts';
 
 /** Elements above which a group is cut into chunks of this size. */
 const chunkElements = 16384;
@@ -30,6 +31,9 @@ function geometryOf(op: GroupNormOp, layout: Layout): Geometry {
   const last = !isContiguous(layout) && isChannelsLast(layout);
   return { groups: n * op.groups, perGroup: c / op.groups, channels: c, area, last };
 }
+
+/** True if chunks of a group are worth a second launch. */
+const isLarge = (g: Geometry): boolean => g.perGroup * g.area > 2 * chunkElements;
 
 /** Position and channel of element e of group g, walking memory as it lies. */
 function addressing(
@@ -160,15 +164,21 @@ function chunked(op: GroupNormOp, args: readonly ArgSpec[], traits: Traits): Ker
 
 export const groupNorm: KernelFactory<GroupNormOp> = {
   // Other layouts (views) decompose; core's models never give them.
-  choices(op, args) {
+  choices(op, args, traits) {
     const [x, out] = [args[0]!.layout, args.at(-1)!.layout];
     const both = (is: (l: Layout) => boolean): boolean => is(x) && is(out);
     if (!both(isContiguous) && !both(isChannelsLast)) return [];
     const g = geometryOf(op, x);
-    return g.perGroup * g.area > 2 * chunkElements ? ['chunked', 'whole'] : ['whole'];
+    return [
+      ...(g.last && both(isChannelsLast) ? slabChoices(op, args, traits) : []),
+      ...(isLarge(g) ? ['chunked', 'whole'] : ['whole']),
+    ];
   },
-  prepare(op, args, choice, traits) {
+  prepare(op, args, choice, traits, wide) {
     if (elementCount(args[0]!.layout.shape) === 0) return { dispatches: [] };
-    return choice === 'chunked' ? chunked(op, args, traits) : wholeGroup(op, args, traits);
+    const slabs = choice === 'slab' || choice === 'slabs';
+    if (slabs && wide) return slabNorm(op, args, choice, traits);
+    const chunks = slabs ? isLarge(geometryOf(op, args[0]!.layout)) : choice === 'chunked';
+    return chunks ? chunked(op, args, traits) : wholeGroup(op, args, traits);
   },
 };
