@@ -5,7 +5,8 @@ import type { DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
-import { librariesOf, libraryVersions } from './libraries/index.ts';
+import { librariesOf, libraryVersions, namesOf, restrictedTo } from './libraries/index.ts';
+import type { LibraryNames } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import { cubinFiles } from './node/cubin-files.ts';
@@ -28,11 +29,17 @@ export interface CudaOptions extends SearchOptions, DeviceOptions {
    * them.
    */
   readonly suballocate?: boolean;
+  /**
+   * NVIDIA's libraries that may run ops beside our own kernels. Default: DARKROOM_CUDA_LIBRARIES (all, none, cublasLt,
+   * cudnn), else all.
+   */
+  readonly libraries?: LibraryNames;
 }
 
 /**
  * Opens an NVIDIA GPU. Each call is a device of its own, on the driver's one context of that GPU.
- * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing.
+ * @throws DeviceError in one line when the addon, the driver, a GPU or NVRTC is missing, ArgumentError for a library that
+ * is none.
  */
 export async function cuda(options: CudaOptions = {}): Promise<Device> {
   const device = openDevice(openCuda(options), options);
@@ -41,8 +48,9 @@ export async function cuda(options: CudaOptions = {}): Promise<Device> {
 }
 
 /** A device on libraries that are open already; stored tuning results are not loaded. @throws as cuda. */
-export function openDevice(opened: Cuda, options: CudaOptions = {}): Device {
+export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
   const { index = 0, cache = cacheFolder('cuda'), suballocate } = options;
+  const opened = restrictedTo(found, namesOf(options.libraries, options.env));
   const { driver, nvrtc } = opened;
   return labelled('open', () => {
     const attribute = (id: number): number => driver.deviceAttribute(index, id);
