@@ -1,6 +1,6 @@
 // The CUDA backend: a driver over one context and stream. Kernels are our own texts (own-kernels.ts) or a library's.
 
-import { DeviceError, log } from '@darkroom/core';
+import { DeviceError } from '@darkroom/core';
 import { opKey } from '@darkroom/core/backend';
 import type {
   ArgSpec,
@@ -18,6 +18,7 @@ import type {
 import { KernelVariants, ScratchBuffers } from '@darkroom/gpu-kernels';
 import { CapturedLaunches } from './capture.ts';
 import type { Compiler } from './compiler.ts';
+import type { CudaFault, FaultLog } from './fault-log.ts';
 import { labelled, wordError } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
@@ -40,6 +41,7 @@ export interface OpenedDevice {
   readonly suballocate: boolean;
   /** NVIDIA's libraries, in the order of their choices. */
   readonly libraries: readonly Library[];
+  readonly faults: FaultLog;
   /** Makes the context current on this thread. */
   readonly use: () => void;
   readonly fingerprint: string;
@@ -57,7 +59,10 @@ interface CudaQueue extends Queue {
 }
 interface CudaKernel extends Kernel {
   /** Wide: a library's kernel, or our own for aligned arguments. Plain: our own kernel for any arguments. */
-  readonly variants: KernelVariants<Prepared>;
+  variants: KernelVariants<Prepared>;
+  /** Of a library's first choice until it has run once: the choice, and what replaces it where it fails. */
+  untried:
+    { readonly op: string; readonly id: string; readonly own: () => KernelVariants<Prepared> } | undefined;
 }
 
 const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address + slice.offset;
@@ -71,6 +76,9 @@ const hostOf = ({ buffer, offset, bytes }: Slice): Uint8Array | undefined =>
  */
 const isExact = (op: KernelOp, args: readonly ArgSpec[]): boolean =>
   args[0]?.dtype === 'float32' && !('precision' in op && op.precision === 'tf32');
+
+const argsText = (args: readonly ArgSpec[]): string =>
+  args.map(({ dtype, layout }) => `${dtype}[${layout.shape.join(',')}]`).join(' ');
 
 /** The backend behind cuda(): for benchmarks and tests that read its counters. */
 export class CudaBackend implements Backend {
@@ -136,6 +144,11 @@ export class CudaBackend implements Backend {
     };
   }
 
+  /** What ran otherwise than chosen. */
+  get faults(): readonly CudaFault[] {
+    return this.#opened.faults.list;
+  }
+
   /** Kernels launched and texts compiled so far. */
   readonly counters: { launches: number } = { launches: 0 };
 
@@ -199,8 +212,8 @@ export class CudaBackend implements Backend {
     const own = this.#own.choices(op, args);
     // A library needs aligned addresses, so our own kernel must be able to replace it at others.
     if (own.length === 0) return own;
-    const libraries = this.#opened.libraries.flatMap((library) =>
-      labelled(`${op.kind}/${library.name}`, () => library.choices(op, args)),
+    const libraries = this.#opened.libraries.flatMap(
+      (library) => this.#try(op.kind, library.name, () => library.choices(op, args)) ?? [],
     );
     return isExact(op, args) ? [...own, ...libraries] : [...libraries, ...own];
   }
@@ -210,31 +223,48 @@ export class CudaBackend implements Backend {
     const library = this.#opened.libraries.find(
       ({ name }) => choice.id === name || choice.id.startsWith(`${name}-`),
     );
-    const prepared = library && this.#tryLibrary(library, op, args, choice);
+    const { faults } = this.#opened;
+    const fault = { op: op.kind, choice: choice.id };
+    const prepared =
+      library &&
+      this.#try(op.kind, choice.id, () => {
+        const made = library.prepare(op, args, choice);
+        const message = `cuda: ${op.kind}/${choice.id}: refused for ${argsText(args)}`;
+        if (!made) faults.note({ kind: 'library-refused', ...fault, message });
+        return made;
+      });
     const own = library ? this.#own.choices(op, args)[0]! : choice;
     const { id } = prepared ? choice : own;
+    const ownVariants = (): KernelVariants<Prepared> =>
+      new KernelVariants((wide) => this.#own.prepare(op, args, own, wide));
     const kernel: CudaKernel = {
       key: `${opKey(op)} ${id}`,
       label: `${op.kind}/${id}`,
-      variants: new KernelVariants((wide) =>
-        wide && prepared ? prepared : this.#own.prepare(op, args, own, wide),
-      ),
+      variants: prepared
+        ? new KernelVariants((wide) => {
+            if (wide) return prepared;
+            const message = `cuda: ${op.kind}/${id}: arguments are not aligned, ${own.id} runs (${argsText(args)})`;
+            faults.note({ kind: 'choice', ...fault, message });
+            return this.#own.prepare(op, args, own, false);
+          })
+        : ownVariants(),
+      // Numbered choices throw: the tuner leaves them out, and what it has chosen once has run.
+      untried: prepared && id === library.name ? { op: op.kind, id, own: ownVariants } : undefined,
     };
     return kernel;
   }
 
-  /** The kernel of a library's choice; when the library fails, a warning says so and our own kernel runs. */
-  #tryLibrary(
-    library: Library,
-    op: KernelOp,
-    args: readonly ArgSpec[],
-    choice: Choice,
-  ): Prepared | undefined {
+  /** What `calls` of a library give; when it fails, a record and a warning say so, and our own kernel runs. */
+  #try<T>(op: string, choice: string, calls: () => T): T | undefined {
     try {
-      return labelled(`${op.kind}/${choice.id}`, () => library.prepare(op, args, choice));
+      return labelled(`${op}/${choice}`, calls);
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
-      log.warn(`${error.message}; running our own kernel instead`);
+      const { message } = error;
+      this.#opened.faults.warn(
+        { kind: 'library-failed', op, choice, message },
+        '; running our own kernel instead',
+      );
       return undefined;
     }
   }
@@ -249,10 +279,21 @@ export class CudaBackend implements Backend {
     const at = this.#addresses;
     at.length = 0;
     for (const slice of args) at.push(addressOf(slice));
-    const { variants } = kernel as CudaKernel;
+    const cudaKernel = kernel as CudaKernel;
+    const { variants, untried } = cudaKernel;
     const chosen = variants.wide.fits(at) ? variants.wide : variants.plain;
     for (let i = 0; i < chosen.scratch.length; i++)
       at.push(this.#scratch.withRoom(i, chosen.scratch[i]!).address);
+    if (untried) {
+      cudaKernel.untried = undefined;
+      const run = (): number => chosen.run(at, scalars, this.#streamOf(queue));
+      const launches = this.#try(untried.op, untried.id, run);
+      this.counters.launches += launches ?? 0;
+      if (launches !== undefined) return;
+      cudaKernel.variants = untried.own();
+      this.run(kernel, args, scalars, queue);
+      return;
+    }
     try {
       this.counters.launches += chosen.run(at, scalars, this.#streamOf(queue));
     } catch (error) {
@@ -272,6 +313,7 @@ export class CudaBackend implements Backend {
         this.#open();
         return this.#scratch.moves;
       },
+      faults: this.#opened.faults,
     });
   }
 

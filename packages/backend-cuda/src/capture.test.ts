@@ -6,6 +6,7 @@ import { planGraph, recordGraph, Replay } from '@darkroom/core/graph';
 import type { Device, Tensor } from '@darkroom/core';
 import type { CudaBackend } from './backend.ts';
 import { CapturedLaunches } from './capture.ts';
+import { FaultLog } from './fault-log.ts';
 import { cuda } from './index.ts';
 import { emulatorIsMissing } from './node/testing.ts';
 
@@ -66,11 +67,13 @@ describe.skipIf(emulatorIsMissing())('cuda graphs', () => {
     const warn = log.warn;
     const warnings: string[] = [];
     log.warn = (message) => void warnings.push(message);
+    const faults = new FaultLog();
     const captured = new CapturedLaunches({
       driver: driver as never,
       stream: 0,
       enqueue: () => void calls.push('kernels'),
       scratch: () => 0,
+      faults,
     });
     for (let i = 0; i < 3; i++) captured.run();
     log.warn = warn;
@@ -78,5 +81,8 @@ describe.skipIf(emulatorIsMissing())('cuda graphs', () => {
     expect(calls).toEqual(['kernels', 'begin', 'kernels', 'kernels', 'kernels']);
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('running the kernels one by one');
+    expect(faults.list).toEqual([
+      { kind: 'capture-failed', op: 'graph', message: 'cuda: graph capture: invalidated' },
+    ]);
   });
 });

@@ -1,8 +1,8 @@
 // Launches of a plan as one CUDA graph: captured once they have run, then launched as a whole. A graph keeps addresses,
 // so it is captured anew when scratch memory has moved.
 
-import { log } from '@darkroom/core';
 import type { CompiledLaunches } from '@darkroom/core/backend';
+import type { FaultLog } from './fault-log.ts';
 import { wordError } from './node/addon.ts';
 import type { Driver, GraphInstance, Stream } from './node/native.ts';
 
@@ -16,6 +16,7 @@ export interface CaptureHost {
   readonly enqueue: () => void;
   /** A number that changes whenever the shared scratch memory has moved. */
   readonly scratch: () => number;
+  readonly faults: FaultLog;
 }
 
 export class CapturedLaunches implements CompiledLaunches {
@@ -43,7 +44,7 @@ export class CapturedLaunches implements CompiledLaunches {
   }
 
   #capture(): void {
-    const { driver, stream, enqueue, scratch } = this.#host;
+    const { driver, stream, enqueue, scratch, faults } = this.#host;
     this.#release();
     let capturing = false;
     try {
@@ -61,8 +62,10 @@ export class CapturedLaunches implements CompiledLaunches {
     } catch (error) {
       if (capturing) abandon(driver, stream);
       this.#refused = true;
-      log.warn(
-        `${(wordError(error, 'graph capture') as Error).message}; running the kernels one by one instead`,
+      const { message } = wordError(error, 'graph capture') as Error;
+      faults.warn(
+        { kind: 'capture-failed', op: 'graph', message },
+        '; running the kernels one by one instead',
       );
     }
   }

@@ -8,3 +8,4 @@ export type { LibraryName, SearchOptions } from './node/libraries.ts';
 export { cuda, openDevice } from './open.ts';
 export type { CudaOptions } from './open.ts';
 export { CudaBackend } from './backend.ts';
+export type { CudaFault } from './fault-log.ts';

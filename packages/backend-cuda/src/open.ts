@@ -5,6 +5,7 @@ import type { DeviceOptions } from '@darkroom/core';
 import { cacheFolder, fileTuneStore } from '@darkroom/core/node';
 import { CudaBackend } from './backend.ts';
 import { Compiler } from './compiler.ts';
+import { FaultLog } from './fault-log.ts';
 import { librariesOf, libraryVersions, namesOf, restrictedTo } from './libraries/index.ts';
 import type { LibraryNames } from './libraries/index.ts';
 import { labelled, openCuda } from './node/addon.ts';
@@ -78,6 +79,7 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
     });
     const store = cache === false ? undefined : cubinFiles(cache);
     const compiler = new Compiler(opened, `sm_${architecture}`, versions, store);
+    const faults = new FaultLog();
     const backend = new CudaBackend({
       cuda: opened,
       compiler,
@@ -85,7 +87,8 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
       stream,
       memory: deviceMemory(driver, index),
       suballocate: suballocate ?? !opened.emulated,
-      libraries: librariesOf(opened),
+      libraries: librariesOf(opened, faults),
+      faults,
       use,
       fingerprint,
       totalBytes: driver.deviceBytes(index),

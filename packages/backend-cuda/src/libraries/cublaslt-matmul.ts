@@ -1,6 +1,7 @@
 // Matrix products by cuBLASLt: its algorithms, as its heuristics rank them, are the choices.
 
 import type { ArgSpec, Choice, KernelOp } from '@darkroom/core/backend';
+import type { FaultLog } from '../fault-log.ts';
 import { cublasReduction, cublasType } from '../node/native.ts';
 import type { Address, CublasAlgorithm, CublasLt, Stream } from '../node/native.ts';
 import { areAligned } from '../provider.ts';
@@ -19,9 +20,9 @@ export class CublasLtMatmul implements Library {
   readonly #handle: LazyHandle<Address>;
   readonly #problems: Address[] = [];
 
-  constructor(lt: CublasLt) {
+  constructor(lt: CublasLt, faults?: FaultLog) {
     this.#lt = lt;
-    this.#handle = new LazyHandle('cuBLASLt', () => lt.create());
+    this.#handle = new LazyHandle('cuBLASLt', () => lt.create(), faults);
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {

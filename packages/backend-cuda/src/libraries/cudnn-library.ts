@@ -1,6 +1,7 @@
 // cuDNN's engines as choices: for convolutions and attention, through its graph API.
 
 import type { ArgSpec, Choice, Json, KernelOp } from '@darkroom/core/backend';
+import type { FaultLog } from '../fault-log.ts';
 import type { CudnnDescriptor } from '../node/cudnn.ts';
 import type { Address, Cudnn, Driver, Stream } from '../node/native.ts';
 import { areAligned } from '../provider.ts';
@@ -22,6 +23,13 @@ export function cudnnGraph(op: KernelOp, args: readonly ArgSpec[]): CudnnGraph |
   return op.kind === 'attention' ? attentionGraph(op, args) : undefined;
 }
 
+/** What a CudnnLibrary may be given beside cuDNN itself. */
+export interface CudnnOptions {
+  /** JSON of a GPU that this machine lacks; the library then gives choices but prepares no kernels. */
+  readonly properties?: string;
+  readonly faults?: FaultLog;
+}
+
 export class CudnnLibrary implements Library {
   readonly name = 'cudnn';
   readonly #cudnn: Cudnn;
@@ -30,12 +38,11 @@ export class CudnnLibrary implements Library {
   readonly #plans: CudnnDescriptors[] = [];
   readonly #handle: LazyHandle<CudnnHandle>;
 
-  /** `properties`: JSON of a GPU that this machine lacks; the library then gives choices but prepares no kernels. */
-  constructor(cudnn: Cudnn, driver: Pick<Driver, 'hostAddress'>, properties?: string) {
+  constructor(cudnn: Cudnn, driver: Pick<Driver, 'hostAddress'>, options: CudnnOptions = {}) {
     this.#cudnn = cudnn;
     this.#driver = driver;
-    this.#properties = properties;
-    this.#handle = new LazyHandle('cuDNN', () => new CudnnHandle(cudnn));
+    this.#properties = options.properties;
+    this.#handle = new LazyHandle('cuDNN', () => new CudnnHandle(cudnn), options.faults);
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {

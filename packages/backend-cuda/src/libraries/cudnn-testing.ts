@@ -11,6 +11,7 @@ import type { ArgSpec, KernelOp } from '@darkroom/core/backend';
 import { diagnose, explain, loadAddon } from '../node/addon.ts';
 import { addonIsMissing, skip } from '../node/testing.ts';
 import { CudaBackend } from '../backend.ts';
+import { FaultLog } from '../fault-log.ts';
 import type { Library } from '../provider.ts';
 import { traitsOfArchitecture } from '../node/testing.ts';
 import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
@@ -37,7 +38,7 @@ export function cudnnIsMissing(): boolean {
 /** cuDNN's choices for a GPU described in fixtures/devices.json. */
 export function describedCudnn(device: Described): CudnnLibrary {
   const { cudnn, driver } = loadAddon();
-  return new CudnnLibrary(cudnn, driver, deviceProperties(device));
+  return new CudnnLibrary(cudnn, driver, { properties: deviceProperties(device) });
 }
 export const deviceProperties = (device: Described): string =>
   JSON.stringify((fixture('devices') as Record<Described, unknown>)[device]);
@@ -177,6 +178,7 @@ export function describedBackend(device: Described, libraries: readonly Library[
     memory: unused,
     suballocate: false,
     libraries,
+    faults: new FaultLog(),
     use: () => {},
     fingerprint: device,
     totalBytes: 2 ** 34,

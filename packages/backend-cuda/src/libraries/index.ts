@@ -1,6 +1,7 @@
 // NVIDIA's libraries as sources of kernels, where they are installed and wanted.
 
 import { ArgumentError } from '@darkroom/core';
+import type { FaultLog } from '../fault-log.ts';
 import type { Cuda } from '../node/addon.ts';
 import type { Library } from '../provider.ts';
 import { CublasLtMatmul } from './cublaslt-matmul.ts';
@@ -45,10 +46,10 @@ export const restrictedTo = (cuda: Cuda, names: readonly OptionalLibrary[]): Cud
 });
 
 /** Nothing is started before a library is first asked for its choices. */
-export function librariesOf({ driver, cublasLt, cudnn }: Cuda): readonly Library[] {
+export function librariesOf({ driver, cublasLt, cudnn }: Cuda, faults: FaultLog): readonly Library[] {
   return [
-    ...(cublasLt ? [new CublasLtMatmul(cublasLt)] : []),
-    ...(cudnn ? [new CudnnLibrary(cudnn, driver)] : []),
+    ...(cublasLt ? [new CublasLtMatmul(cublasLt, faults)] : []),
+    ...(cudnn ? [new CudnnLibrary(cudnn, driver, { faults })] : []),
   ];
 }
 

@@ -1,14 +1,16 @@
 // A library's handle, made when first needed: it takes time and device memory, and many programs need none.
 
-import { log } from '@darkroom/core';
+import { FaultLog } from '../fault-log.ts';
 
 export class LazyHandle<T> {
   readonly #library: string;
   readonly #create: () => T;
+  readonly #faults: FaultLog;
   #made: { readonly handle: T | undefined } | undefined;
 
-  constructor(library: string, create: () => T) {
+  constructor(library: string, create: () => T, faults: FaultLog = new FaultLog()) {
     this.#library = library;
+    this.#faults = faults;
     this.#create = create;
   }
 
@@ -20,7 +22,8 @@ export class LazyHandle<T> {
     try {
       this.#made = { handle: this.#create() };
     } catch (error) {
-      log.warn(`cuda: ${this.#library} does not start and is not used: ${(error as Error).message}`);
+      const message = `cuda: ${this.#library} does not start and is not used: ${(error as Error).message}`;
+      this.#faults.warn({ kind: 'library-failed', op: this.#library, message }, '');
       this.#made = { handle: undefined };
     }
     return this.#made.handle;

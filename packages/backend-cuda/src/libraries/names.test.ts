@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { ArgumentError } from '@darkroom/core';
+import { FaultLog } from '../fault-log.ts';
 import type { Cuda } from '../node/addon.ts';
 import { librariesOf, libraryVersions, namesOf, restrictedTo } from './index.ts';
 import type { LibraryNames } from './index.ts';
@@ -30,7 +31,7 @@ test('a library that is not named is neither used nor part of the fingerprint', 
   const cuda = { cublasLt: library, cudnn: library } as unknown as Cuda;
   const used = (names: LibraryNames): readonly [readonly string[], readonly string[]] => {
     const left = restrictedTo(cuda, namesOf(names, {}));
-    return [librariesOf(left).map((l) => l.name), libraryVersions(left)];
+    return [librariesOf(left, new FaultLog()).map((l) => l.name), libraryVersions(left)];
   };
   expect(used('all')).toEqual([['cublaslt', 'cudnn'], ['cuBLASLt 90000', 'cuDNN 90000']]); // prettier-ignore
   expect(used(['cudnn'])).toEqual([['cudnn'], ['cuDNN 90000']]);
