@@ -62,9 +62,9 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
     const architecture =
       10 * attribute(deviceAttribute.computeMajor) + attribute(deviceAttribute.computeMinor);
     const versions = `driver ${driver.version()}, NVRTC ${nvrtc.version()}`;
+    const name = `${driver.deviceName(index)}, sm_${architecture}`;
     const fingerprint = [
-      driver.deviceName(index),
-      `sm_${architecture}`,
+      name,
       versions,
       ...libraryVersions(opened),
       ...(opened.emulated ? ['emulated'] : []),
@@ -80,6 +80,10 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
     const store = cache === false ? undefined : cubinFiles(cache);
     const compiler = new Compiler(opened, `sm_${architecture}`, versions, store);
     const faults = new FaultLog();
+    const plans =
+      cache === false
+        ? undefined
+        : { store: cubinFiles(cache, 'plan'), device: `${name}, driver ${driver.version()}` };
     const backend = new CudaBackend({
       cuda: opened,
       compiler,
@@ -87,7 +91,7 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
       stream,
       memory: deviceMemory(driver, index),
       suballocate: suballocate ?? !opened.emulated,
-      libraries: librariesOf(opened, faults),
+      libraries: librariesOf(opened, faults, plans),
       faults,
       use,
       fingerprint,

@@ -63,9 +63,7 @@ export class CudnnDescriptors {
   device(): CudnnDescriptor | undefined {
     if ('handle' in this.#target) return undefined;
     const json = new TextEncoder().encode(this.#target.properties);
-    return this.make('deviceprop')
-      .set('devicepropJsonRepresentation', 'char', ...json)
-      .finalize();
+    return this.make('deviceprop').setBytes('devicepropJsonRepresentation', json).finalize();
   }
 
   [Symbol.dispose](): void {

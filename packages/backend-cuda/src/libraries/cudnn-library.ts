@@ -8,9 +8,11 @@ import { areAligned } from '../provider.ts';
 import type { Library, Prepared } from '../provider.ts';
 import { attentionGraph } from './cudnn-attention.ts';
 import { conv2dGraph } from './cudnn-conv2d.ts';
-import { CudnnDescriptors, engineConfig, engineConfigs, isRefusal } from './cudnn-engines.ts';
+import { CudnnDescriptors, engineConfigs, isRefusal } from './cudnn-engines.ts';
 import type { CudnnTarget, EngineConfig } from './cudnn-engines.ts';
 import type { CudnnGraph } from './cudnn-graph.ts';
+import { CudnnPlans } from './cudnn-plans.ts';
+import type { PlanFiles } from './cudnn-plans.ts';
 import { LazyHandle } from './lazy-handle.ts';
 
 const most = 12;
@@ -28,20 +30,22 @@ export interface CudnnOptions {
   /** JSON of a GPU that this machine lacks; the library then gives choices but prepares no kernels. */
   readonly properties?: string;
   readonly faults?: FaultLog;
+  /** Keeps plans of compiled kernels. */
+  readonly files?: PlanFiles | undefined;
 }
 
 export class CudnnLibrary implements Library {
   readonly name = 'cudnn';
   readonly #cudnn: Cudnn;
   readonly #driver: Pick<Driver, 'hostAddress'>;
-  readonly #properties: string | undefined;
+  readonly #options: CudnnOptions;
   readonly #plans: CudnnDescriptors[] = [];
   readonly #handle: LazyHandle<CudnnHandle>;
 
   constructor(cudnn: Cudnn, driver: Pick<Driver, 'hostAddress'>, options: CudnnOptions = {}) {
     this.#cudnn = cudnn;
     this.#driver = driver;
-    this.#properties = options.properties;
+    this.#options = options;
     this.#handle = new LazyHandle('cuDNN', () => new CudnnHandle(cudnn), options.faults);
   }
 
@@ -74,13 +78,11 @@ export class CudnnLibrary implements Library {
   }
 
   #build(handle: CudnnHandle, graph: CudnnGraph, config: EngineConfig, args: number): Prepared | undefined {
-    const made = new CudnnDescriptors({ cudnn: this.#cudnn, handle: handle.address });
+    const target = { cudnn: this.#cudnn, handle: handle.address };
+    const made = new CudnnDescriptors(target);
     try {
-      const plan = made
-        .make('executionPlan')
-        .set('executionPlanHandle', 'handle', handle.address)
-        .set('executionPlanEngineConfig', 'backendDescriptor', engineConfig(made, graph, config))
-        .finalize();
+      const { files, faults } = this.#options;
+      const plan = new CudnnPlans(target, files, faults).plan(made, graph, config);
       const workspace = plan.get('executionPlanWorkspaceSize', 'int64')[0]!;
       if (workspace <= workspaceLimit) {
         this.#plans.push(made);
@@ -98,7 +100,8 @@ export class CudnnLibrary implements Library {
 
   /** undefined where the library does not start. */
   #target(): CudnnTarget | undefined {
-    if (this.#properties !== undefined) return { cudnn: this.#cudnn, properties: this.#properties };
+    const { properties } = this.#options;
+    if (properties !== undefined) return { cudnn: this.#cudnn, properties };
     const handle = this.#handle.get();
     return handle && { cudnn: this.#cudnn, handle: handle.address };
   }

@@ -14,9 +14,11 @@ import { CudaBackend } from '../backend.ts';
 import { FaultLog } from '../fault-log.ts';
 import type { Library } from '../provider.ts';
 import { traitsOfArchitecture } from '../node/testing.ts';
-import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
+import { CudnnDescriptors } from './cudnn-engines.ts';
 import type { EngineConfig } from './cudnn-engines.ts';
 import { cudnnGraph, CudnnLibrary } from './cudnn-library.ts';
+import { CudnnPlans } from './cudnn-plans.ts';
+import type { PlanFiles } from './cudnn-plans.ts';
 
 export type Described = 'sm_75' | 'sm_80' | 'sm_90';
 export interface Problem {
@@ -154,15 +156,17 @@ export const unanswered = (library: CudnnLibrary, problems: readonly Problem[]):
  * Builds the plan of a problem's first choice, which compiles its kernel where cuDNN has none ready.
  * @returns the bytes of its workspace
  */
-export function buildPlan(device: Described, library: CudnnLibrary, { op, args }: Problem): number {
+export function buildPlan(
+  device: Described,
+  library: CudnnLibrary,
+  { op, args }: Problem,
+  files?: PlanFiles,
+  faults?: FaultLog,
+): number {
   const target = { cudnn: loadAddon().cudnn, properties: deviceProperties(device) };
   using made = new CudnnDescriptors(target);
   const config = library.choices(op, args)[0]!.params as unknown as EngineConfig;
-  const plan = made
-    .make('executionPlan')
-    .set('executionPlanEngineConfig', 'backendDescriptor', engineConfig(made, cudnnGraph(op, args)!, config))
-    .set('executionPlanDeviceprop', 'backendDescriptor', made.device()!)
-    .finalize();
+  const plan = new CudnnPlans(target, files, faults).plan(made, cudnnGraph(op, args)!, config);
   return plan.get('executionPlanWorkspaceSize', 'int64')[0]!;
 }
 

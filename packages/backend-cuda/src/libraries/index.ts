@@ -6,6 +6,7 @@ import type { Cuda } from '../node/addon.ts';
 import type { Library } from '../provider.ts';
 import { CublasLtMatmul } from './cublaslt-matmul.ts';
 import { CudnnLibrary } from './cudnn-library.ts';
+import type { CudnnOptions } from './cudnn-library.ts';
 
 /** A library that may run ops in place of our own kernels. */
 export type OptionalLibrary = 'cublasLt' | 'cudnn';
@@ -45,11 +46,15 @@ export const restrictedTo = (cuda: Cuda, names: readonly OptionalLibrary[]): Cud
   cudnn: names.includes('cudnn') ? cuda.cudnn : undefined,
 });
 
-/** Nothing is started before a library is first asked for its choices. */
-export function librariesOf({ driver, cublasLt, cudnn }: Cuda, faults: FaultLog): readonly Library[] {
+/** Nothing is started before a library is first asked for its choices. `files`: where plans of cuDNN are kept. */
+export function librariesOf(
+  { driver, cublasLt, cudnn }: Cuda,
+  faults: FaultLog,
+  files?: CudnnOptions['files'],
+): readonly Library[] {
   return [
     ...(cublasLt ? [new CublasLtMatmul(cublasLt, faults)] : []),
-    ...(cudnn ? [new CudnnLibrary(cudnn, driver, { faults })] : []),
+    ...(cudnn ? [new CudnnLibrary(cudnn, driver, { faults, files })] : []),
   ];
 }
 

@@ -1,4 +1,4 @@
-// Compiled kernels on disk: one file a kernel, named by the hash of all it depends on. A file says how long its cubin is
+// Compiled kernels (cubins, and cuDNN's plans, which hold them) on disk: one file a kernel, named by the hash of all it depends on. A file says how long its cubin is
 // and what it hashes to: drivers crash on a damaged one. The cache only saves time: what fails here is compiled again.
 
 import { createHash } from 'node:crypto';
@@ -22,10 +22,11 @@ function headOf(key: string, cubin: Uint8Array): Buffer {
   return Buffer.concat([magic, length, createHash('sha256').update(key).update('\0').update(cubin).digest()]);
 }
 
-export function cubinFiles(folder: string): CubinStore {
+/** Files in `folder` whose names end in `.<ending>`. */
+export function cubinFiles(folder: string, ending: 'cubin' | 'plan' = 'cubin'): CubinStore {
   let warned = false;
   const fileOf = (key: string): string =>
-    join(folder, `${createHash('sha256').update(key).digest('hex')}.cubin`);
+    join(folder, `${createHash('sha256').update(key).digest('hex')}.${ending}`);
   return {
     load(key) {
       try {

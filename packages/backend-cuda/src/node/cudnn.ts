@@ -150,6 +150,13 @@ export class CudnnDescriptor {
     return this;
   }
 
+  /** Sets an attribute of type char. */
+  setBytes(attribute: CudnnAttribute, bytes: Uint8Array): this {
+    const [name, kind] = [cudnnAttribute[attribute], cudnnType.char];
+    this.#cudnn.setAttribute(this.address, name, kind, bytes.length, bytes);
+    return this;
+  }
+
   finalize(): this {
     this.#cudnn.finalize(this.address);
     return this;
@@ -166,6 +173,13 @@ export class CudnnDescriptor {
     const [name, kind] = [cudnnAttribute[attribute], cudnnType[type]];
     const count = this.#cudnn.getAttribute(this.address, name, kind, room, bytes);
     return [...bytes].slice(0, count).map(Number);
+  }
+
+  /** All of an attribute of type char. */
+  bytes(attribute: CudnnAttribute): Uint8Array {
+    const out = new Uint8Array(this.count(attribute, 'char'));
+    const [name, kind] = [cudnnAttribute[attribute], cudnnType.char];
+    return out.subarray(0, this.#cudnn.getAttribute(this.address, name, kind, out.length, out));
   }
 
   /** Fills as many of the descriptors given as there are; gives those. */
