@@ -17,6 +17,7 @@ import type {
 } from '@darkroom/core/backend';
 import { KernelVariants, ScratchBuffers } from '@darkroom/gpu-kernels';
 import { CapturedLaunches } from './capture.ts';
+import { inOrder } from './choice-order.ts';
 import type { Compiler } from './compiler.ts';
 import type { CudaFault, FaultLog } from './fault-log.ts';
 import { labelled, wordError } from './node/addon.ts';
@@ -69,13 +70,6 @@ const addressOf = (slice: Slice): number => (slice.buffer as CudaBuffer).address
 /** The bytes of a slice of pinned memory; undefined for device memory. */
 const hostOf = ({ buffer, offset, bytes }: Slice): Uint8Array | undefined =>
   (buffer as CudaBuffer).host?.subarray(offset, offset + bytes);
-
-/**
- * True for products in full float32. Our own kernels come first for these, since they were compared with the CPU's;
- * libraries are faster on tensor cores, and the tuner may choose them everywhere.
- */
-const isExact = (op: KernelOp, args: readonly ArgSpec[]): boolean =>
-  args[0]?.dtype === 'float32' && !('precision' in op && op.precision === 'tf32');
 
 const argsText = (args: readonly ArgSpec[]): string =>
   args.map(({ dtype, layout }) => `${dtype}[${layout.shape.join(',')}]`).join(' ');
@@ -215,7 +209,7 @@ export class CudaBackend implements Backend {
     const libraries = this.#opened.libraries.flatMap(
       (library) => this.#try(op.kind, library.name, () => library.choices(op, args)) ?? [],
     );
-    return isExact(op, args) ? [...own, ...libraries] : [...libraries, ...own];
+    return inOrder(op, args, own, libraries, this.#opened.traits.processors);
   }
 
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Kernel {

@@ -14,6 +14,7 @@ import {
   cudnnHeuristics,
   cudnnKind,
   cudnnNote,
+  cudnnRuntimeCompilation,
   cudnnPointwise,
   cudnnStatus,
   cudnnType,
@@ -55,6 +56,7 @@ test.skipIf(missing)('the numbers of cudnn.ts are those of the headers', () => {
     ),
     ...Object.entries(cudnnAttribute).map(([name, value]) => same(`CUDNN_ATTR_${snake(name)}`, value)),
     ...Object.entries(cudnnType).map(([name, value]) => same(`CUDNN_TYPE_${snake(name)}`, value)),
+    same('CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION', cudnnRuntimeCompilation),
     ...Object.entries(cudnnNote).map(([name, value]) => same(`CUDNN_NUMERICAL_NOTE_${snake(name)}`, value)),
     ...named(cudnnDataType, { float32: 'FLOAT', float16: 'HALF', bfloat16: 'BFLOAT16' }, 'CUDNN_DATA_'),
     ...named(

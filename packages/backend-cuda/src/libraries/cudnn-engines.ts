@@ -1,7 +1,13 @@
 // From a graph as data to cuDNN's: the engines that its heuristics name, as data, and cuDNN's execution plan of an
 // engine.
 
-import { CudnnDescriptor, cudnnHeuristics, cudnnNote, cudnnStatus } from '../node/cudnn.ts';
+import {
+  CudnnDescriptor,
+  cudnnHeuristics,
+  cudnnNote,
+  cudnnRuntimeCompilation,
+  cudnnStatus,
+} from '../node/cudnn.ts';
 import type { CudnnKind } from '../node/cudnn.ts';
 import type { Address, Cudnn, NativeError } from '../node/native.ts';
 import type { CudnnGraph } from './cudnn-graph.ts';
@@ -71,17 +77,25 @@ export class CudnnDescriptors {
   }
 }
 
+/** The most engines of a graph that are offered. */
+const mostEngines = 6;
+/** Those among them whose kernel cuDNN compiles first, in 0.25 to 1.4 s: the tuner builds each. */
+const mostCompiled = 3;
+
 /**
- * At most `most` engines for the graph, best guess first; those of fallback mode where there is no better guess. Left
- * out are engines that change the numbers more than the graph allows, and those that give others with every run.
+ * At most six engines for the graph, three of them compiled at run time, best guess first; those of fallback mode where
+ * there is no better guess. Left out are engines that change the numbers more than the graph allows, and those that
+ * give others with every run.
  */
-export function engineConfigs(target: CudnnTarget, graph: CudnnGraph, most: number): EngineConfig[] {
+export function engineConfigs(target: CudnnTarget, graph: CudnnGraph): EngineConfig[] {
   using made = new CudnnDescriptors(target);
   const operations = unlessRefused(() => made.graph(graph));
   if (!operations) return [];
   for (const mode of ['a', 'fallback'] as const) {
     const found = unlessRefused(() => heuristics(made, operations, mode, graph.exact)) ?? [];
-    if (found.length > 0) return found.slice(0, most);
+    let compiled = 0;
+    const kept = found.filter((f) => !f.compiled || ++compiled <= mostCompiled);
+    if (kept.length > 0) return kept.slice(0, mostEngines).map((f) => f.config);
   }
   return [];
 }
@@ -95,12 +109,18 @@ function unlessRefused<T>(calls: () => T): T | undefined {
   }
 }
 
+/** An engine that the heuristics name, and whether cuDNN compiles its kernel at run time. */
+interface Found {
+  readonly config: EngineConfig;
+  readonly compiled: boolean;
+}
+
 function heuristics(
   made: CudnnDescriptors,
   graph: CudnnDescriptor,
   mode: 'a' | 'fallback',
   exact: boolean,
-): EngineConfig[] {
+): Found[] {
   const query = made
     .make('engineheur')
     .set('engineheurOperationGraph', 'backendDescriptor', graph)
@@ -113,7 +133,11 @@ function heuristics(
   return results.flatMap((result) => {
     const [engine] = result.fill('enginecfgEngine', [made.make('engine')]);
     const notes = engine!.get('engineNumericalNote', 'numericalNote', mostNotes);
-    return refusedNotes(exact).some((n) => notes.includes(n)) ? [] : [configOf(made, result, engine!)];
+    if (refusedNotes(exact).some((n) => notes.includes(n))) return [];
+    const compiled = engine!
+      .get('engineBehaviorNote', 'behaviorNote', mostNotes)
+      .includes(cudnnRuntimeCompilation);
+    return [{ config: configOf(made, result, engine!), compiled }];
   });
 }
 

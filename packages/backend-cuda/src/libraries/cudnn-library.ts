@@ -15,7 +15,6 @@ import { CudnnPlans } from './cudnn-plans.ts';
 import type { PlanFiles } from './cudnn-plans.ts';
 import { LazyHandle } from './lazy-handle.ts';
 
-const most = 12;
 /** Bytes of workspace above which an engine is refused; good engines need a few MiB. */
 const workspaceLimit = 256 * 2 ** 20;
 
@@ -53,7 +52,7 @@ export class CudnnLibrary implements Library {
     const graph = cudnnGraph(op, args);
     const target = graph && this.#target();
     if (!target) return [];
-    return engineConfigs(target, graph, most).map(({ engine, knobs }, i) => ({
+    return engineConfigs(target, graph).map(({ engine, knobs }, i) => ({
       id: i === 0 ? this.name : `${this.name}-${i}`,
       params: { engine, knobs },
     }));
@@ -69,7 +68,7 @@ export class CudnnLibrary implements Library {
     if (prepared || choice.id !== this.name) return prepared;
     const tried = JSON.stringify(config);
     const target = { cudnn: this.#cudnn, handle: handle.address };
-    for (const other of engineConfigs(target, graph, most)) {
+    for (const other of engineConfigs(target, graph)) {
       const next =
         JSON.stringify(other) === tried ? undefined : this.#build(handle, graph, other, args.length);
       if (next) return next;

@@ -5,8 +5,8 @@ import type { FaultLog } from '../fault-log.ts';
 import type { CubinStore } from '../node/cubin-files.ts';
 import type { CudnnDescriptor } from '../node/cudnn.ts';
 import type { NativeError } from '../node/native.ts';
-import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
-import type { CudnnTarget, EngineConfig } from './cudnn-engines.ts';
+import { engineConfig } from './cudnn-engines.ts';
+import type { CudnnDescriptors, CudnnTarget, EngineConfig } from './cudnn-engines.ts';
 import type { CudnnGraph } from './cudnn-graph.ts';
 
 /** Bytes of a plan's JSON: with less it holds no compiled kernel, and is built as soon as read. */

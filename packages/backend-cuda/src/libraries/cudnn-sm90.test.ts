@@ -12,6 +12,7 @@ import { loadAddon } from '../node/addon.ts';
 import { CudnnDescriptors, engineConfig } from './cudnn-engines.ts';
 import type { EngineConfig } from './cudnn-engines.ts';
 import { cudnnGraph } from './cudnn-library.ts';
+import type { Finish } from './cudnn-testing.ts';
 import { buildPlan, cudnnIsMissing, describedCudnn, deviceProperties, finishes, sd15Attentions, sd15Convolutions, unanswered } from './cudnn-testing.ts'; // prettier-ignore
 
 const missing = cudnnIsMissing();
@@ -37,6 +38,12 @@ describe.skipIf(missing)("cuDNN's engines on sm_90", () => {
     const { epilogue, extras } = finishes.residual;
     const finish = { epilogue: activations[name](epilogue!), extras };
     expect(unanswered(library, sd15Convolutions(finish))).toEqual([]);
+  });
+  test('at most six engines, and three where cuDNN compiles the kernel', () => {
+    const counts = (finish: Finish): number[] =>
+      sd15Convolutions(finish).map(({ op, args }) => library.choices(op, args).length);
+    expect(new Set(counts(finishes.bias))).toEqual(new Set([6]));
+    expect(new Set(counts(finishes.residual))).toEqual(new Set([3]));
   });
   test('no fused residual in contiguous images', () => {
     const all = sd15Convolutions(finishes.residual, 'float16', 'contiguous');

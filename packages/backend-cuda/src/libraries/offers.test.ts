@@ -28,13 +28,15 @@ const conv2d = (
   dtype: DType,
   op: Partial<Conv2dOp> = {},
   weight: MemoryFormat = 'channelsLast',
+  channels = 64,
+  side = 32,
 ): [KernelOp, ArgSpec[]] => [
   { kind: 'conv2d', stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1, ...op },
   [
-    of(dtype, [2, 64, 32, 32], 'channelsLast'),
-    of(dtype, [64, 64, 3, 3], weight),
-    ...(op.epilogue ? [of(dtype, [64, 1, 1])] : []),
-    of(dtype, [2, 64, 32, 32], 'channelsLast'),
+    of(dtype, [2, channels, side, side], 'channelsLast'),
+    of(dtype, [channels, channels, 3, 3], weight),
+    ...(op.epilogue ? [of(dtype, [channels, 1, 1])] : []),
+    of(dtype, [2, channels, side, side], 'channelsLast'),
   ],
 ];
 const attention = (dtype: DType, mask: AttentionOp['mask'] = 'none'): [KernelOp, ArgSpec[]] => [
@@ -64,6 +66,13 @@ const table: readonly [name: string, offered: string, problem: [KernelOp, ArgSpe
   ],
   ['conv2d tf32 with a bias', 'cudnn own', conv2d('float32', { precision: 'tf32', epilogue: sum })],
   ['conv2d float32', 'own cudnn', conv2d('float32')],
+  ['conv2d float16 of few tiles', 'own cudnn', conv2d('float16', {}, 'channelsLast', 1280, 8)],
+  [
+    'conv2d tf32 of few tiles',
+    'own cudnn',
+    conv2d('float32', { precision: 'tf32', epilogue: sum }, 'channelsLast', 1280, 16),
+  ],
+  ['conv2d float16 of many tiles', 'cudnn own', conv2d('float16', {}, 'channelsLast', 320, 64)],
   ['conv2d with relu', 'own', conv2d('float16', { epilogue: activations.relu(sum) })],
   ['conv2d with a weight of another format', 'own', conv2d('float16', {}, 'contiguous')],
   ['attention float16', 'cudnn own', attention('float16')],

@@ -108,6 +108,8 @@ export const cudnnNote = {
   reducedPrecisionReduction: 2,
   nondeterministic: 4,
 } as const;
+/** CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION */
+export const cudnnRuntimeCompilation = 0;
 /** CUDNN_STATUS_*; notSupported is the first of a thousand codes. */
 export const cudnnStatus = {
   notSupported: 3000,
