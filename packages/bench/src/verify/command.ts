@@ -1,7 +1,7 @@
-// The verify command: runs the plan on a device, keeps one JSON up to date, and prints the tables last. For machines that
-// are at hand for minutes only: whatever fails is reported and the rest goes on.
+// The verify command: runs the plan on a device, keeps records and one JSON up to date, and prints the tables last. For
+// machines that are at hand for minutes only: whatever fails is reported and the rest goes on.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,11 +9,12 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { writeFileWholeSync } from '@darkroom/core/node';
 import { environment } from '../report.ts';
 import { gpuState } from './gpu.ts';
-import { plan } from './plan.ts';
-import type { StageResult, VerifyReport } from './records.ts';
+import { plan, stageNamed } from './plan.ts';
+import { appendLine, readRuns } from './record-file.ts';
+import type { RunHead, StageResult, VerifyReport } from './records.ts';
 import { runPlan } from './run-plan.ts';
 import { runStage } from './run-stage.ts';
-import type { VerifyOptions } from './stage.ts';
+import type { Stage, VerifyOptions } from './stage.ts';
 import { summary } from './summary.ts';
 
 interface Options {
@@ -25,13 +26,17 @@ interface Options {
   readonly quick?: boolean;
   readonly tiny?: boolean;
   readonly json?: string;
+  readonly records?: string;
+  readonly after?: string;
   readonly only?: string;
+  readonly summary?: boolean;
   readonly stage?: string;
   readonly stageSeconds: number;
   readonly scratch?: string;
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 function positive(text: string): number {
   const value = Number(text);
@@ -44,7 +49,7 @@ export function verifyCommand(): Command {
     .description(
       "a device's correctness, then its speed at Stable Diffusion 1.5's size, beside torch where it is",
     )
-    .argument('<goldens>', 'folder with manifest.json')
+    .argument('<goldens>', 'folder with manifest.json; with --summary a records.jsonl')
     .option('-d, --device <name>', 'cpu | webgpu | cuda', 'cuda')
     .option('--model <dir>', 'a small real model', join(here, '../../../../models/emoji-64'))
     .option('--torch <dir>', 'folder of replay.py', join(here, '../../torch'))
@@ -53,58 +58,82 @@ export function verifyCommand(): Command {
     .option('--quick', 'no timings')
     .option('--tiny', 'every stage at a tiny size: tries this command, measures nothing')
     .option('--only <text>', 'only stages whose name contains this')
-    .option('--json <file>', 'kept up to date after every stage')
+    .option('--json <file>', 'kept up to date after every stage; records.jsonl and logs lie beside it')
+    .option('--summary', 'print the tables of a records.jsonl, run nothing')
     .addOption(new Option('--stage <name>', 'one stage in this process').hideHelp())
     .addOption(new Option('--stage-seconds <s>').argParser(positive).default(600).hideHelp())
+    .addOption(new Option('--records <file>').hideHelp())
+    .addOption(new Option('--after <part>').hideHelp())
     .addOption(new Option('--scratch <dir>').hideHelp())
     .action(async (goldens: string, options: Options) => {
+      if (options.summary) return readRuns(goldens).forEach((run) => say(`${summary(run, options.torch)}\n`));
       if (options.stage === undefined) return verifyAll(goldens, options);
-      const stage = plan.find((s) => s.name === options.stage);
-      if (!stage)
-        throw new Error(
-          `verify: no stage '${options.stage}'; there are ${plan.map((s) => s.name).join(', ')}`,
-        );
+      const stage = stageNamed(options.stage);
       await withScratch(options.scratch, (scratch) =>
-        runStage(stage, stageOptions(goldens, options, scratch), options.stageSeconds),
+        runStage(stage, stageOptions(goldens, options, scratch), {
+          seconds: options.stageSeconds,
+          ...(options.records !== undefined && { records: options.records }),
+        }),
       );
     });
 }
 
 async function verifyAll(goldens: string, options: Options): Promise<void> {
-  const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const stages = plan.filter(
     (s) => !(options.quick && s.timing) && (options.only === undefined || s.name.includes(options.only)),
   );
   // Sizes that are tiny are for machines of any speed: limits only end what hangs.
-  const budget = options.budget ?? (options.tiny ? 24 * 3600 : 500);
+  const budgetSeconds = options.budget ?? (options.tiny ? 24 * 3600 : 500);
+  await withScratch(undefined, (scratch) => runAll(goldens, options, stages, budgetSeconds, scratch));
+}
+
+async function runAll(
+  goldens: string,
+  options: Options,
+  stages: readonly Stage[],
+  budgetSeconds: number,
+  scratch: string,
+): Promise<void> {
   const patience = options.tiny ? 100 : 1;
   const gpuBefore = gpuState();
+  const head = (device: string): RunHead => ({
+    environment: environment(device),
+    size: options.tiny ? 'tiny' : 'full',
+    budgetSeconds,
+    ...(gpuBefore && { gpuBefore }),
+  });
   const reportOf = (results: readonly StageResult[]): VerifyReport => ({
     kind: 'verify',
-    environment: environment(deviceOf(results) ?? options.device),
-    size: options.tiny ? 'tiny' : 'full',
-    budgetSeconds: budget,
-    ...(gpuBefore && { gpuBefore }),
+    ...head(deviceOf(results) ?? options.device),
     stages: results,
   });
-  const results = await withScratch(undefined, (scratch) =>
-    runPlan({
-      stages: stages.map(({ name, seconds }) => ({ name, seconds: patience * seconds })),
-      budgetSeconds: budget,
-      program: process.argv[1]!,
-      childArguments: (stage, seconds) => [
-        ...process.argv.slice(2),
-        ...['--stage', stage.name, '--stage-seconds', String(seconds), '--scratch', scratch],
-      ],
-      onResult: (all) => {
-        const { name, status, seconds, message = '' } = all.at(-1)!;
-        say(
-          `${status.padEnd(8)} ${name.padEnd(36)} ${seconds.toFixed(1).padStart(6)} s  ${message.slice(0, 160)}`,
-        );
-        if (options.json) keep(options.json, reportOf(all));
-      },
-    }),
-  );
+  const folder = options.json === undefined ? scratch : dirname(options.json);
+  mkdirSync(folder, { recursive: true });
+  const records = join(folder, 'records.jsonl');
+  appendLine(records, { run: head(options.device) });
+  const results = await runPlan({
+    stages: stages.map(({ run: _, silence, ...stage }) => ({
+      ...stage,
+      seconds: patience * stage.seconds,
+      ...(silence !== undefined && { silence: patience * silence }),
+    })),
+    budgetSeconds,
+    program: process.argv[1]!,
+    childArguments: (stage, seconds, after) => [
+      ...process.argv.slice(2),
+      ...['--stage', stage.name, '--stage-seconds', String(seconds), '--scratch', scratch],
+      ...['--records', records, ...(after === undefined ? [] : ['--after', after])],
+    ],
+    logs: folder,
+    records,
+    onResult: (all) => {
+      const { name, status, seconds, message = '' } = all.at(-1)!;
+      say(
+        `${status.padEnd(8)} ${name.padEnd(36)} ${seconds.toFixed(1).padStart(6)} s  ${message.slice(0, 160)}`,
+      );
+      if (options.json) keep(options.json, reportOf(all));
+    },
+  });
   say(`\n${summary(reportOf(results), options.torch)}`);
   if (results.some((r) => r.status === 'failed') || !results.some((r) => r.status === 'passed'))
     process.exitCode = 1;

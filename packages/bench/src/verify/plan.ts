@@ -11,7 +11,9 @@ import type { PartName } from './modules.ts';
 import { ops } from './ops.ts';
 import { rates } from './rates.ts';
 import type { Stage } from './stage.ts';
-import { choices, conformance, kernelSuite, picture } from './suites.ts';
+import { picture } from './picture.ts';
+import { smoke, smokeSilence, vitalParts } from './smoke.ts';
+import { choices, conformance, kernelSuite } from './suites.ts';
 import { torchReplay } from './torch.ts';
 
 const check = (name: string, seconds: number, run: Stage['run']): Stage => ({
@@ -36,6 +38,7 @@ const modeStages = (mode: ModeName): Stage[] => [
 ];
 
 export const plan: readonly Stage[] = [
+  { ...check('smoke', 60, smoke), silence: smokeSilence, vital: vitalParts },
   check('machine', 30, machine),
   check('conformance', 120, conformance),
   check('kernels', 60, kernelSuite),
@@ -55,3 +58,10 @@ export const plan: readonly Stage[] = [
   ...features.map((setting) => timing(`image ${setting.name}`, 50, timeImage(setting))),
   timing('ops', 40, ops),
 ];
+
+/** @throws Error where there is no such stage. */
+export function stageNamed(name: string): Stage {
+  const stage = plan.find((s) => s.name === name);
+  if (!stage) throw new Error(`verify: no stage '${name}'; there are ${plan.map((s) => s.name).join(', ')}`);
+  return stage;
+}

@@ -18,13 +18,56 @@ export interface FactRecord {
   readonly value: unknown;
 }
 
-/** Cases that pass or do not. */
+/** Cases that passed or did not since the last record of this name: the sum over all of them is the check's result. */
 export interface CheckRecord {
   readonly kind: 'check';
   readonly name: string;
   readonly passed: number;
   readonly unsupported: number;
   readonly failures: readonly string[];
+  /** Cases that the check has in all, where it may end before. */
+  readonly of?: number;
+}
+
+/** Something starts: should the process hang or die, this is where. */
+export interface BeginRecord {
+  readonly kind: 'begin';
+  readonly name: string;
+}
+
+/** One item of the smoke test. */
+export interface ItemRecord {
+  readonly kind: 'item';
+  readonly name: string;
+  /** Absent: it passed. */
+  readonly error?: string;
+  readonly ms: number;
+  /** The kernel that was enqueued last. */
+  readonly lastLaunch: string;
+  /** Largest difference from the CPU's result in units of what is allowed, and the case that has it. */
+  readonly worst?: { readonly share: number; readonly difference: number; readonly name: string };
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** What the library warned of, word by word. */
+export interface WarningRecord {
+  readonly kind: 'warning';
+  readonly message: string;
+}
+
+/** What the backend gave up: a library or an engine that failed, and what runs instead. */
+export interface FaultRecord {
+  readonly kind: 'fault';
+  readonly fault: unknown;
+}
+
+/** One decision of the autotuner. */
+export interface DecisionRecord {
+  readonly kind: 'decision';
+  readonly key: string;
+  readonly winner: string;
+  readonly ms: number;
+  readonly rejected: readonly string[];
 }
 
 export const workNames = ['unet', 'vae', 'text', 'image'] as const;
@@ -89,7 +132,18 @@ export interface TorchRow {
   readonly ms: Spread;
 }
 
-export type StageRecord = FactRecord | CheckRecord | TimingRecord | RateRecord | KernelsRecord | TorchRecord;
+export type StageRecord =
+  | FactRecord
+  | CheckRecord
+  | BeginRecord
+  | ItemRecord
+  | WarningRecord
+  | FaultRecord
+  | DecisionRecord
+  | TimingRecord
+  | RateRecord
+  | KernelsRecord
+  | TorchRecord;
 
 export interface StageResult {
   readonly name: string;
@@ -103,11 +157,15 @@ export interface StageResult {
   readonly gpu?: Readonly<Record<string, string>>;
 }
 
-export interface VerifyReport {
-  readonly kind: 'verify';
+/** What is known before the first stage. */
+export interface RunHead {
   readonly environment: Environment;
   readonly size: 'full' | 'tiny';
   readonly budgetSeconds: number;
   readonly gpuBefore?: Readonly<Record<string, string>>;
+}
+
+export interface VerifyReport extends RunHead {
+  readonly kind: 'verify';
   readonly stages: readonly StageResult[];
 }

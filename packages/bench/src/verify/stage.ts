@@ -21,12 +21,18 @@ export interface VerifyOptions {
   readonly quick: boolean;
   /** Folder where what tuning found passes from stage to stage. */
   readonly scratch: string;
+  /** The stage goes on behind the part of this name, in which an earlier process of it ended. */
+  readonly after?: string;
 }
 
 export interface StageContext {
   readonly options: VerifyOptions;
-  /** Sent on at once: what was recorded stays when the stage fails later. */
+  /** Kept at once: what was recorded stays when the stage fails later. */
   readonly record: (record: StageRecord) => void;
+  /** Says that a part of the stage starts; the process is ended when it says nothing for the stage's `silence`. */
+  readonly begin: (name: string) => void;
+  /** True behind the part where an earlier process of this stage ended; each part of the stage asks once, in order. */
+  readonly isDue: (name: string) => boolean;
   /** Results of tuning, shared by all stages. */
   readonly tuneStore: TuneStore;
   /** Opens the device under test with what was tuned so far; closed when the stage ends. */
@@ -41,5 +47,17 @@ export interface Stage {
   readonly seconds: number;
   /** Left out by --quick. */
   readonly timing: boolean;
+  /** Seconds without a message after which its process counts as hung. Default: only `seconds` counts. */
+  readonly silence?: number;
+  /** Added to the environment of its process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Parts without which nothing else is worth running: when one of them fails, no other stage runs. */
+  readonly vital?: readonly string[];
   readonly run: (context: StageContext) => Promise<void>;
 }
+
+/** The device's context is of no more use; the parent starts the stage again, behind the part where that happened. */
+export class LostDevice extends Error {}
+
+/** Exit code of a stage's process whose device is lost. */
+export const lostCode = 3;

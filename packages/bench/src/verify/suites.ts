@@ -2,11 +2,10 @@
 // one picture of a real model beside the CPU's. Numbers of a device count only when these pass.
 
 import fc from 'fast-check';
-import { checkKernelCase, kernelArbitraries, pictureTolerance, testCases } from '@darkroom/core/testing';
+import { checkKernelCase, kernelArbitraries, testCases } from '@darkroom/core/testing';
 import { cpu } from '@darkroom/backend-cpu';
 import { runConformance } from '@darkroom/conformance';
-import type { Device } from '@darkroom/core';
-import { openModel, StableDiffusionPipeline } from '@darkroom/diffusers';
+import { openModel } from '@darkroom/diffusers';
 import { checkChoices } from '../choices.ts';
 import type { StageContext } from './stage.ts';
 
@@ -60,40 +59,4 @@ export async function choices({ options, record, open }: StageContext): Promise<
   record({ kind: 'fact', name: 'choices', value: passed });
   const count = Object.values(passed).reduce((sum, n) => sum + n, 0);
   record({ kind: 'check', name: 'choices', passed: count, unsupported: 0, failures });
-}
-
-/** The same prompt and seed on the device and on the CPU, float32. */
-export async function picture({ options, record, open }: StageContext): Promise<void> {
-  const steps = options.tiny ? 1 : 8;
-  const side = options.tiny ? { width: 16, height: 16 } : {};
-  const draw = async (device: Device): Promise<Uint8ClampedArray> => {
-    const pipe = await StableDiffusionPipeline.fromPretrained(options.model, { device });
-    pipe.setProgressBarConfig({ disable: true });
-    const { images } = await pipe('a fox', { ...side, seed: 7, numInferenceSteps: steps, guidanceScale: 4 });
-    pipe.dispose();
-    return images[0]!.data;
-  };
-  const host = await cpu();
-  const want = await draw(host);
-  host[Symbol.dispose]();
-  const device = await open('off');
-  device.precision.conv2d = 'float32'; // as the CPU computes
-  const got = await draw(device);
-  let largest = 0;
-  let total = 0;
-  for (let i = 0; i < want.length; i++) {
-    const difference = Math.abs(want[i]! - got[i]!);
-    largest = Math.max(largest, difference);
-    total += difference;
-  }
-  const mean = total / want.length;
-  record({ kind: 'fact', name: 'picture', value: { steps, largest, mean, allowed: pictureTolerance } });
-  const fits = largest <= pictureTolerance.largest && mean <= pictureTolerance.mean;
-  const failures = fits
-    ? []
-    : [
-        `the picture of ${options.model} differs from the CPU's by ${largest} at most and ${mean.toFixed(4)} in the mean; ` +
-          `allowed are ${pictureTolerance.largest} and ${pictureTolerance.mean}`,
-      ];
-  record({ kind: 'check', name: 'picture', passed: 1 - failures.length, unsupported: 0, failures });
 }

@@ -9,7 +9,7 @@ import type { ModeName } from './models.ts';
 import { partNames } from './modules.ts';
 import type { PartName } from './modules.ts';
 import type {
-  FactRecord, KernelsRecord, RateRecord, StageRecord, TimingRecord, TorchReport, TorchRow, VerifyReport,
+  CheckRecord, FactRecord, ItemRecord, KernelsRecord, RateRecord, StageRecord, TimingRecord, TorchReport, TorchRow, VerifyReport,
 } from './records.ts'; // prettier-ignore
 
 type Row = Record<string, string | number>;
@@ -44,9 +44,9 @@ export function summary(report: VerifyReport, torchFolder: string): string {
   };
   // Of other work than was recorded there is no floor.
   const ops = report.size === 'full' ? readOpList(torchFolder) : undefined;
-  const checks = of('check').map((c) => ({ check: c.name, passed: c.passed, failed: c.failures.length, unsupported: c.unsupported })); // prettier-ignore
   const sections: [string, readonly Row[]][] = [
-    ['Correctness', checks],
+    ['Smoke', of('item').map(itemRow)],
+    ['Correctness', checkRows(of('check'))],
     ['Rates: TFLOP/s of the largest product, GB/s of a copy', rateRows(found)],
     ['Stable Diffusion 1.5 (ms; UNet and text at batch 2)', workRows(found, ops)],
     ['One picture, 50 steps with guidance, prompt to bytes (s)', imageRows(found, bestImages(found))],
@@ -70,6 +70,24 @@ export function summary(report: VerifyReport, torchFolder: string): string {
   ]
     .filter((line) => line !== '')
     .join('\n');
+}
+
+const itemRow = ({ name, error, ms, worst, lastLaunch }: ItemRecord): Row => ({
+  item: name,
+  ms: Math.round(ms),
+  'of allowed': fixed(worst?.share, 3),
+  'last kernel': lastLaunch.slice(0, 36),
+  error: (error ?? '').slice(0, 140),
+});
+
+/** Counts of each check, over all its records. */
+function checkRows(checks: readonly CheckRecord[]): Row[] {
+  return [...new Set(checks.map((c) => c.name))].map((check) => {
+    const own = checks.filter((c) => c.name === check);
+    const sum = (count: (c: CheckRecord) => number): number => own.reduce((n, c) => n + count(c), 0);
+    const [passed, failed, unsupported] = [sum((c) => c.passed), sum((c) => c.failures.length), sum((c) => c.unsupported)]; // prettier-ignore
+    return { check, passed, failed, unsupported, of: own.find((c) => c.of !== undefined)?.of ?? passed + failed + unsupported }; // prettier-ignore
+  });
 }
 
 const torchRates = (found: Found, name: 'matmul' | 'copy', mode?: string): number[] =>
