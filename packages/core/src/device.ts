@@ -9,7 +9,7 @@ import { KernelCache } from './kernel-cache.ts';
 import type { Precision } from './op.ts';
 import { Profile } from './profile.ts';
 import { Tuner } from './tune/tuner.ts';
-import type { TuneMode, TuneStore } from './tune/tuner.ts';
+import type { TuneMode, TuneOptions, TuneStore } from './tune/tuner.ts';
 
 /** Options of a device. */
 export interface DeviceOptions {
@@ -66,8 +66,8 @@ export class Device {
   }
 
   /** Measures the keys that full autotuning collected and stores the winners; resolves to the number of keys. */
-  async tune(): Promise<number> {
-    const tuned = await this.tuner.tunePending();
+  async tune(options: TuneOptions = {}): Promise<number> {
+    const tuned = await this.tuner.tunePending(options);
     if (tuned > 0) this.kernels.clear();
     return tuned;
   }

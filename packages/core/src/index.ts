@@ -108,4 +108,4 @@ export { resize } from './ops/resize.ts';
 export { softmax } from './ops/softmax.ts';
 export { keep, Scope, scope } from './scope.ts';
 export { Tensor } from './tensor.ts';
-export type { TuneDecision, TuneMode, TuneStore } from './tune/tuner.ts';
+export type { TuneDecision, TuneMode, TuneOptions, TuneStore } from './tune/tuner.ts';

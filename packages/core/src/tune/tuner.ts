@@ -1,7 +1,7 @@
 // Autotune policy: picks one of a backend's choices for a key. The backend gives the choices and the clock (`time`).
 // Nothing is measured inside an op call: 'full' collects keys, tunePending() measures them.
 
-import type { ArgSpec, Backend, Choice, Slice } from '../backend.ts';
+import type { ArgSpec, Backend, Choice, Kernel, Slice } from '../backend.ts';
 import { log } from '../debug.ts';
 import { decode, dtypes, encode } from '../dtype.ts';
 import type { DType } from '../dtype.ts';
@@ -29,12 +29,33 @@ export interface TuneDecision {
   readonly rejected: readonly string[];
 }
 
+/** Options of tuning. */
+export interface TuneOptions {
+  /** A deadline: keys that are not measured by then keep their first choice and stay pending. Default: none. */
+  readonly seconds?: number;
+  /** How often a key runs, where that is known; default: once. Keys that take most time are measured first. */
+  readonly uses?: ReadonlyMap<string, number>;
+}
+
 interface Pending {
   readonly rules: AnyRules;
   readonly op: AnyOp;
   readonly args: readonly ArgSpec[];
   readonly choices: readonly Choice[];
 }
+
+/** A key whose choices are prepared: kernels by the choice's id, and choices that could not be. */
+interface Prepared extends Pending {
+  readonly key: string;
+  readonly kernels: ReadonlyMap<string, Kernel>;
+  readonly refused: readonly string[];
+}
+
+/** Keys are prepared together, so that their kernels compile together: so many, or as long as this takes. */
+const batchKeys = 32;
+const batchMs = 1000;
+/** Bytes that take as long to move as one floating-point operation takes: large GPUs do about 200 for each byte. */
+const flopsPerByte = 200;
 
 const runs = 5;
 /** Least milliseconds of a measurement, and its most runs. */
@@ -84,24 +105,67 @@ export class Tuner {
     return first;
   }
 
-  /** Measures every collected key; resolves to the number of keys that got a winner. */
-  async tunePending(): Promise<number> {
-    const work = [...this.#pending];
-    this.#pending.clear();
-    for (const [key, pending] of work) {
-      const decision = await this.#measure(key, pending);
-      this.#winners.set(
-        key,
-        pending.choices.find((c) => c.id === decision.winner)!,
-      );
-      this.onDecision(decision);
+  /**
+   * Measures the collected keys, those with the largest share of the time first; resolves to the number of keys that
+   * got a winner.
+   */
+  async tunePending({ seconds = Infinity, uses }: TuneOptions = {}): Promise<number> {
+    const end = performance.now() + 1000 * seconds;
+    const isLate = (): boolean => performance.now() >= end;
+    const share = ([key, pending]: [string, Pending]): number => (uses?.get(key) ?? 1) * workOf(pending);
+    const work = [...this.#pending].sort((a, b) => share(b) - share(a));
+    const patterns: Patterns = new Map();
+    let tuned = 0;
+    for (let at = 0; at < work.length && !isLate();) {
+      const batch: Prepared[] = [];
+      const start = performance.now();
+      while (at < work.length && batch.length < batchKeys && performance.now() - start < batchMs && !isLate())
+        batch.push(this.#prepare(...work[at++]!));
+      // A kernel that does not compile says so when it runs.
+      await this.#backend.ready?.().catch(() => {});
+      for (const prepared of batch) {
+        if (isLate()) break;
+        const decision = await this.#measure(prepared, patterns);
+        const { key } = decision;
+        this.#pending.delete(key);
+        this.#winners.set(
+          key,
+          prepared.choices.find((c) => c.id === decision.winner)!,
+        );
+        tuned++;
+        this.onDecision(decision);
+      }
     }
-    if (work.length > 0)
-      await this.#store?.save(this.#backend.caps.fingerprint, Object.fromEntries(this.#winners));
-    return work.length;
+    if (tuned > 0) await this.#store?.save(this.#backend.caps.fingerprint, Object.fromEntries(this.#winners));
+    return tuned;
   }
 
-  async #measure(key: string, { rules, op, args, choices }: Pending): Promise<TuneDecision> {
+  #prepare(key: string, pending: Pending): Prepared {
+    const kernels = new Map<string, Kernel>();
+    const refused: string[] = [];
+    for (const choice of pending.choices) {
+      const kernel = this.#unlessRefused(key, pending, choice, () =>
+        this.#backend.prepare(pending.op, pending.args, choice),
+      );
+      if (kernel) kernels.set(choice.id, kernel);
+      else refused.push(choice.id);
+    }
+    return { ...pending, key, kernels, refused };
+  }
+
+  /** A library may offer a choice that it then cannot run. The first choice must run: it is the untuned one. */
+  #unlessRefused<T>(key: string, { choices }: Pending, choice: Choice, body: () => T): T | undefined {
+    try {
+      return body();
+    } catch (error) {
+      if (!(error instanceof DeviceError) || choice === choices[0]) throw error;
+      log.warn(`tuning ${key}: ${choice.id} left out: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  async #measure(prepared: Prepared, patterns: Patterns): Promise<TuneDecision> {
+    const { key, rules, op, args, choices } = prepared;
     const backend = this.#backend;
     const slices: Slice[] = [];
     try {
@@ -109,27 +173,24 @@ export class Tuner {
         const bytes = Math.max(1, span(arg.layout)) * dtypes[arg.dtype].bytes;
         const slice: Slice = { buffer: backend.alloc(bytes), offset: 0, bytes };
         slices.push(slice);
-        if (i < args.length - 1) fill(backend, slice, arg.dtype, i);
+        if (i < args.length - 1) fill(backend, slice, patternOf(patterns, arg.dtype, i));
       }
       const scalars = scalarsOf(rules, op);
       const out = { slice: slices.at(-1)!, dtype: args.at(-1)!.dtype };
       let reference: ArrayLike<number> | undefined;
-      const rejected: string[] = [];
-      const kernels = new Map<string, ReturnType<Backend['prepare']>>();
+      const rejected: string[] = [...prepared.refused];
+      const kernels = new Map<string, Kernel>();
       for (const choice of choices) {
-        try {
-          const kernel = backend.prepare(op, args, choice);
+        const kernel = prepared.kernels.get(choice.id);
+        if (!kernel) continue;
+        const ran = this.#unlessRefused(key, prepared, choice, () => {
           backend.run(kernel, slices, scalars); // warm up, and the result to validate
-          const got = await sample(backend, out.slice, out.dtype);
-          reference ??= got;
-          if (agrees(got, reference)) kernels.set(choice.id, kernel);
-          else rejected.push(choice.id);
-        } catch (error) {
-          // A library may offer a choice that it then cannot run. The first choice must run: it is the untuned one.
-          if (!(error instanceof DeviceError) || choice === choices[0]) throw error;
-          log.warn(`tuning ${key}: ${choice.id} left out: ${error.message}`);
-          rejected.push(choice.id);
-        }
+          return true;
+        });
+        const got = ran && (await this.#resultOf(key, prepared, choice, out));
+        if (got) reference ??= got;
+        if (got && agrees(got, reference!)) kernels.set(choice.id, kernel);
+        else rejected.push(choice.id);
       }
       const best = new Map<string, number>();
       for (let round = 0; round < runs; round++) {
@@ -150,6 +211,25 @@ export class Tuner {
       for (const { buffer } of slices) backend.free(buffer);
     }
   }
+
+  async #resultOf(
+    key: string,
+    pending: Pending,
+    choice: Choice,
+    { slice, dtype }: { readonly slice: Slice; readonly dtype: DType },
+  ): Promise<Float32Array | undefined> {
+    const got = await sample(this.#backend, slice, dtype).catch((error: unknown) => error);
+    if (got instanceof Float32Array) return got;
+    return this.#unlessRefused(key, pending, choice, () => {
+      throw got;
+    });
+  }
+}
+
+/** The work of one run, in floating-point operations or the bytes that take as long. */
+function workOf({ rules, op, args }: Pending): number {
+  const { flops, bytes } = rules.cost(op, args.slice(0, -1));
+  return Math.max(flops, flopsPerByte * bytes);
 }
 
 /** Op, shapes, strides and dtypes; the fingerprint is the store's key. */
@@ -173,10 +253,19 @@ const patternElements = 1_000_004;
 /** Elements looked at in each of three places of a result. */
 const sampleElements = 16_384;
 
-/** Writes values in [-1, 1), the same at every tuning, so that it measures the same work. */
-function fill(backend: Backend, slice: Slice, dtype: DType, seed: number): void {
-  const elements = slice.bytes / dtypes[dtype].bytes;
-  const pattern = encode(pseudoRandom(Math.min(elements, patternElements), seed), dtype);
+/** Patterns by dtype and seed: making one takes longer than most measurements. */
+type Patterns = Map<string, Uint8Array>;
+
+/** Values in [-1, 1), the same at every tuning, so that it measures the same work. */
+function patternOf(patterns: Patterns, dtype: DType, seed: number): Uint8Array {
+  const key = `${dtype} ${seed}`;
+  let pattern = patterns.get(key);
+  if (!pattern) patterns.set(key, (pattern = encode(pseudoRandom(patternElements, seed), dtype)));
+  return pattern;
+}
+
+/** Writes the pattern again and again. */
+function fill(backend: Backend, slice: Slice, pattern: Uint8Array): void {
   for (let at = 0; at < slice.bytes; at += pattern.byteLength) {
     const bytes = Math.min(pattern.byteLength, slice.bytes - at);
     backend.write({ buffer: slice.buffer, offset: at, bytes }, pattern.subarray(0, bytes));
