@@ -15,12 +15,18 @@ FLOPS_PER_ELEMENT = {
     "div": 1,
 }
 
+# The kernels of ours that do the op's work; everything not named here is a map.
 GROUPS = {
-    "conv2d": "conv",
-    "linear": "linear",
+    "conv2d": "conv2d",
+    "linear": "matmul",
     "scaled_dot_product_attention": "attention",
-    "group_norm": "norm",
-    "layer_norm": "norm",
+    "group_norm": "groupNorm",
+    "layer_norm": "layerNorm",
+    "cat": "copy",
+    "interpolate": "other",
+    "embedding": "other",
+    "arange": "other",
+    "argmax": "other",
 }
 
 
@@ -32,7 +38,7 @@ def read(path):
 
 
 def group(op):
-    return GROUPS.get(op["op"], "rest")
+    return GROUPS.get(op["op"], "map")
 
 
 def flops(op):

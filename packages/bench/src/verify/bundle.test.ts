@@ -94,7 +94,16 @@ describe.skipIf(missing)('bundle:gpu', () => {
       features.map((f) => `image ${f}`),
     );
     const kinds = new Set(stages.flatMap((s) => s.records).map((r) => r.kind));
-    expect([...kinds].sort()).toEqual(['begin', 'check', 'fact', 'item', 'kernels', 'rate', 'timing', 'torch']);
+    expect([...kinds].sort()).toEqual([
+      'begin',
+      'check',
+      'fact',
+      'item',
+      'kernels',
+      'rate',
+      'timing',
+      'torch',
+    ]);
     // The end of a log must be enough.
     expect(stdout.length).toBeLessThan(12_000);
   });

@@ -7,7 +7,17 @@ import { join } from 'node:path';
 import { elementCount } from '@darkroom/core/backend';
 import type { PartName } from './modules.ts';
 
-export const groupNames = ['conv', 'linear', 'attention', 'norm', 'rest'] as const;
+/** By the op of our kernels. */
+export const groupNames = [
+  'conv2d',
+  'matmul',
+  'attention',
+  'groupNorm',
+  'layerNorm',
+  'map',
+  'copy',
+  'other',
+] as const;
 export type GroupName = (typeof groupNames)[number];
 
 export interface RecordedOp {
@@ -37,22 +47,23 @@ export interface Rates {
 }
 
 const groupOfRecorded: Readonly<Record<string, GroupName>> = {
-  conv2d: 'conv',
-  linear: 'linear',
+  conv2d: 'conv2d',
+  linear: 'matmul',
   scaled_dot_product_attention: 'attention',
-  group_norm: 'norm',
-  layer_norm: 'norm',
-};
-const groupOfKernel: Readonly<Record<string, GroupName>> = {
-  conv2d: 'conv',
-  matmul: 'linear',
-  attention: 'attention',
-  groupNorm: 'norm',
-  layerNorm: 'norm',
+  group_norm: 'groupNorm',
+  layer_norm: 'layerNorm',
+  cat: 'copy',
+  interpolate: 'other',
+  embedding: 'other',
+  arange: 'other',
+  argmax: 'other',
 };
 
 /** Kernels are labelled `op/variant`. */
-export const groupOfLabel = (label: string): GroupName => groupOfKernel[label.split('/')[0]!] ?? 'rest';
+export function groupOfLabel(label: string): GroupName {
+  const kind = label.split('/')[0]!;
+  return (groupNames as readonly string[]).includes(kind) ? (kind as GroupName) : 'other';
+}
 
 /** FLOPs of a product; others are bound by traffic everywhere. */
 export function productFlops({ op, inputs, output }: RecordedOp): number {
@@ -76,15 +87,15 @@ export function floorOf(
   bytesPerElement: number,
   rates: Rates,
 ): Record<GroupName, number> {
-  const ms: Record<GroupName, number> = { conv: 0, linear: 0, attention: 0, norm: 0, rest: 0 };
+  const ms = Object.fromEntries(groupNames.map((name) => [name, 0])) as Record<GroupName, number>;
   for (const op of ops) {
     const arithmetic = productFlops(op) / rates.matmul;
     const traffic = (trafficElements(op) * bytesPerElement) / rates.copy;
-    ms[groupOfRecorded[op.op] ?? 'rest'] += 1000 * Math.max(arithmetic, traffic);
+    ms[groupOfRecorded[op.op] ?? 'map'] += 1000 * Math.max(arithmetic, traffic);
   }
   return ms;
 }
 
 /** With everything but the products fused into them. */
 export const fusedFloor = (ms: Readonly<Record<GroupName, number>>): number =>
-  ms.conv + ms.linear + ms.attention;
+  ms.conv2d + ms.matmul + ms.attention;

@@ -1,44 +1,37 @@
 // Device time of a forward by kernel: every kernel is timed in its place, with caches as in use.
 
 import { matmul } from '@darkroom/core';
+import type { Device, Tensor } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
-import { modes } from './models.ts';
-import type { ModeName } from './models.ts';
-import { openPart } from './modules.ts';
-import type { PartName } from './modules.ts';
+import type { KernelsRecord } from './records.ts';
 import { spreadOf } from './sampling.ts';
-import type { StageContext } from './stage.ts';
-import { timedDevice } from './timed-device.ts';
+import { timedKernels } from './timed-device.ts';
+import type { TimedKernel } from './timed-device.ts';
 
-const forwards = 5;
+const forwards = 3;
 
-export function timeKernels(mode: ModeName, part: PartName) {
-  return async ({ options, open, record, tuneStore }: StageContext): Promise<void> => {
-    const inner = await open('cached');
-    const { device, take } = await timedDevice(inner, tuneStore);
-    const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
-    run().dispose(); // compiles
-    await take();
-    const n = options.tiny ? 64 : 8192;
-    const ahead = randomTensor([n, n], inner, modes[mode].dtype);
-    const seen: (readonly { label: string; ms: number }[])[] = [];
-    for (let i = 0; i < forwards; i++) {
-      // Long work first: the device stays behind the host, so that no kernel's time holds a wait for its launch.
-      for (let k = 0; k < (options.tiny ? 1 : 16); k++) matmul(ahead, ahead).dispose();
-      run().dispose();
-      seen.push(await take());
-    }
-    const totals = new Map<string, { calls: number; ms: number }>();
-    for (const [at, { label }] of seen[0]!.entries()) {
-      const sum = totals.get(label) ?? { calls: 0, ms: 0 };
-      totals.set(label, {
-        calls: sum.calls + 1,
-        ms: sum.ms + spreadOf(seen.map((all) => all[at]!.ms)).median,
-      });
-    }
-    const kernels = [...totals].map(([label, t]) => ({ label, ...t })).sort((a, b) => b.ms - a.ms);
-    record({ kind: 'kernels', work: part, mode, kernels });
-    ahead.dispose();
-    dispose();
-  };
+/** Medians by kernel over a few forwards. `before` runs before each, outside of what is timed. */
+export async function kernelTimes(
+  device: Device,
+  run: () => Tensor,
+  tiny: boolean,
+  before: () => void = () => {},
+): Promise<KernelsRecord['kernels']> {
+  const n = tiny ? 64 : 8192;
+  using ahead = randomTensor([n, n], device, 'float16');
+  matmul(ahead, ahead).dispose(); // compiles
+  const seen: (readonly TimedKernel[])[] = [];
+  for (let i = 0; i < (tiny ? 1 : forwards); i++) {
+    before();
+    // Long work first: the device stays behind the host, so that no kernel's time holds a wait for its launch.
+    for (let k = 0; k < (tiny ? 1 : 16); k++) matmul(ahead, ahead).dispose();
+    seen.push(await timedKernels(device.backend, () => run().dispose()));
+  }
+  const totals = new Map<string, { calls: number; ms: number }>();
+  for (const [at, { label }] of seen[0]!.entries()) {
+    const sum = totals.get(label) ?? { calls: 0, ms: 0 };
+    const { median } = spreadOf(seen.flatMap((all) => all[at]?.ms ?? []));
+    totals.set(label, { calls: sum.calls + 1, ms: sum.ms + median });
+  }
+  return [...totals].map(([label, t]) => ({ label, ...t })).sort((a, b) => b.ms - a.ms);
 }

@@ -6,6 +6,7 @@ import { compileAhead } from '@darkroom/core/graph';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
+import { kernelTimes } from './kernels.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
 import type { TimingRecord, WorkName } from './records.ts';
@@ -16,11 +17,17 @@ import type { StageContext } from './stage.ts';
 export type PartName = Exclude<WorkName, 'image'>;
 export const partNames: readonly PartName[] = ['unet', 'vae', 'text'];
 
+interface TracedPart {
+  readonly run: () => Tensor;
+  /** Frees its memory until the next run. */
+  readonly release: () => void;
+  readonly dispose: () => void;
+}
 interface Part {
   /** One forward; the caller disposes the result. */
   readonly run: () => Tensor;
   /** The UNet, traced on the same inputs. */
-  readonly trace?: () => Promise<{ readonly run: () => Tensor; readonly dispose: () => void }>;
+  readonly trace?: () => Promise<TracedPart>;
   readonly dispose: () => void;
 }
 
@@ -53,6 +60,7 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
     const traced = await trace(unet, [x!, 500, conditioning]);
     return {
       run: () => scope(() => traced.call(x!, 500, conditioning).sample),
+      release: () => traced.release(),
       dispose: () => traced.dispose(),
     };
   };
@@ -108,29 +116,81 @@ export function tunePart(mode: ModeName, part: PartName) {
   };
 }
 
-/** A stage: device time of one part; of the UNet traced too, where a step is one graph. */
-export function timePart(mode: ModeName, part: PartName) {
-  return async ({ options, open, record }: StageContext): Promise<void> => {
+/**
+ * A stage: one part in one process. Its outputs are checked, it is timed eager, kernel by kernel, then traced (a step is
+ * one graph), and the trace kernel by kernel; records come one by one. `label`: what is new in it, after the mode.
+ */
+export function timePart(mode: ModeName, part: PartName, label = '') {
+  return async ({ options, open, record, begin }: StageContext): Promise<void> => {
+    const { tiny } = options;
+    begin('open');
+    const clock = laps();
     const device = await open('cached');
-    const opened = await openPart(part, device, modes[mode], options.tiny);
+    const opening = clock();
+    begin('build and compile');
+    const opened = await openPart(part, device, modes[mode], tiny);
+    record({
+      kind: 'fact',
+      name: `start ${part} ${mode}${label}`,
+      value: { msOpen: opening, msCompile: clock() },
+    });
     const time = async (name: string, run: () => Tensor): Promise<void> => {
+      begin(`${name}: check`);
       const first = run();
       const values = await first.data();
       first.dispose();
       if (!(values as Float32Array).every(Number.isFinite))
         throw new Error(`${part} ${name}: the output is not finite`);
+      const spread = valuesOf(values as Float32Array);
+      record({ kind: 'fact', name: `output ${part} ${name}`, value: { ...spread, msFirst: clock() } });
       run().dispose(); // a graph is captured the second time
+      begin(`${name}: time`);
       device.resetPeakMemory();
-      const ms = await sample(() => device.backend.time(() => run().dispose()), samplingFor(options.tiny, 4));
+      const ms = await sample(() => device.backend.time(() => run().dispose()), samplingFor(tiny, 2.5));
       const peakBytes = device.memory().peak;
       record({ kind: 'timing', work: part, mode: name, clock: 'device', ms, peakBytes, tuned: { keys: 0, seconds: 0 } }); // prettier-ignore
     };
-    await time(mode, opened.run);
+    const profile = async (name: string, run: () => Tensor, before?: () => void): Promise<void> => {
+      begin(`${name}: kernels`);
+      record({
+        kind: 'kernels',
+        work: part,
+        mode: name,
+        kernels: await kernelTimes(device, run, tiny, before),
+      });
+    };
+    const name = `${mode}${label}`;
+    await time(name, opened.run);
     if (opened.trace) {
+      begin(`${name}: trace`);
       const traced = await opened.trace();
-      await time(`${mode} traced`, traced.run);
+      await time(`${name} traced`, traced.run);
+      // Without its memory the trace starts anew: its first run launches kernel by kernel.
+      await profile(`${name} traced`, traced.run, traced.release);
+      await profile(name, opened.run);
       traced.dispose();
-    }
+    } else await profile(name, opened.run);
     opened.dispose();
   };
+}
+
+/** Milliseconds since the last call. */
+function laps(): () => number {
+  let last = performance.now();
+  return () => {
+    const since = performance.now() - last;
+    last += since;
+    return Math.round(since);
+  };
+}
+
+/** Enough to see that two runs of the same weights computed the same. */
+function valuesOf(values: Float32Array): { readonly meanAbsolute: number; readonly largest: number } {
+  let sum = 0;
+  let largest = 0;
+  for (const v of values) {
+    sum += Math.abs(v);
+    largest = Math.max(largest, Math.abs(v));
+  }
+  return { meanAbsolute: sum / values.length, largest };
 }

@@ -2,7 +2,6 @@
 // limits, not expectations; together they may exceed the budget.
 
 import { bestOf, features, timeImage } from './image.ts';
-import { timeKernels } from './kernels.ts';
 import { machine } from './machine.ts';
 import { modes } from './models.ts';
 import type { ModeName } from './models.ts';
@@ -47,8 +46,6 @@ export const plan: readonly Stage[] = [
   timing('rates', 40, rates),
   timing('torch before', 100, torchReplay('torch before', Object.keys(modes))),
   ...modeStages('float16'),
-  timing('profile unet', 30, timeKernels('float16', 'unet')),
-  timing('profile vae', 30, timeKernels('float16', 'vae')),
   timing('image float16', 60, timeImage(bestOf('float16'))),
   timing('torch after', 50, torchReplay('torch after', ['float16'])),
   ...modeStages('tf32'),

@@ -56,7 +56,7 @@ const records: StageRecord[] = [
       cudnn: 9,
       rates: [{ name: 'matmul', mode: 'float16', perSecond: 800e12, ms: spread(1) }],
       rows: [row('unet', 'eager', 30), row('unet', 'eager', 20, true), row('unet', 'graph', 15)],
-      groups: [{ section: 'unet', mode: 'float16', group: 'conv', ms: spread(8) }],
+      groups: [{ section: 'unet', mode: 'float16', group: 'conv2d', ms: spread(8) }],
       failures: ['vae float32 graph: out of memory'],
     },
   },
@@ -95,7 +95,7 @@ test('a full-size table has floors from the best rates, efficiency, and the rati
   // No rate is known for tf32: no floor, and no torch to compare with.
   expect(cells('unet tf32')).toEqual(['unet tf32', '10.00', '10.00-10.00', '1024', '160.7']);
   expect(cells('+ memory-efficient attention').at(-1)).toBe('7.00');
-  const conv = cells('unet conv');
+  const conv = cells('unet conv2d');
   expect([conv[1], conv[2], conv[3], conv.at(-1)]).toEqual(['98', '4.000', '0.50', '2.00']);
   expect(text).toContain('vae float32 graph: out of memory');
   expect(cells('ops')).toEqual(['ops', 'not run', '3 s of 500 s were left']);

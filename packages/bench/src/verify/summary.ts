@@ -6,7 +6,6 @@ import type { OpList, Rates } from './floor.ts';
 import { features } from './image.ts';
 import { modes } from './models.ts';
 import type { ModeName } from './models.ts';
-import { partNames } from './modules.ts';
 import type { PartName } from './modules.ts';
 import type {
   CheckRecord, FactRecord, ItemRecord, KernelsRecord, RateRecord, StageRecord, TimingRecord, TorchReport, TorchRow, VerifyReport,
@@ -51,7 +50,10 @@ export function summary(report: VerifyReport, torchFolder: string): string {
     ['Stable Diffusion 1.5 (ms; UNet and text at batch 2)', workRows(found, ops)],
     ['One picture, 50 steps with guidance, prompt to bytes (s)', imageRows(found, bestImages(found))],
     ['Feature by feature (s)', imageRows(found, features.map((f) => f.name))], // prettier-ignore
-    ['Device time by group, float16 (ms; floors of norm and rest unfused)', groupRows(found, ops)],
+    [
+      'Device time by group, float16 (ms; floors of all but products unfused)',
+      groupRows({ ...found, kernels: found.kernels.filter((k) => k.mode.startsWith('float16')) }, ops),
+    ],
     ['Slowest kernels of a UNet step', slowestRows(found)],
     [
       'Did not pass',
@@ -136,33 +138,32 @@ const timingOf = (found: Found, work: string, mode: string): TimingRecord | unde
   found.timings.find((t) => t.work === work && t.mode === mode);
 
 function workRows(found: Found, ops: OpList | undefined): Row[] {
-  return modeNames.flatMap((mode) =>
-    [...partNames.map((part) => [part, ''] as const), ['unet', ' traced'] as const].flatMap(([part, how]) => {
-      const timing = timingOf(found, part, `${mode}${how}`);
-      if (!timing) return [];
-      const { median, p5, p95 } = timing.ms;
-      const rates = ratesOf(found, mode);
-      const floor = ops && rates ? fusedFloor(floorOf(ops[part], bytesOf(mode), rates)) : undefined;
-      const flops = ops?.[part].reduce((sum, op) => sum + productFlops(op), 0);
-      const eager = torchBest(found, part, mode, 'eager');
-      const graph = torchBest(found, part, mode, 'graph');
-      return [
-        {
-          work: `${part} ${mode}${how}`,
-          median: fixed(median),
-          'p5-p95': `${fixed(p5)}-${fixed(p95)}`,
-          'peak MiB': Math.round(timing.peakBytes / 2 ** 20),
-          'TFLOP/s': fixed(ratio(flops, median * 1e9), 1),
-          floor: fixed(floor),
-          efficiency: fixed(ratio(floor, median)),
-          'torch eager': fixed(eager),
-          'torch graph': fixed(graph),
-          'x eager': fixed(ratio(eager, median)),
-          'x graph': fixed(ratio(graph, median)),
-        },
-      ];
-    }),
-  );
+  return found.timings.flatMap(({ work, mode: name, ms, peakBytes }) => {
+    if (work === 'image') return [];
+    // A name is the mode, then what is new: `float16 own traced`.
+    const mode = name.split(' ')[0] as ModeName;
+    const { median, p5, p95 } = ms;
+    const rates = ratesOf(found, mode);
+    const floor = ops && rates ? fusedFloor(floorOf(ops[work], bytesOf(mode), rates)) : undefined;
+    const flops = ops?.[work].reduce((sum, op) => sum + productFlops(op), 0);
+    const eager = torchBest(found, work, mode, 'eager');
+    const graph = torchBest(found, work, mode, 'graph');
+    return [
+      {
+        work: `${work} ${name}`,
+        median: fixed(median),
+        'p5-p95': `${fixed(p5)}-${fixed(p95)}`,
+        'peak MiB': Math.round(peakBytes / 2 ** 20),
+        'TFLOP/s': fixed(ratio(flops, median * 1e9), 1),
+        floor: fixed(floor),
+        efficiency: fixed(ratio(floor, median)),
+        'torch eager': fixed(eager),
+        'torch graph': fixed(graph),
+        'x eager': fixed(ratio(eager, median)),
+        'x graph': fixed(ratio(graph, median)),
+      },
+    ];
+  });
 }
 
 const bestImages = (found: Found): string[] =>
@@ -191,12 +192,13 @@ function imageRows(found: Found, names: readonly string[]): Row[] {
 
 function groupRows(found: Found, ops: OpList | undefined): Row[] {
   const rates = ratesOf(found, 'float16');
-  return found.kernels.flatMap(({ work, kernels }) => {
+  return found.kernels.flatMap(({ work, mode, kernels }) => {
     const part = work as PartName;
+    const of = `${part} ${mode.replace(/^float16 ?/, '')}`.trim();
     const floors = ops && rates ? floorOf(ops[part], bytesOf('float16'), rates) : undefined;
     const torchGroups = found.torch.flatMap((t) => t.groups ?? []).filter((g) => g.section === part);
     const all = kernels.reduce((sum, k) => sum + k.ms, 0);
-    const row = (group: string, ms: number, calls: number, floor: number | undefined, torch: number | undefined): Row => ({ group: `${part} ${group}`, kernels: calls, ms: fixed(ms, 3), share: fixed(ms / all), floor: fixed(floor, 3), efficiency: fixed(ratio(floor, ms)), 'torch graph': fixed(torch, 3), 'x graph': fixed(ratio(torch, ms)) }); // prettier-ignore
+    const row = (group: string, ms: number, calls: number, floor: number | undefined, torch: number | undefined): Row => ({ group: `${of} ${group}`, kernels: calls, ms: fixed(ms, 3), share: fixed(ms / all), floor: fixed(floor, 3), efficiency: fixed(ratio(floor, ms)), 'torch graph': fixed(torch, 3), 'x graph': fixed(ratio(torch, ms)) }); // prettier-ignore
     const rows = groupNames.flatMap((group) => {
       const own = kernels.filter((k) => groupOfLabel(k.label) === group);
       if (own.length === 0) return [];
@@ -212,8 +214,8 @@ function groupRows(found: Found, ops: OpList | undefined): Row[] {
 }
 
 function slowestRows(found: Found): Row[] {
-  const kernels = found.kernels.find((k) => k.work === 'unet')?.kernels ?? [];
-  return kernels.slice(0, 6).map((k) => ({ kernel: k.label, calls: k.calls, ms: fixed(k.ms, 3) }));
+  const kernels = found.kernels.findLast((k) => k.work === 'unet')?.kernels ?? [];
+  return kernels.slice(0, 8).map((k) => ({ kernel: k.label, calls: k.calls, ms: fixed(k.ms, 3) }));
 }
 
 function torchLines(found: Found): string[] {

@@ -1,44 +1,30 @@
-// A device whose kernels are timed one by one while they run in order: a backend around the backend. Core's profile has
-// host times only, since it never waits; here every kernel stands between two events.
+// Kernels timed one by one while they run in order: each stands between two events. Core's profile has host times only,
+// since it never waits.
 
-import { Device } from '@darkroom/core';
-import type { TuneStore } from '@darkroom/core';
-import type { Backend, Kernel, Slice } from '@darkroom/core/backend';
+import type { Backend, Kernel } from '@darkroom/core/backend';
 
-export interface TimedDevice {
-  readonly device: Device;
-  /** Waits for all kernels so far; gives the time of each, in order, and forgets them. */
-  readonly take: () => Promise<readonly { readonly label: string; readonly ms: number }[]>;
+/** A kernel and its device time; the two events add one to two microseconds. */
+export interface TimedKernel {
+  readonly label: string;
+  readonly ms: number;
 }
 
-/** Shares `inner`'s backend and owns nothing of it. @throws Error where timing waits for the device. */
-export async function timedDevice(inner: Device, tuneStore: TuneStore): Promise<TimedDevice> {
-  const { backend } = inner;
+/** Times every kernel that `work` enqueues, in order. @throws Error where timing waits for the device. */
+export async function timedKernels(backend: Backend, work: () => void): Promise<readonly TimedKernel[]> {
   if (backend.name === 'webgpu')
     throw new Error('kernels: webgpu times by waiting, so kernels cannot be timed while they run in order');
-  let pending: Promise<{ label: string; ms: number }>[] = [];
-  const run: Backend['run'] = (kernel: Kernel, args: readonly Slice[], scalars, queue) => {
-    const timed = backend.time(() => backend.run(kernel, args, scalars, queue));
+  const own = Object.getOwnPropertyDescriptor(backend, 'run');
+  const run = backend.run.bind(backend);
+  const pending: Promise<TimedKernel>[] = [];
+  backend.run = (kernel: Kernel, ...rest) => {
+    const timed = backend.time(() => run(kernel, ...rest));
     pending.push(timed.then((ms) => ({ label: kernel.label, ms })));
   };
-  const device = new Device(
-    new Proxy(backend, {
-      get(target, key): unknown {
-        if (key === 'run') return run;
-        const value = Reflect.get(target, key, target) as unknown;
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    }),
-    { autotune: inner.autotune, tuneStore },
-  );
-  await device.tuner.load();
-  Object.assign(device.precision, inner.precision);
-  return {
-    device,
-    take: async () => {
-      const done = await Promise.all(pending);
-      pending = [];
-      return done;
-    },
-  };
+  try {
+    work();
+  } finally {
+    if (own) Object.defineProperty(backend, 'run', own);
+    else delete (backend as { run?: unknown }).run;
+  }
+  return Promise.all(pending);
 }
