@@ -26,6 +26,7 @@ import type { DeviceMemory } from './node/memory.ts';
 import { CachingAllocator } from './node/caching-allocator.ts';
 import { Staging } from './node/staging.ts';
 import { OwnKernels } from './own-kernels.ts';
+import type { PlanCounts } from './libraries/cudnn-plans.ts';
 import type { Library, Prepared } from './provider.ts';
 import type { CudaTraits } from './traits.ts';
 
@@ -43,6 +44,7 @@ export interface OpenedDevice {
   /** NVIDIA's libraries, in the order of their choices. */
   readonly libraries: readonly Library[];
   readonly faults: FaultLog;
+  readonly plans: Readonly<PlanCounts>;
   /** Makes the context current on this thread. */
   readonly use: () => void;
   readonly fingerprint: string;
@@ -143,7 +145,12 @@ export class CudaBackend implements Backend {
     return this.#opened.faults.list;
   }
 
-  /** Kernels launched and texts compiled so far. */
+  /** cuDNN's plans made so far, and the milliseconds that took on this thread. */
+  get plans(): Readonly<PlanCounts> {
+    return this.#opened.plans;
+  }
+
+  /** Kernels launched so far. */
   readonly counters: { launches: number } = { launches: 0 };
 
   alloc(bytes: number, where: 'device' | 'pinned' = 'device'): Buffer {

@@ -80,6 +80,7 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
     const store = cache === false ? undefined : cubinFiles(cache);
     const compiler = new Compiler(opened, `sm_${architecture}`, versions, store);
     const faults = new FaultLog();
+    const plansMade = { built: 0, restored: 0, ms: 0 };
     const plans =
       cache === false
         ? undefined
@@ -91,8 +92,9 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
       stream,
       memory: deviceMemory(driver, index),
       suballocate: suballocate ?? !opened.emulated,
-      libraries: librariesOf(opened, faults, plans),
+      libraries: librariesOf(opened, faults, { files: plans, counts: plansMade }),
       faults,
+      plans: plansMade,
       use,
       fingerprint,
       totalBytes: driver.deviceBytes(index),

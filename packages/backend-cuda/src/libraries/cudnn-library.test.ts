@@ -91,9 +91,11 @@ class NotedCudnn {
 describe.skipIf(missing)('CudnnLibrary', () => {
   const convolution = sd15Convolutions(finishes.residual)[1]!;
   const attention = sd15Attentions()[0]!;
+  let counts = { built: 0, restored: 0, ms: 0 };
   const opened = (): { noted: NotedCudnn; library: CudnnLibrary } => {
     const noted = new NotedCudnn(loadAddon().cudnn);
-    return { noted, library: new CudnnLibrary(noted, loadAddon().driver) };
+    counts = { built: 0, restored: 0, ms: 0 };
+    return { noted, library: new CudnnLibrary(noted, loadAddon().driver, { counts }) };
   };
 
   test('starts nothing before it is asked about an op that it may take, and gives all back', () => {
@@ -108,6 +110,7 @@ describe.skipIf(missing)('CudnnLibrary', () => {
     expect(noted.alive).toBe(0);
     library.prepare(convolution.op, convolution.args, choices[0]!);
     expect(noted.alive).toBeGreaterThan(5);
+    expect([counts.built, counts.restored, counts.ms > 0]).toEqual([1, 0, true]);
     library[Symbol.dispose]();
     expect([noted.handles, noted.alive]).toEqual([0, 0]);
   });

@@ -12,7 +12,7 @@ import { CudnnDescriptors, engineConfigs, isRefusal } from './cudnn-engines.ts';
 import type { CudnnTarget, EngineConfig } from './cudnn-engines.ts';
 import type { CudnnGraph } from './cudnn-graph.ts';
 import { CudnnPlans } from './cudnn-plans.ts';
-import type { PlanFiles } from './cudnn-plans.ts';
+import type { PlanCounts, PlanFiles } from './cudnn-plans.ts';
 import { LazyHandle } from './lazy-handle.ts';
 
 /** Bytes of workspace above which an engine is refused; good engines need a few MiB. */
@@ -31,6 +31,7 @@ export interface CudnnOptions {
   readonly faults?: FaultLog;
   /** Keeps plans of compiled kernels. */
   readonly files?: PlanFiles | undefined;
+  readonly counts?: PlanCounts;
 }
 
 export class CudnnLibrary implements Library {
@@ -80,8 +81,8 @@ export class CudnnLibrary implements Library {
     const target = { cudnn: this.#cudnn, handle: handle.address };
     const made = new CudnnDescriptors(target);
     try {
-      const { files, faults } = this.#options;
-      const plan = new CudnnPlans(target, files, faults).plan(made, graph, config);
+      const { files, faults, counts } = this.#options;
+      const plan = new CudnnPlans(target, files, faults, counts).plan(made, graph, config);
       const workspace = plan.get('executionPlanWorkspaceSize', 'int64')[0]!;
       if (workspace <= workspaceLimit) {
         this.#plans.push(made);

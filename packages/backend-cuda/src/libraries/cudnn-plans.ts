@@ -18,6 +18,13 @@ export interface PlanFiles {
   readonly device: string;
 }
 
+/** cuDNN's plans made so far, and the milliseconds that took. */
+export interface PlanCounts {
+  built: number;
+  restored: number;
+  ms: number;
+}
+
 /** True for an error of cuDNN itself. */
 const isOfCudnn = (error: unknown): error is NativeError =>
   error instanceof Error && (error as NativeError).library === 'libcudnn';
@@ -26,11 +33,13 @@ export class CudnnPlans {
   readonly #target: CudnnTarget;
   readonly #files: PlanFiles | undefined;
   readonly #faults: FaultLog | undefined;
+  readonly #counts: PlanCounts | undefined;
 
-  constructor(target: CudnnTarget, files?: PlanFiles, faults?: FaultLog) {
+  constructor(target: CudnnTarget, files?: PlanFiles, faults?: FaultLog, counts?: PlanCounts) {
     this.#target = target;
     this.#files = files;
     this.#faults = faults;
+    this.#counts = counts;
   }
 
   /**
@@ -38,8 +47,15 @@ export class CudnnPlans {
    * @throws a refusal where the engine does not take the graph.
    */
   plan(made: CudnnDescriptors, graph: CudnnGraph, config: EngineConfig): CudnnDescriptor {
+    const started = performance.now();
     const key = this.#files && this.#key(this.#files.device, graph, config);
-    return (key !== undefined ? this.#restored(made, key) : undefined) ?? this.#built(made, graph, config, key); // prettier-ignore
+    const restored = key === undefined ? undefined : this.#restored(made, key);
+    const plan = restored ?? this.#built(made, graph, config, key);
+    if (this.#counts) {
+      this.#counts[restored ? 'restored' : 'built']++;
+      this.#counts.ms += performance.now() - started;
+    }
+    return plan;
   }
 
   #key(device: string, graph: CudnnGraph, config: EngineConfig): string {

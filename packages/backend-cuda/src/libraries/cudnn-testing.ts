@@ -183,6 +183,7 @@ export function describedBackend(device: Described, libraries: readonly Library[
     suballocate: false,
     libraries,
     faults: new FaultLog(),
+    plans: { built: 0, restored: 0, ms: 0 },
     use: () => {},
     fingerprint: device,
     totalBytes: 2 ** 34,

@@ -46,15 +46,15 @@ export const restrictedTo = (cuda: Cuda, names: readonly OptionalLibrary[]): Cud
   cudnn: names.includes('cudnn') ? cuda.cudnn : undefined,
 });
 
-/** Nothing is started before a library is first asked for its choices. `files`: where plans of cuDNN are kept. */
+/** Nothing is started before a library is first asked for its choices. `plans`: where those of cuDNN are kept and counted. */
 export function librariesOf(
   { driver, cublasLt, cudnn }: Cuda,
   faults: FaultLog,
-  files?: CudnnOptions['files'],
+  plans: Pick<CudnnOptions, 'files' | 'counts'> = {},
 ): readonly Library[] {
   return [
     ...(cublasLt ? [new CublasLtMatmul(cublasLt, faults)] : []),
-    ...(cudnn ? [new CudnnLibrary(cudnn, driver, { faults, files })] : []),
+    ...(cudnn ? [new CudnnLibrary(cudnn, driver, { faults, ...plans })] : []),
   ];
 }
 
