@@ -41,6 +41,8 @@ export async function prepare(
         options: { ...options, scratch },
         tuneStore,
         record: () => {},
+        begin: () => {},
+        isDue: () => true,
         open: async (autotune) => {
           const device = openDevice(standInCuda(nvrtc).cuda, { autotune, tuneStore, cache: folder });
           opened.push(device);
