@@ -73,9 +73,10 @@ export function productBody(s: Shader, p: Product): string {
     workgroupBarrier();
   }
   }
-  // One store text in a loop instead of one for each accumulator: epilogues are long.
+  // One store text in a loop instead of one for each accumulator: epilogues are long. GPUs write the loop out, since
+  // registers have no index; software devices would only compile longer.
   var results = array<vec4<f32>, ${perRow * perCol}>(${accumulators.join(', ')});
-  for (var r = 0u; r < ${s.u32('results', perRow * perCol)}; r++) {
+  for (var r = 0u; r < ${s.traits.unroll ? `${perRow * perCol}u` : s.u32('results', perRow * perCol)}; r++) {
     let row = row0 + ty + (r / ${perCol}u) * ${t.rows}u;
     let col = col0 + (tx + (r % ${perCol}u) * ${t.columns}u) * 4u;
     if (row < ${p.m} && col < ${p.n}) { ${p.store('row', 'col', 'results[r]')} }
