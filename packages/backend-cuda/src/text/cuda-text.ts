@@ -10,7 +10,7 @@ export const entryPoint = 'darkroom_kernel';
 
 /** WGSL's functions that CUDA has under the same names with other rules (round) or other overloads: ours are `wgsl_`. */
 const builtins =
-  /\b(abs|clamp|exp|exp2|floor|fma|log|log2|max|min|pow|round|sign|sqrt|dot|select|bitcast|inverseSqrt|unpack2x16float)(?=[(<])/g;
+  /\b(abs|clamp|exp|exp2|floor|fma|log|log2|max|min|pow|round|sign|sqrt|dot|select|bitcast|inverseSqrt|reciprocal4?|unpack2x16float)(?=[(<])/g;
 
 /** Element types: device.cu.ts has the bare formats, vectors.cu.ts classes that convert. */
 const elementTypes: Readonly<Record<string, string>> = {
@@ -21,6 +21,9 @@ const elementTypes: Readonly<Record<string, string>> = {
 };
 const typeNames = (text: string): string =>
   text.replace(/\b(f16|bf16|u8|boolean)\b/g, (t) => elementTypes[t]!);
+
+/** A function of the texts that vectors.cu.ts has as an instruction. */
+const isInstruction = (text: string): boolean => /^fn reciprocal4?\(/.test(text);
 
 /** Statements and expressions. */
 function statements(text: string): string {
@@ -60,7 +63,7 @@ export function cudaText(text: KernelText): string {
 struct Kernel {
   ${buffers.join('\n  ')}
   struct { ${text.params.map((p) => `${p.type} ${p.name};`).join(' ')} } P;
-${text.functions.map(functions).join('\n')}
+${text.functions.filter((f) => !isInstruction(f)).map(functions).join('\n')}
 KERNEL_FN void run(u32 tid, u32 group) {
   if (group >= P.groups) { return; }
   ${text.poolBytes > 0 ? 'DYNAMIC_SHARED(char, pool);' : ''}

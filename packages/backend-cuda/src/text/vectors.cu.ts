@@ -20,7 +20,7 @@ template <class T> WGSL_FN vec4<bool> operator${op}(vec4<T> a, vec4<T> b) { retu
 /** name → a float32 function of one argument. */
 const unary: Readonly<Record<string, string>> = {
   abs: 'fabsf(a)',
-  exp: 'expf(a)',
+  exp: 'fastExp2(a * 1.44269504f)', // 2 + |x| ulp, within WGSL's 3 + 2 |x|; exp_ is exact to the last bits
   exp2: 'exp2f(a)',
   floor: 'floorf(a)',
   log: 'logf(a)',
@@ -129,6 +129,8 @@ ${unaries}
 ${extremes}
 template <class T> WGSL_FN T wgsl_clamp(T x, T low, T high) { return wgsl_min(wgsl_max(x, low), high); }
 WGSL_FN vec2<f32> wgsl_unpack2x16float(u32 v) { return vec2<f32>(lowF16(v), highF16(v)); }
+WGSL_FN f32 wgsl_reciprocal(f32 a) { return fastReciprocal(a); }
+WGSL_FN vec4<f32> wgsl_reciprocal4(vec4<f32> a) { return vec4<f32>(fastReciprocal(a.x), fastReciprocal(a.y), fastReciprocal(a.z), fastReciprocal(a.w)); }
 WGSL_FN f32 wgsl_pow(f32 a, f32 b) { return powf(a, b); }
 WGSL_FN f32 wgsl_fma(f32 a, f32 b, f32 c) { return fmaf(a, b, c); }
 WGSL_FN vec4<f32> wgsl_fma(vec4<f32> a, vec4<f32> b, vec4<f32> c) { return vec4<f32>(fmaf(a.x, b.x, c.x), fmaf(a.y, b.y, c.y), fmaf(a.z, b.z, c.z), fmaf(a.w, b.w, c.w)); }

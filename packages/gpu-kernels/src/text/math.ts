@@ -17,19 +17,21 @@ const texts = {
   let scaled = p * bitcast<F>((k + I(127)) << U(23u)) * bitcast<F>((I(n) - k + I(127)) << U(23u));
   return select(scaled, x, is_nan(x));
 }`,
-  sigmoid: 'fn sigmoid(x: F) -> F { return F(1.0) / (F(1.0) + exp(-x)); }',
+  // A backend may have an instruction for it, to 2 ulp.
+  reciprocal: 'fn reciprocal(x: F) -> F { return F(1.0) / x; }',
+  sigmoid: 'fn sigmoid(x: F) -> F { return reciprocal(F(1.0) + exp(-x)); }',
   tanh_: `fn tanh_(x: F) -> F {
   let s = x * x;
   let small = ((((F(-5.70498872745e-3) * s + F(2.06390887954e-2)) * s + F(-5.37397155531e-2)) * s
     + F(1.33314422036e-1)) * s + F(-3.33332819422e-1)) * s * x + x;
-  let large = sign(x) * (F(1.0) - F(2.0) / (exp(F(2.0) * min(abs(x), F(20.0))) + F(1.0)));
+  let large = sign(x) * (F(1.0) - F(2.0) * reciprocal(exp(F(2.0) * min(abs(x), F(20.0))) + F(1.0)));
   return select(select(large, small, abs(x) < F(0.625)), x, is_nan(x));
 }`,
   erf: `fn erf(x: F) -> F {
   let s = x * x;
   let small = ((((((F(7.853861353153693e-5) * s + F(-8.010193625184903e-4)) * s + F(5.188327685732524e-3)) * s
     + F(-2.685381193529856e-2)) * s + F(1.128358514861418e-1)) * s + F(-3.7612625582423e-1)) * s + F(1.128379165726710)) * x;
-  let t = F(1.0) / (F(1.0) + F(0.5) * abs(x));
+  let t = reciprocal(F(1.0) + F(0.5) * abs(x));
   let p = ((((((((F(0.17087277) * t + F(-0.82215223)) * t + F(1.48851587)) * t + F(-1.13520398)) * t
     + F(0.27886807)) * t + F(-0.18628806)) * t + F(0.09678418)) * t + F(0.37409196)) * t + F(1.00002368)) * t + F(-1.26551223);
   let large = sign(x) * (F(1.0) - t * exp(p - min(s, F(80.0))));
@@ -82,8 +84,9 @@ const needs: Readonly<Partial<Record<MathFunction, readonly MathFunction[]>>> = 
   exp_: ['is_nan'],
   min_nan: ['is_nan'],
   max_nan: ['is_nan'],
-  tanh_: ['is_nan'],
-  erf: ['is_nan'],
+  tanh_: ['is_nan', 'reciprocal'],
+  erf: ['is_nan', 'reciprocal'],
+  sigmoid: ['reciprocal'],
 };
 
 /** [name, text] of a function for `width` floats and of all it calls, callees first; names carry the width. */
