@@ -1,25 +1,19 @@
 // Compares every algorithm that a device has for a product with the oracle. The libraries' algorithms and engines are
 // known only with the library on a device, and other tests run only the first one.
 
-import { activations, Scope } from '@darkroom/core';
-import { definitionOf, dispatch } from '@darkroom/core/backend';
-import type { DataArray, Device, DType, Expr } from '@darkroom/core';
+import { activations } from '@darkroom/core';
+import type { Device, DType, Expr } from '@darkroom/core';
 import type { Conv2dOp } from '@darkroom/core/backend';
-import { buildInput, choosing, firstMismatch, kernelTolerance } from '@darkroom/core/testing';
-import type { InputSpec, KernelCase, Tolerance } from '@darkroom/core/testing';
-
-export interface ChoicesResult {
-  /** Kernels by the part of their id before a dash: how many agreed. */
-  readonly passed: Readonly<Record<string, number>>;
-  readonly failures: readonly string[];
-}
+import type { InputSpec, KernelCase } from '@darkroom/core/testing';
+import { chosen, differenceOf, nameOf, resultOf } from './verify/compare.ts';
+import type { ChosenCase, Result } from './verify/compare.ts';
 
 const sum: Expr = ['add', ['in', 0], ['in', 1]];
 const both: Expr = ['add', sum, ['in', 2]];
 const conv: Conv2dOp = { kind: 'conv2d', stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 };
 
 /** Products as models have them, small; sizes are whole vectors and tiles' edges. */
-function casesOf(dtype: DType): KernelCase[] {
+export function casesOf(dtype: DType): KernelCase[] {
   const of = (shape: number[], layout: InputSpec['layout'] = 'contiguous'): InputSpec => ({ shape, dtype, layout: layout! });
   const image = (...shape: number[]): InputSpec => of(shape, 'channelsLast');
   const tf32 = dtype === 'float32' ? ([{}, { precision: 'tf32' }] as const) : ([{}] as const);
@@ -50,58 +44,23 @@ function casesOf(dtype: DType): KernelCase[] {
   return [...products, ...attentions].map((c) => ({ ...c, name: `${dtype} ${'precision' in c.op ? 'tf32 ' : ''}${c.name}` }));
 } // prettier-ignore
 
-/** Runs every choice of `device` for the cases of these dtypes; a choice that differs from `oracle` or throws fails. */
-export async function checkChoices(
-  device: Device,
-  oracle: Device,
-  types: readonly DType[] = ['float16', 'bfloat16', 'float32'],
-  /** Number of cases at most; default: all. */
-  most?: number,
-): Promise<ChoicesResult> {
-  const passed: Record<string, number> = {};
-  const failures: string[] = [];
-  for (const test of types.flatMap(casesOf).slice(0, most)) {
-    const want = await resultOf(test, oracle);
-    for (const id of idsFor(test, device)) {
-      const only = choosing(device, (all, op) =>
-        op.kind === test.op.kind ? all.filter((c) => c.id === id) : all,
-      );
-      const failure = await resultOf(test, only).then(
-        (got) => difference(got, want),
-        (error: unknown) => (error as Error).message.slice(0, 300),
-      );
-      const [from] = id.split('-') as [string];
-      if (failure === undefined) passed[from] = (passed[from] ?? 0) + 1;
-      else failures.push(`${id}: ${test.name}: ${failure}`);
+/**
+ * Runs a case by one choice of `device`; resolves to how it differs from `oracle`, undefined where it agrees. The
+ * oracle runs a case once for all choices that follow each other.
+ */
+export function checkChoice(device: Device, oracle: Device): (c: ChosenCase) => Promise<string | undefined> {
+  let known: { readonly test: KernelCase; readonly want: Promise<Result> } | undefined;
+  return async (c) => {
+    if (known?.test !== c.test) known = { test: c.test, want: resultOf(c.test, oracle) };
+    const want = await known.want;
+    try {
+      const got = await resultOf(c.test, chosen(device, c));
+      const { share, at, got: a, want: b } = differenceOf(got.values, want);
+      if (share <= 1) return undefined;
+      const { atol, rtol } = want.tolerance;
+      return `${nameOf(c)}: element ${at} is ${a}, the oracle has ${b} (${share.toFixed(1)} times what atol ${atol}, rtol ${rtol} allow)`;
+    } catch (error) {
+      return `${nameOf(c)}: ${(error as Error).message.slice(0, 300)}`;
     }
-  }
-  return { passed, failures };
-}
-
-interface Result {
-  readonly values: DataArray;
-  readonly tolerance: Tolerance;
-}
-
-async function resultOf({ op, inputs }: KernelCase, device: Device): Promise<Result> {
-  using memory = new Scope();
-  const tensors = memory.run(() => inputs.map((x, i) => buildInput(x, i, device)));
-  const output = memory.run(() => dispatch(definitionOf(op), op, tensors));
-  const specs = tensors.map((x) => x.spec);
-  return { values: await output.data(), tolerance: kernelTolerance(op, specs, output.dtype) };
-}
-
-function difference(got: Result, want: Result): string | undefined {
-  const at = firstMismatch(got.values, want.values, want.tolerance);
-  if (at < 0) return undefined;
-  const { atol, rtol } = want.tolerance;
-  return `element ${at} is ${got.values[at]}, the oracle has ${want.values[at]} (atol ${atol}, rtol ${rtol})`;
-}
-
-function idsFor({ op, inputs }: KernelCase, device: Device): string[] {
-  using memory = new Scope();
-  const specs = memory
-    .run(() => inputs.map((x, i) => buildInput(x, i, device).spec))
-    .map(({ dtype, layout }) => ({ dtype, layout: { ...layout, offset: 0 } }));
-  return device.backend.choices(op, [...specs, definitionOf(op).infer(op, specs)]).map((c) => c.id);
+  };
 }

@@ -1,6 +1,6 @@
 """Replays the op list of Stable Diffusion 1.5 in torch, channels-last: the same work that Darkroom is timed on.
 
-Usage: python3 replay.py OPS.json [--modes float16,tf32,float32] [--seconds 90] [--json FILE] [--count | --check]
+Usage: python3 replay.py OPS.json [--modes float16,tf32,float32] [--parts unet,vae,text] [--seconds 90] [--json FILE] [--count | --check]
 
 Prints one JSON. --json FILE is rewritten after every measurement, so that a killed run keeps what it has. --count needs
 no torch and prints what the list costs; --check needs no GPU and compares every op's output shape with the list.
@@ -19,6 +19,8 @@ from math import prod
 
 import op_list
 
+START = time.monotonic()
+PARENT = os.getppid()
 REPEATS = 20
 SETTLED = 0.01  # warm-up ends when three runs agree this well
 
@@ -142,7 +144,7 @@ class Report:
     """What was measured so far; parts that fail or do not fit the time are named."""
 
     def __init__(self, torch, seconds, path):
-        self.deadline = time.monotonic() + seconds
+        self.deadline = START + seconds  # loading torch counts
         self.path = path
         self.values = {
             "torch": torch.__version__,
@@ -158,6 +160,8 @@ class Report:
         }
 
     def part(self, name, body):
+        if os.getppid() != PARENT:
+            sys.exit("replay: the process that wanted this is gone")
         if time.monotonic() > self.deadline:
             self.values["notRun"].append(name)
             return
@@ -237,12 +241,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ops")
     parser.add_argument("--modes", default="float16,tf32,float32")
+    parser.add_argument("--parts", default="unet,vae,text")
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--json")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    sections = op_list.read(options.ops)
+    parts = options.parts.split(",")
+    sections = {name: ops for name, ops in op_list.read(options.ops).items() if name in parts}
     if options.count:
         print(json.dumps({name: op_list.totals(ops) for name, ops in sections.items()}))
         return

@@ -44,6 +44,8 @@ export interface ConformanceOptions {
   readonly filter?: string;
   /** Runs traces of ops, models and pipelines; those without passes must give eager's bits. */
   readonly traced?: boolean;
+  /** Before each case; false leaves it out. */
+  readonly onCase?: (id: string) => boolean;
   readonly onFailure?: (id: string, reason: string) => void;
   readonly onUnsupported?: (id: string) => void;
 }
@@ -73,6 +75,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   try {
     for (const test of cases) {
       if (filter && !test.id.includes(filter)) continue;
+      if (options.onCase?.(test.id) === false) continue;
       const outcome = await runCase(test, { device, files, tensors, call, traced }, models);
       if (outcome === 'passed' || outcome === 'unsupported') counts[outcome]++;
       else counts.failed++;

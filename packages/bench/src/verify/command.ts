@@ -3,7 +3,7 @@
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { writeFileWholeSync } from '@darkroom/core/node';
@@ -16,6 +16,8 @@ import { runPlan } from './run-plan.ts';
 import { runStage } from './run-stage.ts';
 import type { Stage, VerifyOptions } from './stage.ts';
 import { summary } from './summary.ts';
+import { archive, keepIn } from './results.ts';
+import { visitOf } from './visits.ts';
 
 interface Options {
   readonly device: string;
@@ -29,6 +31,8 @@ interface Options {
   readonly records?: string;
   readonly after?: string;
   readonly only?: string;
+  readonly visit?: number;
+  readonly seed: string;
   readonly summary?: boolean;
   readonly stage?: string;
   readonly stageSeconds: number;
@@ -58,6 +62,8 @@ export function verifyCommand(): Command {
     .option('--quick', 'no timings')
     .option('--tiny', 'every stage at a tiny size: tries this command, measures nothing')
     .option('--only <text>', 'only stages whose name contains this')
+    .option('--visit <n>', 'the stages of visit 1, 2 or 3; what they keep lies beside the JSON', positive)
+    .option('--seed <dir>', 'with --visit: compiled kernels and tuning results to start with', 'seed')
     .option('--json <file>', 'kept up to date after every stage; records.jsonl and logs lie beside it')
     .option('--summary', 'print the tables of a records.jsonl, run nothing')
     .addOption(new Option('--stage <name>', 'one stage in this process').hideHelp())
@@ -79,12 +85,25 @@ export function verifyCommand(): Command {
 }
 
 async function verifyAll(goldens: string, options: Options): Promise<void> {
-  const stages = plan.filter(
+  const visit = options.visit === undefined ? undefined : visitOf(options.visit);
+  const chosen = visit
+    ? visit.stages.map(([name, seconds]): Stage => ({ ...stageNamed(name), seconds }))
+    : plan;
+  const stages = chosen.filter(
     (s) => !(options.quick && s.timing) && (options.only === undefined || s.name.includes(options.only)),
   );
   // Sizes that are tiny are for machines of any speed: limits only end what hangs.
-  const budgetSeconds = options.budget ?? (options.tiny ? 24 * 3600 : 500);
-  await withScratch(undefined, (scratch) => runAll(goldens, options, stages, budgetSeconds, scratch));
+  const budget = options.budget ?? (options.tiny ? 24 * 3600 : (visit?.budgetSeconds ?? 500));
+  if (!visit) return withScratch(undefined, (scratch) => runAll(goldens, options, stages, budget, scratch));
+  if (options.json === undefined)
+    throw new Error('verify: --visit needs --json, beside which it keeps what it makes');
+  const results = resolve(dirname(options.json));
+  const { scratch } = keepIn(results, options.seed);
+  try {
+    await runAll(goldens, options, stages, budget, scratch);
+  } finally {
+    archive(results);
+  }
 }
 
 async function runAll(
@@ -143,6 +162,7 @@ const stageOptions = (goldens: string, options: Options, scratch: string): Verif
   ...options,
   goldens,
   scratch,
+  results: options.json === undefined ? scratch : dirname(options.json),
   tiny: options.tiny ?? false,
   quick: options.quick ?? false,
 });

@@ -17,12 +17,17 @@ const fields = [
 
 /** Undefined where nvidia-smi is missing or does not answer. */
 export function gpuState(): Readonly<Record<string, string>> | undefined {
+  // Drivers rename fields, the last one not long ago; an unknown one costs all the others.
+  return query(fields) ?? query(fields.slice(0, -1));
+}
+
+function query(names: readonly string[]): Readonly<Record<string, string>> | undefined {
   const { status, stdout } = spawnSync(
     'nvidia-smi',
-    [`--query-gpu=${fields.join(',')}`, '--format=csv,noheader', '--id=0'],
+    [`--query-gpu=${names.join(',')}`, '--format=csv,noheader', '--id=0'],
     { encoding: 'utf8', timeout: 5000 },
   );
   if (status !== 0) return undefined;
   const values = stdout.trim().split(', ');
-  return Object.fromEntries(fields.map((field, i) => [field, values[i] ?? '']));
+  return Object.fromEntries(names.map((field, i) => [field, values[i] ?? '']));
 }

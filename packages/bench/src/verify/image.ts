@@ -51,7 +51,9 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
 
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
 export function timeImage(setting: ImageSetting) {
-  return async ({ options, open, record, left, tuneStore }: StageContext): Promise<void> => {
+  return async (context: StageContext): Promise<void> => {
+    const { options, open, record, left, begin } = context;
+    begin('open and build');
     const device = await open(setting.autotune === 'full' ? tuneMode(options.tiny) : setting.autotune);
     usePrecision(device, setting.mode);
     const size = sizes[options.tiny ? 'tiny' : 'full'];
@@ -79,12 +81,14 @@ export function timeImage(setting: ImageSetting) {
         throw new Error(`image ${setting.name}: ${images[0]!.width} pixels wide, not ${side}`);
       return ms;
     };
+    begin('compile and tune');
     // One step runs every kernel: compiled, and noted where the autotuner shall measure.
-    const { keys, seconds } = await tuned(device, tuneStore, async () => void (await draw(1)));
+    const { keys, seconds } = await tuned(device, context, async () => void (await draw(1)), left() / 3);
     if (setting.traced === 'UNet')
       pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
     if (setting.traced === 'steps') pipe.enableTracing();
     if (setting.traced) await draw(10); // to the scheduler's steady state; a graph is captured when it runs again
+    begin('draw');
     device.resetPeakMemory();
     steps.length = 0;
     const ms = await sample(() => draw(size.steps), samplingFor(options.tiny, Math.min(15, left() / 3)));

@@ -4,7 +4,8 @@
 import { scope, trace } from '@darkroom/core';
 import { compileAhead } from '@darkroom/core/graph';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
-import type { Device, Tensor, TuneDecision, TuneMode, TuneStore } from '@darkroom/core';
+import { tuneKey } from '@darkroom/core/backend';
+import type { Device, Tensor, TuneMode } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
 import { kernelTimes } from './kernels.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
@@ -78,26 +79,48 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
 export const tuneMode = (tiny: boolean): TuneMode => (tiny ? 'cached' : 'full');
 
 /**
- * Runs `work`, then measures what it noted for the autotuner. Every winner is kept at once: a stage that is ended while
- * it tunes leaves the next ones what it found.
+ * Runs `work`, then measures what it noted for the autotuner, for at most `seconds`. Every winner is kept and recorded at
+ * once: a stage that is ended while it tunes leaves the next ones what it found.
  */
 export async function tuned(
   device: Device,
-  store: TuneStore,
+  { tuneStore, record, left }: StageContext,
   work: () => Promise<void>,
-): Promise<TimingRecord['tuned'] & { readonly decisions: readonly TuneDecision[] }> {
-  await work();
+  seconds: number = Infinity,
+): Promise<TimingRecord['tuned']> {
+  const uses = await countUses(device, work);
   const start = performance.now();
   const { fingerprint } = device.caps;
-  const winners = { ...(await store.load(fingerprint)) };
-  const decisions: TuneDecision[] = [];
+  const winners = { ...(await tuneStore.load(fingerprint)) };
   device.tuner.onDecision = (decision) => {
-    decisions.push(decision);
+    record({ kind: 'decision', ...decision });
     winners[decision.key] = { id: decision.winner };
-    void store.save(fingerprint, winners).catch(() => {}); // the last save of all tells what is wrong
+    void tuneStore.save(fingerprint, winners).catch(() => {}); // the last save of all tells what is wrong
   };
-  const keys = await device.tune();
-  return { keys, seconds: (performance.now() - start) / 1000, decisions };
+  // The rest of the stage is for what is done with the winners.
+  const keys = await device.tune({ seconds: Math.min(seconds, 0.9 * left()), uses });
+  return { keys, seconds: (performance.now() - start) / 1000 };
+}
+
+/** How often `work` looks up a kernel for each key of the autotuner: once for every launch, traced ones included. */
+async function countUses(device: Device, work: () => Promise<void>): Promise<ReadonlyMap<string, number>> {
+  const uses = new Map<string, number>();
+  const { kernels } = device;
+  const get = kernels.get.bind(kernels);
+  const counted: typeof get = (rules, op, inputs, out) => {
+    const entry = get(rules, op, inputs, out);
+    if (!entry?.kernel) return entry;
+    const key = tuneKey(rules, op, [...inputs, ...(out ? [out] : entry.outputs)]);
+    uses.set(key, (uses.get(key) ?? 1) + 1);
+    return entry;
+  };
+  Object.defineProperty(kernels, 'get', { value: counted, configurable: true });
+  try {
+    await work();
+  } finally {
+    delete (kernels as { get?: unknown }).get;
+  }
+  return uses;
 }
 
 /** At least one run: a slow device's single run says more than a stage that was ended. */
@@ -105,14 +128,21 @@ export function samplingFor(tiny: boolean, seconds: number): SamplingOptions {
   return tiny ? { seconds: 0, least: 1, most: 1 } : { seconds, least: 1, most: 50 };
 }
 
-/** A stage: the autotuner's knowledge for a mode's parts, kept for the stages that follow. */
+/** A stage: the autotuner's knowledge for a part in a mode, eager and traced, kept for the stages that follow. */
 export function tunePart(mode: ModeName, part: PartName) {
-  return async ({ options, open, record, tuneStore }: StageContext): Promise<void> => {
+  return async (context: StageContext): Promise<void> => {
+    const { options, open, record, begin } = context;
+    begin('open');
     const device = await open(tuneMode(options.tiny));
-    const { run, dispose } = await openPart(part, device, modes[mode], options.tiny);
-    const value = await tuned(device, tuneStore, async () => run().dispose());
-    record({ kind: 'fact', name: `tuned ${part} ${mode}`, value });
-    dispose();
+    begin('tune');
+    let opened: Part | undefined;
+    const value = await tuned(device, context, async () => {
+      opened = await openPart(part, device, modes[mode], options.tiny);
+      const traced = await opened.trace?.();
+      traced?.dispose();
+    });
+    record({ kind: 'fact', name: `tuned ${part} ${mode}`, value: { ...value, left: device.tuner.pending } });
+    opened?.dispose();
   };
 }
 

@@ -57,7 +57,10 @@ export async function runStage(
       options,
       tuneStore,
       record,
-      begin: (name) => record({ kind: 'begin', name }),
+      begin: (name) => {
+        due ||= name === options.after;
+        record({ kind: 'begin', name });
+      },
       isDue: (name) => {
         const is = due;
         due ||= name === options.after;

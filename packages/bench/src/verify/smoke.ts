@@ -12,9 +12,8 @@ import type { SmokeContext, SmokeItem } from './smoke-item.ts';
 import { smokeItems } from './smoke-items.ts';
 import { LostDevice } from './stage.ts';
 import type { StageContext } from './stage.ts';
+import { requireDevice, timely } from './watch.ts';
 
-/** Seconds without a sign of life after which an item counts as hung. */
-export const smokeSilence = 15;
 /** Emulated devices are slower by this. */
 const patience = (tiny: boolean): number => (tiny ? 100 : 1);
 /** Parts without which nothing else is tried. */
@@ -29,8 +28,8 @@ export async function smoke(context: StageContext): Promise<void> {
   const device = await context.open('off');
   const lastLaunch = watchLaunches(device);
   using oracle = await cpu();
-  const due = smokeItems.filter((item) => isDue(item.name));
   begin('compile');
+  const due = smokeItems.filter((item) => isDue(item.name));
   const start = performance.now();
   const cases = new Map(due.map((item) => [item, item.cases?.(device, options.tiny) ?? []]));
   await compileCases([...cases.values()].flat(), device);
@@ -47,6 +46,18 @@ export async function smoke(context: StageContext): Promise<void> {
     await requireDevice(device, item.name, result.error);
   }
   if (failed.length > 0) throw new Error(`smoke: failed: ${failed.join(', ')}`);
+}
+
+/** A stage for tools that watch every access to memory: the kernels of items 4 and 5, without the CPU's results. */
+export async function smokeKernels({ options, open, begin }: StageContext): Promise<void> {
+  const device = await open('off');
+  const items = smokeItems.filter((item) => /^[45] /.test(item.name));
+  const cases = items.flatMap((item) => item.cases!(device, options.tiny));
+  await compileCases(cases, device);
+  for (const c of cases) {
+    begin(nameOf(c));
+    await resultOf(c.test, chosen(device, c));
+  }
 }
 
 async function runItem(
@@ -97,35 +108,6 @@ async function runItem(
     if (!(error instanceof LostDevice)) return result;
     context.record(result);
     throw error;
-  }
-}
-
-/** The same result, if it comes in time; work of the device that never ends leaves the device lost. */
-async function timely<T>(work: Promise<T>, name: string, times = 1): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  // Before the parent, who knows no more than that nothing is heard.
-  const seconds = times * (smokeSilence - 1);
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new LostDevice(`${name}: no answer for ${seconds} s`)), 1000 * seconds);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** An error such as an illegal address leaves a device on which every later call fails. @throws LostDevice then. */
-async function requireDevice(device: Device, name: string, why = ''): Promise<void> {
-  try {
-    const { backend } = device;
-    const buffer = backend.alloc(4);
-    backend.write({ buffer, offset: 0, bytes: 4 }, Uint8Array.of(1, 2, 3, 4));
-    const back = await timely(backend.read({ buffer, offset: 0, bytes: 4 }), name);
-    backend.free(buffer);
-    if (back[3] !== 4) throw new Error(`a byte that was written as 4 is read as ${back[3]}`);
-  } catch (error) {
-    throw new LostDevice(`the device is lost after ${name}: ${why || (error as Error).message}`);
   }
 }
 

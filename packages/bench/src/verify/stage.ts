@@ -19,6 +19,8 @@ export interface VerifyOptions {
   readonly tiny: boolean;
   /** Checks only, no timings. */
   readonly quick: boolean;
+  /** Folder of files that the run leaves. */
+  readonly results: string;
   /** Folder where what tuning found passes from stage to stage. */
   readonly scratch: string;
   /** The stage goes on behind the part of this name, in which an earlier process of it ended. */

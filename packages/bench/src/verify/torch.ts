@@ -3,18 +3,30 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { partNames } from './modules.ts';
+import type { PartName } from './modules.ts';
 import type { TorchReport } from './records.ts';
 import type { StageContext } from './stage.ts';
 
-/** Of the stage's seconds: for torch to load and the last part to end by itself, and for ending it. */
-const slack = 20;
+/** Of the stage's seconds: for the last part to end by itself, and for ending it. */
+const slack = 14;
 const spare = 3;
 
-export function torchReplay(name: string, modes: readonly string[]) {
+/** A stage. `parts`: all of them, or those that are named. */
+export function torchReplay(name: string, modes: readonly string[], parts: readonly PartName[] = partNames) {
   return async ({ options, record, left }: StageContext): Promise<void> => {
     const partial = join(options.scratch, `${name.replaceAll(' ', '-')}.json`);
     const seconds = Math.max(0, left() - slack);
-    const args = ['replay.py', 'sd15-ops.json', '--modes', modes.join(','), '--json', partial];
+    const args = [
+      'replay.py',
+      'sd15-ops.json',
+      '--modes',
+      modes.join(','),
+      '--parts',
+      parts.join(','),
+      '--json',
+      partial,
+    ];
     const { code, stdout, stderr } = await python(
       options.torch,
       [...args, '--seconds', String(seconds)],
