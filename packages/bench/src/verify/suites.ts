@@ -11,7 +11,6 @@ import { openModel } from '@darkroom/diffusers';
 import { casesOf, checkChoice } from '../choices.ts';
 import { compileCases, idsOf } from './compare.ts';
 import type { ChosenCase } from './compare.ts';
-import { LostDevice } from './stage.ts';
 import type { StageContext } from './stage.ts';
 import { requireDevice } from './watch.ts';
 
