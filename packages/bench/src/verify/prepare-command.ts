@@ -9,7 +9,7 @@ import { prepare } from './prepare.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 /** Stages that open no device here: facts of the machine, and torch's own work. */
-const without = /^(machine|box|torch)/;
+const without = /^(machine|box|torch|racecheck|memcheck)/;
 
 export function prepareCommand(): Command {
   return new Command('prepare')
@@ -26,7 +26,7 @@ export function prepareCommand(): Command {
         const { model, runs } = options;
         await prepare(
           stages,
-          { device: 'cuda', goldens, model, runs, torch: '', tiny: false, quick: false },
+          { device: 'cuda', goldens, model, runs, torch: '', results: cache, tiny: false, quick: false },
           cache,
           ({ stage, cubins, seconds, ended }) =>
             process.stdout.write(
