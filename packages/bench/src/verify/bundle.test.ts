@@ -104,8 +104,19 @@ describe.skipIf(missing)('bundle:gpu', () => {
       'timing',
       'torch',
     ]);
-    // The end of a log must be enough.
-    expect(stdout.length).toBeLessThan(12_000);
+    // The end of a log must be enough, and can be printed again from the records.
+    expect(stdout.length).toBeLessThan(16_000);
+    const again = spawnSync(process.execPath, [join(bundle, 'app/verify.js'), join(folder, 'results/records.jsonl'), '--summary', '--torch', join(bundle, 'torch')], { encoding: 'utf8' }); // prettier-ignore
+    expect(again.status, again.stderr).toBe(0);
+    for (const name of ['unet float16 traced', '+ memory-efficient attention', 'conformance'])
+      expect(again.stdout).toContain(name);
+  });
+
+  test('a visit keeps its caches in its results and packs them', () => {
+    const { status, stdout, stderr } = run('--tiny', '--visit', '1', '--only', 'box');
+    expect(status, `${stdout}${stderr}`).toBe(0);
+    for (const name of ['box.txt', 'records.jsonl', 'cache', 'work/tuned', 'stderr-box.txt', 'results.tgz'])
+      expect(existsSync(join(folder, 'results', name)), name).toBe(true);
   });
 
   test('a stage that does not fit the budget is named, and a wrong option too', () => {

@@ -7,20 +7,25 @@ import { join } from 'node:path';
 import { cacheFolder } from '@darkroom/core/node';
 
 /**
- * Sends the caches of this process and its children to `results`, filled from the folder `seed` where that is: its
- * `tuned` are tuning results, its `darkroom` is a whole cache, and other files are compiled kernels.
+ * Sends the caches of this process and its children to `results`, filled from the folder `seed` where that is: results
+ * of an earlier visit, or a folder in which `tuned` are tuning results, `darkroom` is a whole cache, and other files are
+ * compiled kernels.
  */
 export function keepIn(results: string, seed: string): { readonly scratch: string } {
   const scratch = join(results, 'work');
-  mkdirSync(join(scratch, 'tuned'), { recursive: true });
-  process.env['DARKROOM_CACHE'] = join(results, 'cache');
+  const cache = join(results, 'cache');
+  const tuned = join(scratch, 'tuned');
+  process.env['DARKROOM_CACHE'] = cache;
   const kernels = cacheFolder('cuda');
-  mkdirSync(kernels, { recursive: true });
-  if (existsSync(seed)) {
-    const isOther = (path: string): boolean => ![join(seed, 'tuned'), join(seed, 'darkroom')].includes(path);
-    cpSync(seed, kernels, { recursive: true, force: false, filter: isOther });
-    copyIfThere(join(seed, 'darkroom'), join(results, 'cache', 'darkroom'));
-    copyIfThere(join(seed, 'tuned'), join(scratch, 'tuned'));
+  for (const folder of [tuned, kernels]) mkdirSync(folder, { recursive: true });
+  if (existsSync(join(seed, 'cache'))) {
+    copyIfThere(join(seed, 'cache'), cache);
+    copyIfThere(join(seed, 'work', 'tuned'), tuned);
+  } else if (existsSync(seed)) {
+    copyIfThere(join(seed, 'darkroom'), join(cache, 'darkroom'));
+    copyIfThere(join(seed, 'tuned'), tuned);
+    const named = [join(seed, 'tuned'), join(seed, 'darkroom')];
+    cpSync(seed, kernels, { recursive: true, force: false, filter: (path) => !named.includes(path) });
   }
   return { scratch };
 }

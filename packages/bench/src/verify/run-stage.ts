@@ -69,6 +69,8 @@ export async function runStage(
       open: async (autotune) => {
         const device = await openDevice(options.device, { autotune, tuneStore });
         opened.push(device);
+        const { fingerprint } = device.caps;
+        if (opened.length === 1) record({ kind: 'fact', name: 'device', value: { fingerprint } });
         await device.tuner.load();
         return device;
       },
