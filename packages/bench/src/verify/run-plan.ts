@@ -37,6 +37,9 @@ export interface PlanOptions {
 const leastSeconds = 5;
 /** Characters of a crashed child's stderr that its message has. */
 const stderrLimit = 600;
+/** Parts that may be silent for longer: gigabytes of libraries are read from a cold disk, kernels are compiled. */
+const slowParts: readonly string[] = ['its start', 'open', 'compile'];
+const slowTimes = 3;
 /** Processes of one stage at most. */
 const mostProcesses = 6;
 
@@ -145,19 +148,19 @@ function runChild(
     let quiet = (): void => {};
     const listen = (): void => {
       quiet();
-      const { silence } = stage;
-      if (silence === undefined) return;
+      if (stage.silence === undefined) return;
+      const last = records.findLast((r) => r.kind === 'begin')?.name ?? 'its start';
+      const silence = slowParts.includes(last) ? slowTimes * stage.silence : stage.silence;
       quiet = limit(silence, () => {
-        const last = records.findLast((r) => r.kind === 'begin')?.name ?? 'its start';
         again = true;
         stop(`nothing heard for ${silence} s since ${last}`);
       });
     };
     listen();
     child.on('message', (message: StageMessage) => {
-      listen();
       if ('record' in message) records.push(message.record);
       else failure = message.failure;
+      listen();
     });
     child.on('close', (code, signal) => {
       callOff();
