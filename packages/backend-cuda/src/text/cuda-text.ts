@@ -63,7 +63,10 @@ export function cudaText(text: KernelText): string {
 struct Kernel {
   ${buffers.join('\n  ')}
   struct { ${text.params.map((p) => `${p.type} ${p.name};`).join(' ')} } P;
-${text.functions.filter((f) => !isInstruction(f)).map(functions).join('\n')}
+${text.functions
+  .filter((f) => !isInstruction(f))
+  .map(functions)
+  .join('\n')}
 KERNEL_FN void run(u32 tid, u32 group) {
   if (group >= P.groups) { return; }
   ${text.poolBytes > 0 ? 'DYNAMIC_SHARED(char, pool);' : ''}

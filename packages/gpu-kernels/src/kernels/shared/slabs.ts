@@ -8,7 +8,7 @@ import type { Expr } from '@darkroom/core';
 import type { ArgSpec, GroupNormOp } from '@darkroom/core/backend';
 import { render } from '../../text/render.ts';
 import { Shader } from '../../text/shader.ts';
-import type { Traits } from '../../text/dispatch.ts';
+import type { KernelDispatch, Traits } from '../../text/dispatch.ts';
 import type { Access } from '../../text/access.ts';
 import type { KernelSpec } from '../kernel.ts';
 import { acrossLanes } from './rows.ts';
@@ -126,32 +126,55 @@ const places = ({ of, g, lanes }: Build): string => `let slab = group % ${of('sl
 const times = (text: (i: number) => string, separator = '\n    '): string =>
   Array.from({ length: batch }, (_, i) => text(i)).join(separator);
 
+/** Statements that load a batch of pixels from `from` on; those past the end are the last one. */
+const load = ({ of }: Build, x: Access, to: string, from: string): string =>
+  times(
+    (i) => `${to}${i} = ${x.get(`base + min(${from} + ${i}u * ${of('lines')}, end - 1u) * ${of('quads')}`)};`,
+  );
+
+/** Statements that load the first batch, v0 to v3, from pixel q on; before what waits, so that both waits are one. */
+const preload = (b: Build, x: Access): string => `var q = start + line;
+  ${times((i) => `var v${i} = vec4<f32>();`, ' ')}
+  ${load(b, x, 'v', 'q')}`;
+
+/** As preload, once more. */
+const again = (b: Build, x: Access): string => `q = start + line;
+  ${load(b, x, 'v', 'q')}`;
+
+/** A loop over the batches, whose first is loaded: the next one is on its way while `body` uses v0 to v3. */
+const batches = (
+  b: Build,
+  x: Access,
+  body: string,
+): string => `for (; q < last; q += ${batch}u * ${b.of('lines')}) {
+    ${times((i) => `var next${i} = v${i};`, ' ')}
+    if (q + ${batch}u * ${b.of('lines')} < last) {
+      ${load(b, x, 'next', `q + ${batch}u * ${b.of('lines')}`)}
+    }
+    ${body}
+    ${times((i) => `v${i} = next${i};`, ' ')}
+  }`;
+
 /**
  * Statements that give every invocation `mean` of group g over the workgroup's pixels and `spread`, the sum of squared
  * distances from it. Sums are of distances from a channel's first pixel, then merged in pairs (Chan et al., 1979).
  */
-function measure({ s, g, of, lanes }: Build, x: Access): string {
+function measure(b: Build, x: Access): string {
+  const { s, g, of, lanes } = b;
   s.shared('slab_mean', 'vec4<f32>', g.threads);
   s.shared('slab_square', 'vec4<f32>', g.threads);
   s.shared('slab_count', 'f32', g.threads);
   const channels = (body: string): string =>
     `for (var c = first + lane; c < first + ${of('per')}; c += ${lanes}u) { ${body} }`;
-  return `var origin = vec4<f32>();
+  const left = (i: number): string =>
+    `select(vec4<f32>(), v${i} - origin, q + ${i}u * ${of('lines')} < last)`;
+  const sums = `${times((i) => `let d${i} = ${left(i)};`)}
+    sum = sum + (${times((i) => `d${i}`, ' + ')});
+    squares = squares + (${times((i) => `d${i} * d${i}`, ' + ')});`;
+  return `let origin = v0;
   var sum = vec4<f32>();
   var squares = vec4<f32>();
-  var p = start + line;
-  if (p < last) { origin = ${x.get(`base + p * ${of('quads')}`)}; }
-  for (; p + ${batch - 1}u * ${of('lines')} < last; p += ${batch}u * ${of('lines')}) {
-    let at = base + p * ${of('quads')};
-    ${times((i) => `let d${i} = ${x.get(`at + ${i}u * step`)} - origin;`)}
-    sum = sum + (${times((i) => `d${i}`, ' + ')});
-    squares = squares + (${times((i) => `d${i} * d${i}`, ' + ')});
-  }
-  for (; p < last; p += ${of('lines')}) {
-    let d = ${x.get(`base + p * ${of('quads')}`)} - origin;
-    sum = sum + d;
-    squares = squares + d * d;
-  }
+  ${batches(b, x, sums)}
   var count = 0.0;
   if (start + line < last) { count = f32((end - start - line + ${of('lines')} - 1u) / ${of('lines')}); }
   let offset = sum * vec4<f32>(1.0 / max(count, 1.0));
@@ -187,6 +210,15 @@ function measure({ s, g, of, lanes }: Build, x: Access): string {
   spread = group_sum(tid, spread);`;
 }
 
+/** Statements that keep mean and spread of a chunk for merge. */
+function keep({ s, g, of }: Build): string {
+  const part = s.scratch(0, partials(g), 'write');
+  return `if (lane == 0u) {
+    let at = 2u * (g_slot * ${of('chunks')} + chunk);
+    ${part.set('at', 'mean')} ${part.set('at + 1u', 'spread')}
+  }`;
+}
+
 /** Statements that give every invocation `mean` and `spread` of group g over all pixels, from those of the chunks. */
 function merge({ s, g, of, lanes }: Build): string {
   const part = s.scratch(0, partials(g), 'read');
@@ -209,21 +241,22 @@ function merge({ s, g, of, lanes }: Build): string {
 
 const partials = (g: Slabs): number => 2 * g.images * g.slabs * g.taken * g.chunks;
 
-/** Statements that load a batch of pixels from p on; those past the end are the last one. */
-const load = ({ of }: Build, x: Access, from: string): string =>
-  times(
-    (i) => `v${i} = ${x.get(`base + min(${from} + ${i}u * ${of('lines')}, end - 1u) * ${of('quads')}`)};`,
-  );
+/** Statements that load weight and bias; before what waits, as preload. */
+const parameters = ({ s }: Build, args: readonly ArgSpec[]): string =>
+  ['weight', 'bias']
+    .slice(0, args.length - 2)
+    .map((name, i) => `let ${name} = ${s.read(i + 1, 4).get('quad')};`)
+    .join(' ');
 
 /** Statements that write the workgroup's pixels, given mean and spread of its groups. `q` is the first pixel. */
 function apply(b: Build, op: GroupNormOp, args: readonly ArgSpec[], x: Access): string {
   const { s, g, of } = b;
-  const affine = args.slice(1, -1).map((_, i) => s.read(i + 1, 4).get('quad'));
+  const affine = args.length - 2;
   const y = s.write(args.length - 1, 4);
   s.shared('group_mean', 'f32', g.taken);
   s.shared('group_scale', 'f32', g.taken);
   let expr: Expr = ['mul', ['sub', ['in', 0], ['in', 1]], ['in', 2]];
-  if (affine.length > 1) expr = ['add', expr, ['in', 3]];
+  if (affine > 1) expr = ['add', expr, ['in', 3]];
   if (op.activation === 'silu') expr = activations.silu(expr);
   const store = (i: number): string => {
     const inputs = [`v${i}`, 'centre', 'factor', 'bias'];
@@ -242,21 +275,9 @@ function apply(b: Build, op: GroupNormOp, args: readonly ArgSpec[], x: Access): 
   workgroupBarrier();
   ${[0, 1, 2, 3].map((i) => `let g${i} = ${groupOf(i)};`).join(' ')}
   let centre = ${perLane('group_mean')};
-  let factor = ${perLane('group_scale')}${affine[0] ? ` * ${affine[0]}` : ''};
-  ${affine[1] ? `let bias = ${affine[1]};` : ''}
-  for (; q < last; q += ${batch}u * ${of('lines')}) {
-    let at = base + q * ${of('quads')};
-    ${times(store)}
-    if (q + ${batch}u * ${of('lines')} < last) {
-      ${load(b, x, `q + ${batch}u * ${of('lines')}`)}
-    }
-  }`;
+  let factor = ${perLane('group_scale')}${affine > 0 ? ' * weight' : ''};
+  ${batches(b, x, `let at = base + q * ${of('quads')};\n    ${times(store)}`)}`;
 }
-
-/** Statements that declare a batch and load the first; before what waits, so that both waits are one. */
-const preload = (b: Build, x: Access): string => `var q = start + line;
-  ${times((i) => `var v${i} = vec4<f32>();`, ' ')}
-  ${load(b, x, 'q')}`;
 
 /** groupNorm of a channels-last tensor by one of slabChoices; slices start at whole quads. */
 export function slabNorm(
@@ -267,25 +288,28 @@ export function slabNorm(
 ): KernelSpec {
   const g = slabsOf(op, args[0]!, traits, choice === 'slabs')!;
   const count = g.images * g.slabs * g.chunks;
-  if (choice === 'slab') {
-    const b = begin('groupNorm/slab', g, args, traits);
-    const x = b.s.read(0, 4);
-    const body = [places(b), measure(b, x), preload(b, x), apply(b, op, args, x)].join('\n  ');
-    return { dispatches: [b.s.dispatch(g.threads, count, body)] };
-  }
-  const first = begin('groupNorm/slab-parts', g, args, traits);
-  const parts = `if (lane == 0u) {
-    let part = 2u * (g_slot * ${first.of('chunks')} + chunk);
-    ${((out: Access) => `${out.set('part', 'mean')} ${out.set('part + 1u', 'spread')}`)(first.s.scratch(0, partials(g), 'write'))}
-  }`;
-  const measured = [places(first), measure(first, first.s.read(0, 4)), parts].join('\n  ');
-  const second = begin('groupNorm/slab-apply', g, args, traits);
-  const x = second.s.read(0, 4);
-  const applied = [places(second), preload(second, x), merge(second), apply(second, op, args, x)].join(
-    '\n  ',
-  );
-  return {
-    dispatches: [first.s.dispatch(g.threads, count, measured), second.s.dispatch(g.threads, count, applied)],
-    scratch: [partials(g) * 4],
+  /** One dispatch; `body` gets the kernel's text under construction and its x. */
+  const launch = (label: string, body: (b: Build, x: Access) => readonly string[]): KernelDispatch => {
+    const b = begin(`groupNorm/${label}`, g, args, traits);
+    const text = [places(b), ...body(b, b.s.read(0, 4))].join('\n  ');
+    return b.s.dispatch(g.threads, count, text);
   };
+  if (choice === 'slab') {
+    const whole = launch('slab', (b, x) => [
+      preload(b, x),
+      parameters(b, args),
+      measure(b, x),
+      again(b, x),
+      apply(b, op, args, x),
+    ]);
+    return { dispatches: [whole] };
+  }
+  const parts = launch('slab-parts', (b, x) => [preload(b, x), measure(b, x), keep(b)]);
+  const applied = launch('slab-apply', (b, x) => [
+    preload(b, x),
+    parameters(b, args),
+    merge(b),
+    apply(b, op, args, x),
+  ]);
+  return { dispatches: [parts, applied], scratch: [partials(g) * 4] };
 }
