@@ -112,5 +112,6 @@ export function pointwiseArbitraries(
 export const pointwiseCases: readonly KernelCase[] = [
   { name: 'softmax 1000', op: { kind: 'softmax', axis: 1 }, inputs: [{ shape: [70, 1001] }] },
   { name: 'map long row', op: { kind: 'map', expr: activations.gelu(['in', 0]), dtype: 'float32' }, inputs: [{ shape: [70003] }] },
+  { name: 'map in large workgroups', op: { kind: 'map', expr: activations.silu(['in', 0]), dtype: 'float16' }, inputs: [{ shape: [530000], dtype: 'float16' }] },
   { name: 'map empty', op: { kind: 'map', expr: ['neg', ['in', 0]], dtype: 'float32' }, inputs: [{ shape: [3, 0, 2] }] },
 ]; // prettier-ignore

@@ -11,6 +11,9 @@ import type { KernelSpec } from '../kernel.ts';
 import { broadcastStrides, collapse, orderedBy, quads } from './dimensions.ts';
 import { usesIndex } from './expressions.ts';
 
+/** Invocations from which on a map is large. */
+const largeMap = 1 << 17;
+
 /** The output gets `expr` of the inputs at every element. */
 export function elementwise(
   expr: Expr,
@@ -32,6 +35,8 @@ export function elementwise(
   const quad = wide && !indexed && walks[out] === 'quad' && walks.every((w) => w !== undefined);
   const width = quad ? 4 : 1;
   const count = elementCount(shape) / width;
+  // Large maps in large workgroups: a device starts only so many at a time.
+  const threads = count > largeMap && traits.invocations >= 256 ? 256 : flatThreads;
   const walk = quad ? [...dims.shape.slice(0, -1), dims.shape.at(-1)! / 4] : dims.shape;
 
   const s = new Shader(traits, label, args);
@@ -57,11 +62,11 @@ export function elementwise(
     { input: (i) => inputs[i]!, scalar: (i) => s.scalar(i), index: (axis) => `f32(i${axis})` },
     width,
   );
-  const body = `let flat = group * ${flatThreads}u + tid;
+  const body = `let flat = group * ${threads}u + tid;
   if (flat >= ${flat}) { return; }
   ${decode}
   ${code}
   ${y.set(position(out), value)}`;
   // Scheduler steps cancel digits: a fused product would not be the one that the definition rounds.
-  return { dispatches: [s.dispatch(flatThreads, groupsFor(count), body, true)] };
+  return { dispatches: [s.dispatch(threads, groupsFor(count, threads), body, true)] };
 }
