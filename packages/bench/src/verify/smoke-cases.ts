@@ -19,7 +19,7 @@ const each = (device: Device, test: KernelCase, keep: (id: string) => boolean = 
     .map((id) => ({ test, id }));
 const first = (device: Device, test: KernelCase): ChosenCase[] => each(device, test).slice(0, 1);
 /** True for ids of cuBLASLt's and cuDNN's choices. */
-export const isLibrary = (id: string): boolean => id.startsWith('cudnn') || id.startsWith('cublasLt');
+export const isLibrary = (id: string): boolean => id.startsWith('cudnn') || id.startsWith('cublaslt');
 const isTensor = (id: string): boolean => /^(mma|direct)/.test(id);
 
 /** A linear layer's product; the weight lies along k as in models, or 'strided'. */

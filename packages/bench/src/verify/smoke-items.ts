@@ -141,7 +141,7 @@ async function replayed({ device }: SmokeContext, c: ChosenCase): Promise<void> 
 const products = (device: Device): readonly ChosenCase[] =>
   [product('float16', [154, 320, 640]), product('bfloat16', [130, 64, 96])]
     .flatMap((test) => libraryCases(device, test, 1))
-    .filter((c) => c.id!.startsWith('cublasLt'));
+    .filter((c) => c.id!.startsWith('cublaslt'));
 const cudnnGraphs = (device: Device): readonly ChosenCase[] =>
   [
     convCase('float16', 'bias', 16),
