@@ -2,7 +2,7 @@
 // disk by what they depend on, so that a second start compiles nothing.
 
 import type { KernelText } from '@darkroom/gpu-kernels';
-import { cudaText, entryPoint } from './text/cuda-text.ts';
+import { cudaText, entryPointOf } from './text/cuda-text.ts';
 import { kernelText } from './text/device.cu.ts';
 import { compile, compileAsync, labelled } from './node/addon.ts';
 import type { Cuda } from './node/addon.ts';
@@ -86,7 +86,7 @@ export class Compiler {
     this.#modules.push(module);
     kernel.cubin = undefined;
     return (kernel.fn = labelled(kernel.label, () => {
-      const fn = driver.moduleFunction(module, entryPoint);
+      const fn = driver.moduleFunction(module, entryPointOf(kernel.label));
       if (kernel.poolBytes > staticLimit)
         driver.functionSet(fn, functionAttribute.maxDynamicSharedBytes, kernel.poolBytes);
       return fn;

@@ -5,8 +5,8 @@
 import { foldWidth } from '@darkroom/gpu-kernels';
 import type { KernelText } from '@darkroom/gpu-kernels';
 
-/** Name of the compiled function. */
-export const entryPoint = 'darkroom_kernel';
+/** Name of the compiled function, by which profilers list the kernel: its label. */
+export const entryPointOf = (label: string): string => `darkroom_${label.replace(/\W/g, '_')}`;
 
 /** WGSL's functions that CUDA has under the same names with other rules (round) or other overloads: ours are `wgsl_`. */
 const builtins =
@@ -73,7 +73,7 @@ KERNEL_FN void run(u32 tid, u32 group) {
   ${statements(text.body)}
 }
 };
-extern "C" __global__ void __launch_bounds__(${text.threads}) ${entryPoint}(Kernel kernel) {
+extern "C" __global__ void __launch_bounds__(${text.threads}) ${entryPointOf(text.label)}(Kernel kernel) {
   kernel.run(threadIdx.x, blockIdx.x + blockIdx.y * ${foldWidth}u);
 }
 `;

@@ -82,8 +82,9 @@ function tensorPicks(size: ProductSize, processors: number, split: boolean): rea
 
 /** Choices on tensor cores for a product, best guess first. `split`: its sums may be shared by workgroups. */
 export function tensorChoices(size: ProductSize, traits: CudaTraits, split: boolean): readonly string[] {
-  // Less than half a small tile is not worth a warp's matrices.
-  if (size.m < 16 || size.n < 16) return [];
+  // Less than half a small tile is not worth a warp's matrices, unless the sum is long: then the product is bound by
+  // reading its weight, and a plain tile reads it a hundred times slower (H200: 0.1 ms for 2x1280x1280, 2026-11-27).
+  if ((size.m < 16 || size.n < 16) && size.k < leastDepth) return [];
   const picks = tensorPicks(size, traits.processors, split);
   return picks.map((p) => (p.splits === 1 ? p.tile.id : `${p.tile.id}/${p.splits}`));
 }
