@@ -25,7 +25,7 @@ import type { Cuda } from './node/addon.ts';
 import type { DeviceMemory } from './node/memory.ts';
 import { CachingAllocator } from './node/caching-allocator.ts';
 import { Staging } from './node/staging.ts';
-import { OwnKernels } from './own-kernels.ts';
+import type { OwnKernels } from './own-kernels.ts';
 import type { PlanCounts } from './libraries/cudnn-plans.ts';
 import type { Library, Prepared } from './provider.ts';
 import type { CudaTraits } from './traits.ts';
@@ -34,6 +34,7 @@ export interface OpenedDevice {
   readonly cuda: Cuda;
   readonly compiler: Compiler;
   readonly traits: CudaTraits;
+  readonly own: OwnKernels;
   readonly stream: number;
   readonly memory: DeviceMemory;
   /**
@@ -126,7 +127,7 @@ export class CudaBackend implements Backend {
       };
     }
     this.#staging = new Staging(this.#driver);
-    this.#own = new OwnKernels({ driver: this.#driver, compiler: opened.compiler, traits: opened.traits });
+    this.#own = opened.own;
     this.caps = {
       convFormat: 'channelsLast',
       rewrites: [],

@@ -14,6 +14,7 @@ import { cubinFiles } from './node/cubin-files.ts';
 import type { SearchOptions } from './node/libraries.ts';
 import { deviceMemory } from './node/memory.ts';
 import { deviceAttribute } from './node/native.ts';
+import { OwnKernels } from './own-kernels.ts';
 import { traitsOf } from './traits.ts';
 
 /** Options of cuda(). */
@@ -85,14 +86,16 @@ export function openDevice(found: Cuda, options: CudaOptions = {}): Device {
       cache === false
         ? undefined
         : { store: cubinFiles(cache, 'plan'), device: `${name}, driver ${driver.version()}` };
+    const own = new OwnKernels({ driver, compiler, traits });
     const backend = new CudaBackend({
       cuda: opened,
       compiler,
       traits,
+      own,
       stream,
       memory: deviceMemory(driver, index),
       suballocate: suballocate ?? !opened.emulated,
-      libraries: librariesOf(opened, faults, { files: plans, counts: plansMade }),
+      libraries: librariesOf(opened, faults, { files: plans, counts: plansMade, own }),
       faults,
       plans: plansMade,
       use,

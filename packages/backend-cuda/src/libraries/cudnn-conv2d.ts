@@ -7,6 +7,7 @@ import { cudnnCrossCorrelation, cudnnDataType, cudnnPointwise } from '../node/cu
 import { CudnnGraphBuilder, dataType } from './cudnn-graph.ts';
 import type { CudnnGraph, Ref, Setting, TensorShape } from './cudnn-graph.ts';
 import { linearEpilogue } from './epilogue.ts';
+import { isPerImage } from './per-image.ts';
 
 /**
  * cuDNN's activation modes, without relu, whose treatment of NaN is not documented. quickGelu is swish with a factor.
@@ -30,8 +31,9 @@ export function conv2dGraph(op: Conv2dOp, args: readonly ArgSpec[]): CudnnGraph 
   if (!epilogue || epilogue.scale !== 1 || (epilogue.activation && !mode)) return undefined;
   if (epilogue.terms.length !== args.length - 3 || epilogue.terms.some((t) => t.factor !== 1))
     return undefined;
-  const [, , , oh, ow] = [0, ...y.layout.shape];
-  if (oh! * ow! > 1 && args.slice(2, -1).some(isPerImage)) return undefined;
+  // cuDNN 9.19 offers engines for it on sm_90 that step through such a term pixel by pixel: they read misaligned
+  // addresses, and the context is lost (H200, 2026-11-27). cudnn-library.ts adds it in a launch of our own.
+  if (args.slice(2, -1).some((a) => isPerImage(a, y))) return undefined;
   if (args.some((a) => dataType(a.dtype) === undefined || a.layout.shape.includes(0))) return undefined;
   if (x.dtype !== w.dtype || x.dtype !== y.dtype || op.padding.some((p) => p < 0)) return undefined;
   const shapes = inOneFormat([x.layout, w.layout, y.layout], args.slice(2, -1).map((a) => a.layout)); // prettier-ignore
@@ -127,16 +129,6 @@ function packed({ shape, strides }: Layout, format: MemoryFormat): TensorShape |
   const theirs = format === 'channelsLast' ? channelsLastStrides(shape) : contiguousStrides(shape);
   if (shape.some((d, i) => d !== 1 && strides[i] !== theirs[i])) return undefined;
   return { dimensions: shape, strides: theirs };
-}
-
-/**
- * True for a term with a value for each image and channel but not each pixel. cuDNN 9.19 offers engines for it on sm_90
- * that step through it pixel by pixel: they read misaligned addresses, and the context is lost (H200, 2026-11-27).
- */
-function isPerImage({ layout: { shape, strides } }: ArgSpec): boolean {
-  const images = shape.length === 4 && shape[0]! > 1 && strides[0] !== 0;
-  const pixels = shape.slice(2).every((d, i) => d === 1 || strides[i + 2] === 0);
-  return images && pixels;
 }
 
 /** Four dimensions; those along which one element is repeated have size 1. */

@@ -4,6 +4,7 @@ import type { ArgSpec, Choice, Json, KernelOp } from '@darkroom/core/backend';
 import type { FaultLog } from '../fault-log.ts';
 import type { CudnnDescriptor } from '../node/cudnn.ts';
 import type { Address, Cudnn, Driver, Stream } from '../node/native.ts';
+import type { OwnKernels } from '../own-kernels.ts';
 import { areAligned } from '../provider.ts';
 import type { Library, Prepared } from '../provider.ts';
 import { attentionGraph } from './cudnn-attention.ts';
@@ -14,6 +15,7 @@ import type { CudnnGraph } from './cudnn-graph.ts';
 import { CudnnPlans } from './cudnn-plans.ts';
 import type { PlanCounts, PlanFiles } from './cudnn-plans.ts';
 import { LazyHandle } from './lazy-handle.ts';
+import { inTwoLaunches, withoutPerImage } from './per-image.ts';
 
 /** Bytes of workspace above which an engine is refused; good engines need a few MiB. */
 const workspaceLimit = 256 * 2 ** 20;
@@ -32,6 +34,8 @@ export interface CudnnOptions {
   /** Keeps plans of compiled kernels. */
   readonly files?: PlanFiles | undefined;
   readonly counts?: PlanCounts;
+  /** Adds the terms that cuDNN cannot. */
+  readonly own?: OwnKernels;
 }
 
 export class CudnnLibrary implements Library {
@@ -50,6 +54,8 @@ export class CudnnLibrary implements Library {
   }
 
   choices(op: KernelOp, args: readonly ArgSpec[]): readonly Choice[] {
+    const rest = this.#options.own && withoutPerImage(op, args);
+    if (rest) return this.choices(rest.op, rest.args);
     const graph = cudnnGraph(op, args);
     const target = graph && this.#target();
     if (!target) return [];
@@ -61,6 +67,9 @@ export class CudnnLibrary implements Library {
 
   /** The first choice stands for the first engine that can be built; the others for themselves alone. */
   prepare(op: KernelOp, args: readonly ArgSpec[], choice: Choice): Prepared | undefined {
+    const { own } = this.#options;
+    const rest = own && withoutPerImage(op, args);
+    if (rest) return inTwoLaunches(this, own, rest, args, choice);
     const graph = cudnnGraph(op, args);
     const config = configOf(choice.params);
     const handle = this.#handle.get();

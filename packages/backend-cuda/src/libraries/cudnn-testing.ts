@@ -12,6 +12,7 @@ import { diagnose, explain, loadAddon } from '../node/addon.ts';
 import { addonIsMissing, skip } from '../node/testing.ts';
 import { CudaBackend } from '../backend.ts';
 import { FaultLog } from '../fault-log.ts';
+import { OwnKernels } from '../own-kernels.ts';
 import type { Library } from '../provider.ts';
 import { traitsOfArchitecture } from '../node/testing.ts';
 import { CudnnDescriptors } from './cudnn-engines.ts';
@@ -174,10 +175,12 @@ export function buildPlan(
 export function describedBackend(device: Described, libraries: readonly Library[]): CudaBackend {
   const architecture = Number(device.slice('sm_'.length));
   const unused = undefined as never;
+  const traits = traitsOfArchitecture(architecture);
   return new CudaBackend({
     cuda: { driver: unused, nvrtc: unused, cublasLt: undefined, cudnn: undefined, emulated: false, libraries: unused },
     compiler: unused,
-    traits: traitsOfArchitecture(architecture),
+    traits,
+    own: new OwnKernels({ driver: unused, compiler: unused, traits }),
     stream: 0,
     memory: unused,
     suballocate: false,

@@ -46,11 +46,14 @@ export const restrictedTo = (cuda: Cuda, names: readonly OptionalLibrary[]): Cud
   cudnn: names.includes('cudnn') ? cuda.cudnn : undefined,
 });
 
-/** Nothing is started before a library is first asked for its choices. `plans`: where those of cuDNN are kept and counted. */
+/**
+ * Nothing is started before a library is first asked for its choices. `plans`: where those of
+ * cuDNN are kept and counted, and the kernels that add what it cannot.
+ */
 export function librariesOf(
   { driver, cublasLt, cudnn }: Cuda,
   faults: FaultLog,
-  plans: Pick<CudnnOptions, 'files' | 'counts'> = {},
+  plans: Pick<CudnnOptions, 'files' | 'counts' | 'own'> = {},
 ): readonly Library[] {
   return [
     ...(cublasLt ? [new CublasLtMatmul(cublasLt, faults)] : []),
