@@ -1,6 +1,6 @@
 // The end of a call: converts its latents to the outputType: images, pixels or latents.
 
-import { DarkroomError, keep, scope } from '@darkroom/core';
+import { cast, contiguous, DarkroomError, keep, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
 import type { CallOptions, StableDiffusionOutput } from './options.ts';
@@ -45,8 +45,10 @@ async function nanError(run: Run): Promise<DarkroomError> {
 async function readImages(pixels: Tensor): Promise<Image[] | undefined> {
   try {
     const [n, c, h, w] = pixels.shape as [number, number, number, number];
-    const data = (await pixels.data()) as Float32Array;
-    if (data.some(Number.isNaN)) return undefined;
+    // The device orders and widens the values: the host would take longer than it takes to decode.
+    using planes = scope(() => contiguous(cast(pixels, 'float32')));
+    const data = (await planes.data()) as Float32Array;
+    if (hasNaN(data)) return undefined;
     const size = c * h * w;
     return Array.from({ length: n }, (_, i) =>
       Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),
@@ -54,4 +56,9 @@ async function readImages(pixels: Tensor): Promise<Image[] | undefined> {
   } finally {
     pixels.dispose();
   }
+}
+
+function hasNaN(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (values[i] !== values[i]) return true;
+  return false;
 }

@@ -92,17 +92,22 @@ export abstract class LatentDiffusionPipeline<C extends object>
     const { begin, end } = run.window;
     checkNames(options.callbackOnStepEndTensors ?? [], run.tensors);
     const bar = await progressBar(end - begin, this.progress);
+    // One step runs while the next is put together, and no more: memory stays bounded, and an abort is seen soon.
+    let running: Promise<void> | undefined;
     try {
       for (let i = begin; i < end; i++) {
         run.signal?.throwIfAborted();
         run.replace({ latents: await this.#step(run, i) });
         if (options.callbackOnStepEnd) run.replace(await this.#callback(run, i, options));
         bar.update(i + 1 - begin, `peak ${(run.device.memory().peak / 2 ** 20).toFixed(0)} MiB`);
+        await running;
+        running = run.device.idle();
+        running.catch(() => {}); // its error is thrown where it is awaited
         // Lets an abort signal, a timer or terminal input be handled between steps.
-        await run.device.idle();
         await macrotask();
         if (run.interrupt) break;
       }
+      await running;
     } finally {
       bar.stop();
     }
