@@ -15,6 +15,7 @@ import { FaultLog } from '../fault-log.ts';
 import { OwnKernels } from '../own-kernels.ts';
 import type { Library } from '../provider.ts';
 import { traitsOfArchitecture } from '../node/testing.ts';
+import type { CudaTraits } from '../traits.ts';
 import { CudnnDescriptors } from './cudnn-engines.ts';
 import type { EngineConfig } from './cudnn-engines.ts';
 import { cudnnGraph, CudnnLibrary } from './cudnn-library.ts';
@@ -41,7 +42,8 @@ export function cudnnIsMissing(): boolean {
 /** cuDNN's choices for a GPU described in fixtures/devices.json. */
 export function describedCudnn(device: Described): CudnnLibrary {
   const { cudnn, driver } = loadAddon();
-  return new CudnnLibrary(cudnn, driver, { properties: deviceProperties(device) });
+  const own = unusedKernels(traitsOfArchitecture(Number(device.slice('sm_'.length))));
+  return new CudnnLibrary(cudnn, driver, { properties: deviceProperties(device), own });
 }
 export const deviceProperties = (device: Described): string =>
   JSON.stringify((fixture('devices') as Record<Described, unknown>)[device]);
@@ -171,6 +173,10 @@ export function buildPlan(
   return plan.get('executionPlanWorkspaceSize', 'int64')[0]!;
 }
 
+/** Our own kernels where none is prepared. */
+const unusedKernels = (traits: CudaTraits): OwnKernels =>
+  new OwnKernels({ driver: undefined as never, compiler: undefined as never, traits });
+
 /** A backend on a described GPU, which can be asked for choices and nothing else. */
 export function describedBackend(device: Described, libraries: readonly Library[]): CudaBackend {
   const architecture = Number(device.slice('sm_'.length));
@@ -180,7 +186,7 @@ export function describedBackend(device: Described, libraries: readonly Library[
     cuda: { driver: unused, nvrtc: unused, cublasLt: undefined, cudnn: undefined, emulated: false, libraries: unused },
     compiler: unused,
     traits,
-    own: new OwnKernels({ driver: unused, compiler: unused, traits }),
+    own: unusedKernels(traits),
     stream: 0,
     memory: unused,
     suballocate: false,
