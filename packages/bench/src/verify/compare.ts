@@ -92,7 +92,7 @@ function argsOf({ op, inputs }: Pick<KernelCase, 'op' | 'inputs'>, device: Devic
 }
 
 /** Choices whose preparation is work of a library, not a text to compile. */
-const isLibrary = (id: string | undefined): boolean => id === undefined || /^cu(dnn|blasLt)(-|$)/.test(id);
+const isLibrary = (id: string | undefined): boolean => id === undefined || /^cu(dnn|blaslt)(-|$)/.test(id);
 
 /**
  * Compiles all texts of these cases together, on worker threads; what does not compile says so when its case runs.
