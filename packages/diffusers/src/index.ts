@@ -2,6 +2,11 @@
 
 export { Image } from './image/image.ts';
 export type { Channels } from './image/image.ts';
+export type { EncodeOptions, SaveOptions } from './image/encode.ts';
+export { formatFor, pictureFormats } from './image/formats.ts';
+export type { PictureFormat } from './image/formats.ts';
+export type { PictureParameters } from './parameters/parameters.ts';
+export { parametersText, parseParameters } from './parameters/text.ts';
 export { memoryFiles } from './loading/files.ts';
 export type { ModelAddresses, ModelFiles, ModelSource } from './loading/files.ts';
 export { httpFiles } from './loading/http-files.ts';
@@ -99,7 +104,10 @@ export type { ProgressBar, ProgressConfig } from './progress/progress.ts';
 export type { Generator, RandomDType } from './random/generator.ts';
 export { TorchCpuGenerator } from './random/torch-cpu-generator.ts';
 export { TorchCudaGenerator } from './random/torch-cuda-generator.ts';
+export { schedulerAliases, schedulerName } from './schedulers/aliases.ts';
+export type { SchedulerAlias } from './schedulers/aliases.ts';
 export { schedulerClasses, schedulerFromConfig } from './schedulers/from-config.ts';
 export { Scheduler } from './schedulers/scheduler.ts';
 export type { Schedule, ScheduleOptions, StepOptions, StepResult } from './schedulers/scheduler.ts';
 export { ClipTokenizer, clipTokenizerFromFiles } from './tokenizers/clip.ts';
+export { version } from './version.ts';

@@ -1,4 +1,48 @@
-// Telling pictures of other formats by how they start, so that an error can name them.
+// The formats of pictures: by the ending of a path, by a name, and by how a file starts.
+
+import { ArgumentError } from '@darkroom/core';
+
+/** The formats that are read and written. */
+export const pictureFormats = ['png', 'jpeg', 'webp'] as const;
+/** A format of pictures. */
+export type PictureFormat = (typeof pictureFormats)[number];
+
+const endings: Readonly<Record<string, PictureFormat>> = {
+  png: 'png',
+  jpg: 'jpeg',
+  jpeg: 'jpeg',
+  jfif: 'jpeg',
+  webp: 'webp',
+};
+const titles: Readonly<Record<PictureFormat, string>> = { png: 'PNG', jpeg: 'JPEG', webp: 'WebP' };
+
+/** @throws ArgumentError for a name that is no format; 'jpg' is one */
+export function checkFormat(option: string, format: string): PictureFormat {
+  const known = pictureFormats.find((one) => one === format) ?? (format === 'jpg' ? 'jpeg' : undefined);
+  if (!known)
+    throw new ArgumentError(`${option}: must be one of ${pictureFormats.join(', ')}, got '${format}'`);
+  return known;
+}
+
+/**
+ * The format to write at `path`: by its ending, or as given where the ending says nothing.
+ * @throws ArgumentError for an ending that is no format's, and where the two contradict each other
+ */
+export function formatFor(path: string, format?: string): PictureFormat {
+  const ending = /\.([^./\\]*)$/.exec(path)?.[1]?.toLowerCase();
+  const byEnding = ending !== undefined && Object.hasOwn(endings, ending) ? endings[ending] : undefined;
+  const given = format === undefined ? undefined : checkFormat('format', format);
+  if (byEnding && given && byEnding !== given)
+    throw new ArgumentError(`${path}: its ending says ${titles[byEnding]}, and format says ${titles[given]}`);
+  const found = given ?? byEnding;
+  if (!found) {
+    const known = Object.keys(endings).map((one) => `.${one}`);
+    throw new ArgumentError(
+      `${path}: pictures are written as PNG, JPEG or WebP; let it end in ${known.join(', ')}, or give a format`,
+    );
+  }
+  return found;
+}
 
 const starts: readonly (readonly [format: string, start: RegExp])[] = [
   ['JPEG', /^\xff\xd8\xff/],

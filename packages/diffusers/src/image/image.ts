@@ -1,11 +1,13 @@
-// Pictures of 8 bits a channel, as they are saved and shown. No resizing, no colour management, no other formats.
-// PNG is written by fast-png. Floats become bytes by rounding, as Python's pipelines do.
+// Pictures of 8 bits a channel, as they are saved and shown. No resizing, no colour management.
+// Floats become bytes by rounding, as Python's pipelines do.
 
-import { ArgumentError, FormatError } from '@darkroom/core';
-import { encode } from 'fast-png';
+import { ArgumentError } from '@darkroom/core';
+import type { PictureParameters } from '../parameters/parameters.ts';
 import { bytesFromFloats } from './convert.ts';
-import { otherFormat } from './formats.ts';
-import { decodePng } from './png/decode.ts';
+import { checkEncode, decodePicture, decodePngFile, encodePixels, encodePng } from './encode.ts';
+import type { DecodedPicture, EncodeOptions, SaveOptions } from './encode.ts';
+import { checkFormat, formatFor } from './formats.ts';
+import type { PictureFormat } from './formats.ts';
 
 /** Channels of an image: 3 RGB, 4 RGBA. */
 export type Channels = 3 | 4;
@@ -18,8 +20,10 @@ export class Image {
   readonly channels: Channels;
   /** Rows from the top, pixels from the left, channels together. */
   readonly data: Uint8ClampedArray;
+  /** How it was drawn: of a pipeline's picture, and of a file that tells. */
+  readonly parameters: PictureParameters | undefined;
 
-  constructor(width: number, height: number, data: Uint8ClampedArray) {
+  constructor(width: number, height: number, data: Uint8ClampedArray, parameters?: PictureParameters) {
     for (const [name, size] of [
       ['width', width],
       ['height', height],
@@ -37,6 +41,7 @@ export class Image {
     this.height = height;
     this.channels = channels;
     this.data = data;
+    this.parameters = parameters;
   }
 
   /** values [channels, height, width] in [0, 1]; 1 channel becomes grey RGB. NaN is an error, the rest is clamped. */
@@ -62,21 +67,32 @@ export class Image {
    * `name` is for messages. @throws FormatError, also for pictures of other formats.
    */
   static fromPng(png: Uint8Array, name = 'image'): Image {
-    const other = otherFormat(png);
-    if (other) throw new FormatError(`${name}: is a ${other}; only PNG is read, give that or raw pixels`);
-    const { width, height, data } = decodePng(png, name);
-    return new Image(width, height, data);
+    return imageOf(decodePngFile(png, name));
   }
 
-  /** An encoded PNG with as many channels as the image. */
+  /** Decodes a PNG, JPEG or WebP, by how it starts; upright. `name` is for messages. @throws FormatError */
+  static async decode(file: Uint8Array, name = 'image'): Promise<Image> {
+    return imageOf(await decodePicture(file, name));
+  }
+
+  /** An encoded PNG with as many channels as the image: pixels alone, without how it was drawn. */
   toPng(): Uint8Array {
-    return encode({
-      width: this.width,
-      height: this.height,
-      data: this.data,
-      channels: this.channels,
-      depth: 8,
-    });
+    return encodePng(this);
+  }
+
+  /**
+   * The encoded picture. A JPEG shows transparency as white. Works in pages too.
+   * @throws ArgumentError for an unknown format or bad options
+   */
+  async encode(format: PictureFormat | 'jpg', options: EncodeOptions = {}): Promise<Uint8Array> {
+    const checked = checkFormat('encode', format);
+    checkEncode('encode', checked, options);
+    return encodePixels(this, checked, options, this.parameters);
+  }
+
+  /** The same pixels with other parameters; undefined: with none. */
+  withParameters(parameters: PictureParameters | undefined): Image {
+    return new Image(this.width, this.height, this.data, parameters);
   }
 
   /** Values [channels, height, width] in [0, 1], as image-to-image reads them; without alpha for 3 channels. */
@@ -91,15 +107,24 @@ export class Image {
     return out;
   }
 
-  /** Writes a PNG file, whole or not at all (Node only; a browser makes a Blob of toPng()). */
-  async save(path: string): Promise<void> {
+  /**
+   * Writes a file, whole or not at all, in the format that its ending says (Node only; a page makes a Blob of encode()).
+   * @throws ArgumentError before anything is written, for an unknown ending, a contradiction or bad options
+   */
+  async save(path: string, options: SaveOptions = {}): Promise<void> {
+    const format = formatFor(path, options.format);
+    checkEncode('save', format, options);
+    const bytes = await encodePixels(this, format, options, this.parameters);
     const { writeFileWhole } = await import('./node/write-file.ts');
-    await writeFileWhole(path, this.toPng());
+    await writeFileWhole(path, bytes);
   }
 
-  /** Reads a PNG file (Node only). */
+  /** Reads a PNG, JPEG or WebP file (Node only). */
   static async load(path: string): Promise<Image> {
     const { readFile } = await import('./node/write-file.ts');
-    return Image.fromPng(await readFile(path), path);
+    return Image.decode(await readFile(path), path);
   }
 }
+
+const imageOf = ({ pixels, parameters }: DecodedPicture): Image =>
+  new Image(pixels.width, pixels.height, pixels.data, parameters);

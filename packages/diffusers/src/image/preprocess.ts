@@ -2,7 +2,9 @@
 // Reference: diffusers' VaeImageProcessor. Pictures are resized by Lanczos, tensors by nearest.
 
 import { ArgumentError, formatShape, Tensor } from '@darkroom/core';
+import { blended, overWhite as overWhitePixels } from './encode.ts';
 import { Image } from './image.ts';
+import type { Pixels } from './pixels.ts';
 import { resizeImage } from './resample.ts';
 
 /** A picture, several of one size, or a tensor [n, channels, h, w] of values from 0 to 1. */
@@ -114,25 +116,12 @@ function nearest(values: Float32Array, size: InputSize, height: number, width: n
 }
 
 /** RGB over white: transparent pixels become white instead of showing their hidden colour. */
-function overWhite(image: Image): Image {
-  return blended(image, (colour, alpha) => 255 + ((colour - 255) * alpha) / 255);
-}
+const overWhite = (image: Image): Image => asImage(overWhitePixels(image));
 
 /** RGB as Pillow's conversion gives it: alpha is dropped. */
-function withoutAlpha(image: Image): Image {
-  return blended(image, (colour) => colour);
-}
+const withoutAlpha = (image: Image): Image => asImage(blended(image, (colour) => colour));
 
-function blended(image: Image, blend: (colour: number, alpha: number) => number): Image {
-  if (image.channels === 3) return image;
-  const pixels = image.width * image.height;
-  const out = new Uint8ClampedArray(pixels * 3);
-  for (let i = 0; i < pixels; i++) {
-    const alpha = image.data[i * 4 + 3]!;
-    for (let c = 0; c < 3; c++) out[i * 3 + c] = blend(image.data[i * 4 + c]!, alpha);
-  }
-  return new Image(image.width, image.height, out);
-}
+const asImage = ({ width, height, data }: Pixels): Image => new Image(width, height, data);
 
 /** [1, height, width]: luma (ITU-R 601-2) rounded to 8 bits as Pillow does, over 255. */
 function greyPlane({ data, width, height }: Image): Float32Array {

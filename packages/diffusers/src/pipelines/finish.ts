@@ -3,13 +3,15 @@
 import { cast, contiguous, DarkroomError, keep, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
+import type { PictureParameters } from '../parameters/parameters.ts';
 import type { CallOptions, StableDiffusionOutput } from './options.ts';
 import type { Run } from './run.ts';
 
-/** The output of a run. @throws DarkroomError that names the denoiser or the decoder if pixels are NaN. */
+/** The output of a run; `drawnWith` is what its pictures tell. @throws DarkroomError that names the denoiser or the decoder if pixels are NaN. */
 export async function finish(
   run: Run,
   outputType: CallOptions['outputType'],
+  drawnWith: readonly PictureParameters[] | undefined,
 ): Promise<StableDiffusionOutput> {
   const { latents, seeds, call } = run;
   const { codec } = run.recipe;
@@ -27,7 +29,7 @@ export async function finish(
     if (!read) throw await nanError(run);
     images.push(...read);
   }
-  return { images, seeds };
+  return { images: images.map((image, i) => image.withParameters(drawnWith?.[i])), seeds };
 }
 
 /** The error for NaN pixels: NaN latents blame the denoising loop, else the decoder. */

@@ -9,6 +9,7 @@ import { progressBar } from '../progress/progress.ts';
 import { checkChanged } from './callback-tensors.ts';
 import { requireMemory } from './check-memory.ts';
 import { CompiledCalls } from './compile-call.ts';
+import { drawnWith } from './drawn-with.ts';
 import { finish } from './finish.ts';
 import { PipelineWithMemorySwitches } from './memory-switches.ts';
 import type { AnyCallOptions, Interruptible, StableDiffusionOutput } from './options.ts';
@@ -79,7 +80,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
       await this.#compiled.compile(run, inputs, decodes);
       run.startFrom(run.within(() => scope(() => run.start(inputs))));
       await this.#denoise(run, options);
-      return await finish(run, options.outputType);
+      return await finish(run, options.outputType, drawnWith(run, this.modelName));
     } finally {
       offload.finish();
       run.dispose();

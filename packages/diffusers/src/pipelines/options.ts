@@ -102,7 +102,7 @@ export const callOptionNames: OptionNames<CallOptions> = {
 
 /** The result of a call, in the form of its outputType. */
 export interface StableDiffusionOutput {
-  /** For outputType 'image'. */
+  /** For outputType 'image'; each tells in `parameters` how it was drawn. */
   readonly images: readonly Image[];
   /** For outputType 'tensor' and 'latent'; the caller disposes it. */
   readonly tensor?: Tensor;

@@ -1,11 +1,12 @@
 // The base of every pipeline: named components that can be replaced, shared, moved, saved and freed. The memory
 // switches are in memory-switches.ts, the call in latent-diffusion.ts.
 
-import { ArgumentError, checkOptions, Module, TracedModule } from '@darkroom/core';
+import { ArgumentError, checkOptions, describe, Module, TracedModule } from '@darkroom/core';
 import type { Device, DType } from '@darkroom/core';
 import { loadComponents } from '../components/load.ts';
 import type { ComponentRole, ComponentSlots } from '../components/slots.ts';
 import type { ModelSource } from '../loading/files.ts';
+import { nameOfModel } from '../loading/model-name.ts';
 import type { LoadOptions } from '../loading/load-options.ts';
 import type { ModelLike } from '../models/types.ts';
 import { memoryReport } from '../offload/memory-report.ts';
@@ -13,7 +14,8 @@ import type { MemoryReport } from '../offload/memory-report.ts';
 import { PipelineOffload } from '../offload/pipeline-offload.ts';
 import { modulesOf } from '../offload/policy.ts';
 import type { ProgressConfig } from '../progress/progress.ts';
-import { schedulerFromConfig } from '../schedulers/from-config.ts';
+import { schedulerAliases } from '../schedulers/aliases.ts';
+import { schedulerClasses, schedulerFromConfig } from '../schedulers/from-config.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import { Callable } from './callable.ts';
 import { Calls } from './calls.ts';
@@ -24,6 +26,8 @@ export interface PipelineOptions {
   readonly computeDtype?: DType | undefined;
   /** The content of model_index.json: settings of the pipeline, and the keys that savePretrained writes back. */
   readonly index?: Readonly<Record<string, unknown>> | undefined;
+  /** Name of the model, written beside pictures. */
+  readonly modelName?: string | undefined;
 }
 
 /** A pipeline class: its constructor, its name and the slots of its components. */
@@ -44,6 +48,8 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   computeDtype: DType;
   /** model_index.json as it was read: saving writes its keys back. */
   index: Readonly<Record<string, unknown>>;
+  /** Name of the model, written beside pictures: a hub id, or the last part of a folder's or an address's path. */
+  modelName: string | undefined;
   protected progress: ProgressConfig = {};
   /** The offload of this pipeline's weights. */
   protected readonly offload: PipelineOffload = new PipelineOffload(() => this.components);
@@ -54,6 +60,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
     super();
     this.computeDtype = options.computeDtype ?? 'float32';
     this.index = options.index ?? {};
+    this.modelName = options.modelName;
     const given = components as Record<string, unknown>;
     for (const name of Object.keys(this.slots)) (this as Record<string, unknown>)[name] = given[name];
   }
@@ -70,7 +77,7 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   ): Promise<P> {
     const given = (options?.components ?? {}) as Readonly<Record<string, object | undefined>>;
     const { components, index } = await loadComponents(model, options, given, this);
-    return new this(components as K, { computeDtype: options.dtype, index });
+    return new this(components as K, { computeDtype: options.dtype, index, modelName: nameOfModel(model) });
   }
 
   /**
@@ -89,7 +96,8 @@ export abstract class Pipeline<C extends object = object> extends Callable {
           : `fromPipe: a ${this.className} needs '${missing}', a component that a ${pipe.className} has not`,
       );
     }
-    return new this(components as K, { computeDtype: pipe.computeDtype, index: pipe.index });
+    const { computeDtype, index, modelName } = pipe;
+    return new this(components as K, { computeDtype, index, modelName });
   }
 
   get #class(): PipelineClass<unknown, Record<string, unknown>> {
@@ -131,12 +139,21 @@ export abstract class Pipeline<C extends object = object> extends Callable {
   }
 
   /**
-   * Replaces the scheduler by one of another class with the same configuration.
-   * @throws FormatError for an unknown name
+   * Replaces the scheduler by one of another class, or of a short name as 'euler_a' or 'dpm++2m_karras', with the same
+   * configuration but for what the short name stands for. @throws ArgumentError for an unknown name
    */
-  useScheduler(className: string): void {
-    const { config } = this.scheduler;
-    this.scheduler = schedulerFromConfig({ ...config, _class_name: className });
+  useScheduler(name: string): void {
+    const alias = Object.hasOwn(schedulerAliases, name) ? schedulerAliases[name] : undefined;
+    const className = alias?.className ?? name;
+    if (!alias && !Object.hasOwn(schedulerClasses, className)) {
+      const known = [...Object.keys(schedulerAliases), ...Object.keys(schedulerClasses)];
+      throw new ArgumentError(`scheduler: must be one of ${known.join(', ')}, got ${describe(name)}`);
+    }
+    this.scheduler = schedulerFromConfig({
+      ...this.scheduler.config,
+      ...alias?.config,
+      _class_name: className,
+    });
   }
 
   /**

@@ -42,6 +42,8 @@ export interface Conditioner {
 
 /** The first latents of a call, and changes after each step: text to image, image to image, inpainting. */
 export interface LatentStart {
+  /** Amount of noise mixed into a given picture; undefined where none is given. */
+  readonly strength?: number;
   /** The steps to run; default: every step. @throws ArgumentError if there is none. */
   window?(schedule: Schedule, call: CheckedCall): Window;
   /** `latents` before the first step, and tensors that later steps read. Must accept abstract inputs. */

@@ -1,8 +1,10 @@
 // The chunks of a PNG, checked one by one. Nothing is inflated here: sizes are known and bounded before that.
 // Reference: the PNG specification, third edition; limits as Pillow's.
 
-/** Throws a FormatError with the reason. */
-export type Fail = (rule: string) => never;
+import { requireSize } from '../codecs/limits.ts';
+import type { Fail } from '../codecs/limits.ts';
+
+export type { Fail } from '../codecs/limits.ts';
 
 export interface PngHeader {
   readonly width: number;
@@ -48,8 +50,6 @@ const kinds: readonly (readonly [
 
 const textTypes = new Set(['tEXt', 'zTXt', 'iTXt']);
 
-/** Pixels at most, a quarter of a gigabyte as RGB: Pillow's limit. */
-const maxPixels = 89_478_485;
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 export const isPng = (file: Uint8Array): boolean => signature.every((byte, i) => file[i] === byte);
@@ -95,6 +95,27 @@ function* chunksOf(file: Uint8Array, fail: Fail): Generator<Chunk> {
   }
 }
 
+/** A chunk as it stands in a file: length, type, data, checksum. */
+export function chunkBytes(type: string, data: Uint8Array): Uint8Array {
+  const out = new Uint8Array(12 + data.length);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, data.length);
+  for (let i = 0; i < 4; i++) out[4 + i] = type.charCodeAt(i);
+  out.set(data, 8);
+  view.setUint32(8 + data.length, crc32(out, 4, 8 + data.length));
+  return out;
+}
+
+/** The file with a chunk behind its header, which every PNG of ours has. */
+export function insertChunk(png: Uint8Array, chunk: Uint8Array): Uint8Array {
+  const at = signature.length + 25;
+  const out = new Uint8Array(png.length + chunk.length);
+  out.set(png.subarray(0, at));
+  out.set(chunk, at);
+  out.set(png.subarray(at), at + chunk.length);
+  return out;
+}
+
 function readHeader({ type, data }: Chunk, fail: Fail): PngHeader {
   if (type !== 'IHDR' || data.length !== 13) return fail('it does not start with a header');
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -104,9 +125,7 @@ function readHeader({ type, data }: Chunk, fail: Fail): PngHeader {
   if (!found) return fail(`it has ${depth} bits a sample and colour type ${code}, which do not go together`);
   if (compression !== 0 || filter !== 0 || interlace! > 1)
     fail(`its methods must be 0, 0 and 0 or 1, got ${compression}, ${filter} and ${interlace}`);
-  if (width === 0 || height === 0) fail(`it is ${width}x${height}`);
-  if (width * height > maxPixels)
-    fail(`it is ${width}x${height}, ${width * height} pixels; at most ${maxPixels} are read`);
+  requireSize(width, height, fail);
   const [, kind, channels] = found;
   return { width, height, depth: depth!, kind, channels, isInterlaced: interlace === 1 };
 }

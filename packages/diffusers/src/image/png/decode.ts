@@ -1,19 +1,26 @@
 // PNG → 8-bit RGB or RGBA, upright: every kind, depth and order of pixels that the format has. Colours as Pillow gives
 // them: the high byte of 16 bits, transparent colours as alpha, no gamma and no profile.
 
-import { FormatError } from '@darkroom/core';
+import { failing } from '../codecs/limits.ts';
+import { upright } from '../pixels.ts';
+import type { Pixels } from '../pixels.ts';
 import { readPng } from './chunks.ts';
 import type { Fail, Png } from './chunks.ts';
 import { inflateUpTo } from './inflate.ts';
-import { orientationOf, upright } from './orientation.ts';
-import type { Pixels } from './orientation.ts';
+import { orientationOf } from './orientation.ts';
 import { dataBytes, samplesOf } from './samples.ts';
+import { textOf } from './text.ts';
+
+/** A picture and the texts that tools write beside it. */
+export interface DecodedPng {
+  readonly pixels: Pixels;
+  /** The text under 'parameters'. */
+  readonly comment: string | undefined;
+}
 
 /** `name` is for messages. @throws FormatError */
-export function decodePng(file: Uint8Array, name: string): Pixels {
-  const fail: Fail = (rule) => {
-    throw new FormatError(`${name}: not a readable PNG: ${rule}`);
-  };
+export function decodePng(file: Uint8Array, name: string): DecodedPng {
+  const fail = failing(name, 'PNG');
   const png = readPng(file, fail);
   const { header } = png;
   const orientation = orientationOf(png, fail);
@@ -21,7 +28,17 @@ export function decodePng(file: Uint8Array, name: string): Pixels {
   const data = inflateUpTo(png.data, wanted, fail);
   if (data.length < wanted)
     fail(`it is ${header.width}x${header.height}, ${wanted} bytes, but holds ${data.length}`);
-  return upright(colours(png, samplesOf(header, data, fail), fail), orientation);
+  const pixels = upright(colours(png, samplesOf(header, data, fail), fail), orientation);
+  return { pixels, comment: commentOf(png) };
+}
+
+/** The text of parameters; undefined too where it cannot be read, which spoils no picture. */
+function commentOf({ texts }: Png): string | undefined {
+  try {
+    return textOf(texts, 'parameters', failing('parameters', 'text'));
+  } catch {
+    return undefined;
+  }
 }
 
 function colours(png: Png, samples: Uint8Array | Uint16Array, fail: Fail): Pixels {

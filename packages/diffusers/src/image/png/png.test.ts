@@ -110,7 +110,11 @@ function join8(prefix: string, rest: Uint8Array): Uint8Array {
 test.each<[string, Uint8Array, string]>([
   ['no file', new Uint8Array(), 'not a readable PNG: it does not start as one'],
   ['a text', latin1('hello, I am a text'), 'it does not start as one'],
-  ['a JPEG', latin1('\xff\xd8\xff\xe0\0\x10JFIF\0'), 'is a JPEG; only PNG is read, give that or raw pixels'],
+  [
+    'a JPEG',
+    latin1('\xff\xd8\xff\xe0\0\x10JFIF\0'),
+    'is a JPEG; fromPng reads PNG, Image.decode JPEG and WebP too',
+  ],
   ['a GIF', latin1('GIF89a\x01\0\x01\0'), 'is a GIF;'],
   ['a WebP', latin1('RIFF\x10\0\0\0WEBPVP8 '), 'is a WebP;'],
   ['a BMP', latin1('BM\x10\0\0\0'), 'is a BMP;'],

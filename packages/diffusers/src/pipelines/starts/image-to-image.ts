@@ -11,6 +11,7 @@ export function imageToImage(
   { strength, isLatents }: { readonly strength: number; readonly isLatents: boolean },
 ): LatentStart {
   return {
+    strength,
     window: (schedule, call) => strengthWindow(schedule, call.schedule.numInferenceSteps, strength),
     begin: (run, given) => {
       const { call, generators, device } = run;

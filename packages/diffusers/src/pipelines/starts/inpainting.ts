@@ -21,6 +21,7 @@ interface Inpainting {
  */
 export function inpainting(codec: LatentCodec, { strength, readsMask }: Inpainting): LatentStart {
   return {
+    strength,
     window: (schedule, call) => strengthWindow(schedule, call.schedule.numInferenceSteps, strength),
     begin: (run, given) => {
       const { call, schedule, generators, dtype, device, window } = run;

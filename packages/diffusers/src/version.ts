@@ -1,0 +1,2 @@
+/** The version of this package, written into pictures. */
+export const version = '0.1.0';
