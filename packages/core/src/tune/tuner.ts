@@ -35,6 +35,8 @@ export interface TuneOptions {
   readonly seconds?: number;
   /** How often a key runs, where that is known; default: once. Keys that take most time are measured first. */
   readonly uses?: ReadonlyMap<string, number>;
+  /** Called after each key that was measured. */
+  readonly onProgress?: (tuned: number, total: number) => void;
 }
 
 interface Pending {
@@ -109,7 +111,7 @@ export class Tuner {
    * Measures the collected keys, those with the largest share of the time first; resolves to the number of keys that
    * got a winner.
    */
-  async tunePending({ seconds = Infinity, uses }: TuneOptions = {}): Promise<number> {
+  async tunePending({ seconds = Infinity, uses, onProgress }: TuneOptions = {}): Promise<number> {
     const end = performance.now() + 1000 * seconds;
     const isLate = (): boolean => performance.now() >= end;
     const share = ([key, pending]: [string, Pending]): number => (uses?.get(key) ?? 1) * workOf(pending);
@@ -134,6 +136,7 @@ export class Tuner {
         );
         tuned++;
         this.onDecision(decision);
+        onProgress?.(tuned, work.length);
       }
     }
     if (tuned > 0) await this.#store?.save(this.#backend.caps.fingerprint, Object.fromEntries(this.#winners));

@@ -4,6 +4,8 @@
 import { Tensor } from '@darkroom/core';
 import { compileAhead } from '@darkroom/core/graph';
 import type { Device } from '@darkroom/core';
+import { progressBar } from '../progress/progress.ts';
+import type { ProgressConfig } from '../progress/progress.ts';
 import type { CheckedCall } from './check-call.ts';
 import type { NamedTensors } from './recipe.ts';
 import { Run } from './run.ts';
@@ -14,8 +16,11 @@ export class CompiledCalls {
   #device: Device | undefined;
   readonly #keys = new Set<string>();
 
-  /** Compiles the kernels of `run` on `inputs`, unless its kind was compiled before; `decodes`: the decoder's too. */
-  async compile(run: Run, inputs: NamedTensors, decodes: boolean): Promise<void> {
+  /**
+   * Compiles the kernels of `run` on `inputs`, unless its kind was compiled before; `decodes`: the decoder's too.
+   * `progress`: the bar to show meanwhile.
+   */
+  async compile(run: Run, inputs: NamedTensors, decodes: boolean, progress: ProgressConfig): Promise<void> {
     const { device } = run;
     if (!device.backend.ready) return;
     if (this.#device !== device) this.#keys.clear();
@@ -23,6 +28,7 @@ export class CompiledCalls {
     const key = keyOf(run, inputs);
     if (this.#keys.has(key)) return;
     const { codec, ...rest } = run.recipe;
+    const bar = await progressBar(1, { ...progress, description: 'compiling' });
     const trial = new Run({ ...rest, codec, call: blank(run.call) }, run).begin({ seed: 0 });
     try {
       await compileAhead(device, () => {
@@ -35,7 +41,9 @@ export class CompiledCalls {
         for (let i = begin; i < Math.min(begin + 4, end); i++) tensors.latents = step(trial, tensors, i);
         if (decodes) codec.decode(tensors.latents, trial.call);
       });
+      bar.update(1);
     } finally {
+      bar.stop();
       trial.dispose();
     }
     this.#keys.add(key);

@@ -77,7 +77,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
       await offload.ready;
       run.begin(options);
       const inputs = run.own(await recipe.inputs());
-      await this.#compiled.compile(run, inputs, decodes);
+      await this.#compiled.compile(run, inputs, decodes, this.progress);
       run.startFrom(run.within(() => scope(() => run.start(inputs))));
       await this.#denoise(run, options);
       return await finish(run, options.outputType, drawnWith(run, this.modelName));

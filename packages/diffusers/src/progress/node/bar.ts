@@ -2,6 +2,9 @@
 
 import { SingleBar } from 'cli-progress';
 
+/** Columns of what stands beside the bar. */
+const textWidth = 60;
+
 interface TerminalBar {
   update(done: number, note?: string): void;
   stop(): void;
@@ -16,7 +19,7 @@ export function terminalBar(total: number, description: string, force: boolean):
     hideCursor: true,
     noTTYOutput: true,
     notTTYSchedule: 1000,
-    barsize: 30,
+    barsize: Math.max(5, Math.min(30, (process.stderr.columns ?? 80) - textWidth)),
   });
   bar.start(total, 0, { rate: '-', note: '' });
   const start = performance.now();
