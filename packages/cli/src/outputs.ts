@@ -1,45 +1,94 @@
-// The paths of output pictures, checked for writability before anything is drawn.
+// The output pictures: their paths and format, checked before anything is drawn, and written.
 
-import { extname } from 'node:path';
-import { ArgumentError } from '@darkroom/core';
 import { tryWriting } from '@darkroom/core/node';
-import type { Image } from '@darkroom/diffusers';
+import { formatFor } from '@darkroom/diffusers';
+import type { Image, PictureFormat } from '@darkroom/diffusers';
+import { usage, UsageError } from './usage.ts';
 
 /** Paths checked at most; the others are in the same folder. */
 const mostTried = 100;
 /** Bytes of a trial file that tests folder and permissions. */
 const fewBytes = 4096;
 
-/** The path of picture `i`: of several, -1, -2, … before the ending. */
-function outputPath(output: string, count: number, i: number): string {
-  return count <= 1 ? output : output.replace(/\.png$/i, `-${i + 1}.png`);
+export interface OutputOptions {
+  /** A path, or '-' for standard output. */
+  readonly output: string;
+  readonly format?: string;
+  readonly quality?: number;
+  /** False: pixels alone, without how they were drawn. */
+  readonly parameters: boolean;
+  readonly json?: boolean;
 }
 
-/** Throws for the first path that cannot be written; with the size of a picture also when the disk has no room. */
-export async function tryOutputs(output: string, count: number, pixels = 0): Promise<void> {
-  if (extname(output).toLowerCase() !== '.png')
-    throw new ArgumentError(`--output: only PNG is written, got '${output}'`);
-  const tried = Math.max(1, Math.min(count, mostTried));
-  const paths = Array.from({ length: tried }, (_, i) => outputPath(output, count, i));
-  const bytes = count > mostTried ? 0 : Math.min(3 * pixels, 2 ** 28);
-  await tryWriting(paths, Math.max(fewBytes, bytes));
-}
+/** Where `count` pictures go. */
+export class Outputs {
+  readonly #options: OutputOptions;
+  readonly #count: number;
+  readonly format: PictureFormat;
 
-/** Writes each picture that can be written. @throws the first error, after the last picture. */
-export async function saveAll(
-  images: readonly Image[],
-  output: string,
-  say: (line: string) => void,
-): Promise<void> {
-  const errors: unknown[] = [];
-  for (const [i, image] of images.entries()) {
-    try {
-      const path = outputPath(output, images.length, i);
-      await image.save(path);
-      say(`wrote ${path} (${image.width}x${image.height})`);
-    } catch (error) {
-      errors.push(error);
-    }
+  /** @throws UsageError for an unknown or contradictory format, and for what standard output cannot take */
+  constructor(options: OutputOptions, count: number) {
+    const { output, format, quality, json } = options;
+    this.#options = options;
+    this.#count = count;
+    this.format = usage('--output', () =>
+      formatFor(output === '-' ? '' : output, format ?? (output === '-' ? 'png' : undefined)),
+    );
+    if (quality !== undefined && this.format === 'png')
+      throw new UsageError('--quality: PNG loses nothing and has none; write .jpg or .webp, or leave it out');
+    if (output !== '-') return;
+    if (count > 1)
+      throw new UsageError(
+        `--output -: standard output takes one picture, not ${count}; join them with --grid`,
+      );
+    if (json)
+      throw new UsageError(
+        '--json: standard output takes the result or, with -o -, the picture; leave one out',
+      );
+    if (process.stdout.isTTY)
+      throw new UsageError('--output -: standard output is a terminal; send it to a file or a program');
   }
-  if (errors.length > 0) throw errors[0];
+
+  /** The path of picture `i`: of several, -1, -2, … before the ending. */
+  path(i: number): string {
+    const { output } = this.#options;
+    return this.#count <= 1 ? output : output.replace(/(\.[^./\\]*)?$/, `-${i + 1}$1`);
+  }
+
+  /** Throws for the first path that cannot be written; with the size of a picture also when the disk has no room. */
+  async try(pixels = 0): Promise<void> {
+    if (this.#options.output === '-') return;
+    const tried = Math.max(1, Math.min(this.#count, mostTried));
+    const paths = Array.from({ length: tried }, (_, i) => this.path(i));
+    const bytes = this.#count > mostTried ? 0 : Math.min(3 * pixels, 2 ** 28);
+    await tryWriting(paths, Math.max(fewBytes, bytes));
+  }
+
+  /** Writes each of the pictures from the `first` on that can be written. @throws the first error, after the last */
+  async save(
+    images: readonly Image[],
+    first: number,
+    wrote: (path: string, image: Image) => void,
+  ): Promise<void> {
+    const errors: unknown[] = [];
+    const { quality, parameters, output } = this.#options;
+    const options = { parameters, ...(quality !== undefined && { quality }) };
+    for (const [i, image] of images.entries()) {
+      try {
+        const path = this.path(first + i);
+        if (output === '-') await toStdout(await image.encode(this.format, options));
+        else await image.save(path, { ...options, format: this.format });
+        wrote(path, image);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+}
+
+function toStdout(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
 }

@@ -42,13 +42,9 @@ export interface PictureOptions {
 /** Any pipeline as the command calls it. */
 export type Draw = (prompt: string, options: CallOptions & PictureOptions) => Promise<StableDiffusionOutput>;
 
-/** Reads the pictures. @throws ArgumentError naming an option that needs another one, or the option of a bad file. */
+/** Reads the pictures. @throws ArgumentError naming the option of a bad file */
 export async function readPictures(options: TaskOptions): Promise<PictureOptions> {
   const { image, mask, strength, width, height } = options;
-  if (mask !== undefined && image === undefined)
-    throw new ArgumentError('--mask: says what to paint anew in a picture; give that with --image');
-  if (strength !== undefined && image === undefined)
-    throw new ArgumentError('--strength: says how much of a picture to replace; give that with --image');
   return {
     ...(width !== undefined && { width }),
     ...(height !== undefined && { height }),

@@ -8,7 +8,7 @@ import { tryWriting } from '@darkroom/core/node';
 import { unetInputs, UNetPipeline } from '@darkroom/diffusers';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
-import { integer } from './options.ts';
+import { count } from './options.ts';
 
 interface TraceCommandOptions extends ModelChoice {
   readonly output: string;
@@ -23,9 +23,9 @@ export function traceCommand(): Command {
   return withModelOptions(new Command('trace'))
     .description("record and optimise a model's UNet for one size of picture")
     .option('-o, --output <file>', 'file to write', 'unet.graph.json')
-    .option('-c, --count <n>', 'images of one call', integer, 1)
-    .option('--width <px>', 'default: what the model was trained on', integer)
-    .option('--height <px>', 'default: what the model was trained on', integer)
+    .option('-c, --count <n>', 'images of one call', count, 1)
+    .option('--width <px>', 'default: what the model was trained on', count)
+    .option('--height <px>', 'default: what the model was trained on', count)
     .option('--no-guidance', 'for a guidance scale of 1: the batch is not doubled')
     .option('--plan', 'print every step with its kernel and its place in memory')
     .action(run);
