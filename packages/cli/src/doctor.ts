@@ -44,7 +44,12 @@ const checks: readonly Check[] = [
   { name: 'model', isNeeded: true, try: draws, mend: reinstall },
   { name: 'pictures', isNeeded: true, try: codecs, mend: reinstall },
   { name: 'cache', isNeeded: false, try: cacheWrites, mend: `mkdir -p ${cacheFolder('tune')}` },
-  { name: 'webgpu', isNeeded: false, try: () => computes(async () => (await webgpuPackage()).webgpu()) },
+  {
+    name: 'webgpu',
+    isNeeded: false,
+    try: () => computes(async () => (await webgpuPackage()).webgpu()),
+    ...(process.platform === 'linux' && { mend: 'apt install libvulkan1 mesa-vulkan-drivers' }),
+  },
   { name: 'cuda', isNeeded: false, try: () => computes(async () => (await cudaPackage()).cuda()) },
 ];
 
@@ -76,9 +81,7 @@ export async function examine(all: readonly Check[]): Promise<Finding[]> {
 
 /** The command that a message names. */
 function commandIn(message: string): string | undefined {
-  return /\b(npm install [\w@/ .-]+|apt install [\w@/ .-]+?(?= and | or |\)|;|$)|node \S+\.mjs)/
-    .exec(message)?.[1]
-    ?.trim();
+  return /\b(npm install [\w@/ .-]+|node \S+\.mjs)/.exec(message)?.[1]?.trim();
 }
 
 export function printed(findings: readonly Finding[]): string {

@@ -194,7 +194,7 @@ describe('inspect', () => {
       'evil.png',
       await image.encode('png', { parameters: { prompt: 'a\x1b]0;b\x07\r', steps: 1, seed: 1 } }),
     );
-     
+
     expect(darkroom(['inspect', 'evil.png']).out.toString()).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
   });
 });

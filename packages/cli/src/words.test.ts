@@ -51,7 +51,7 @@ test('a terminal gets one line that is taken away, anything else whole lines', (
   const long = performance.now() + 150;
   while (performance.now() < long);
   progress.report('loading', 10, 100, 'bytes');
-  expect(written.join('')).toMatch(/^\r\x1b\[K[^\n]{1,39}$/);  
+  expect(written.join('')).toMatch(/^\r\x1b\[K[^\n]{1,39}$/);
   progress.report('loading', 100, 100, 'bytes');
   expect(written.join('').endsWith('\r\x1b[K')).toBe(true);
   const lines: string[] = [];
@@ -143,7 +143,8 @@ test('the doctor tells what works, what does not, and the command that mends it'
     {
       name: 'webgpu',
       isNeeded: false,
-      try: refuse('webgpu: no adapter (apt install libvulkan1 and a driver)'),
+      try: refuse('webgpu: no adapter'),
+      mend: 'apt install x',
     },
     {
       name: 'model',
@@ -154,7 +155,7 @@ test('the doctor tells what works, what does not, and the command that mends it'
   ]);
   expect(findings.map((one) => one.mend)).toEqual([
     'npm install @darkroom/backend-cuda',
-    'apt install libvulkan1',
+    'apt install x',
     'npm install @darkroom/cli',
   ]);
   expect(printed(findings)).toContain(
