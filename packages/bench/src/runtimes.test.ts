@@ -29,6 +29,29 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** Writes and reads each format of pictures, whose codecs each runtime finds and compiles in its own way. */
+const pictures = `
+import { Image } from '@darkroom/diffusers';
+const image = new Image(8, 8, new Uint8ClampedArray(192).fill(200), { prompt: 'a fox', seed: 1 });
+for (const name of ['a.png', 'a.jpg', 'a.webp']) {
+  await image.save(name);
+  const { width, data, parameters } = await Image.load(name);
+  console.log(name, width, Math.abs(data[0] - 200) < 3, parameters.prompt);
+}
+`;
+
+function writesPictures(command: string, ...args: string[]): void {
+  writeFileSync(join(folder, 'pictures.mjs'), pictures);
+  const done = spawnSync(command, [...args, 'pictures.mjs'], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+    timeout: 600_000,
+  });
+  const lines = ['a.png', 'a.jpg', 'a.webp'].map((name) => `${name} 8 true a fox\n`);
+  expect(done.stdout, done.stderr).toBe(lines.join(''));
+}
+
 /** Runs the program; kills what hangs, far away from how long any machine takes. */
 function draw(command: string, ...args: string[]): Image {
   const done = spawnSync(command, args, {
@@ -60,16 +83,19 @@ describe("the README's program", () => {
   test('runs in Node', () => {
     node = draw(process.execPath, 'program.mjs');
     expect([node.width, node.height]).toEqual([64, 64]);
+    writesPictures(process.execPath);
   });
 
   // Two threads hung in Deno, whose parentPort has no close().
   test.skipIf(isMissing('deno'))('draws the same in Deno', () => {
     const image = draw('deno', 'run', '-A', '--node-modules-dir=manual', 'program.ts');
     expect(farthest(image, node)).toBeLessThanOrEqual(1);
+    writesPictures('deno', 'run', '-A', '--node-modules-dir=manual');
   });
 
   test.skipIf(isMissing('bun'))('draws the same in Bun', () => {
     expect(farthest(draw('bun', 'program.ts'), node)).toBeLessThanOrEqual(1);
+    writesPictures('bun');
   });
 });
 
