@@ -117,6 +117,7 @@ ${cases.join('\n')}
   esac
 }
 compdef _darkroom darkroom
+if [[ $funcstack[1] == _darkroom ]]; then _darkroom "$@"; fi
 `;
 }
 

@@ -12,9 +12,8 @@ const maxBytes = 2 ** 20;
 /** Sets the options that a file gives; returns its prompt. @throws UsageError naming the file and the key */
 export async function applyConfig(command: Command, path: string): Promise<string | undefined> {
   const record = await readRecord(path);
-  const options = new Map(
-    command.options.filter((o) => o.attributeName() !== 'config').map((o) => [nameOf(o), o] as const),
-  );
+  const known = command.options.filter((option) => option.attributeName() !== 'config');
+  const options = new Map(known.flatMap((option) => namesOf(option).map((name) => [name, option] as const)));
   let prompt: string | undefined;
   for (const [key, value] of Object.entries(record)) {
     if (key === 'prompt') {
@@ -22,18 +21,22 @@ export async function applyConfig(command: Command, path: string): Promise<strin
       prompt = value;
       continue;
     }
-    const option = options.get(key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`));
+    const name = key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+    const option = options.get(name);
     if (!option)
       throw new UsageError(
         `--config: ${path}: there is no option '${key.slice(0, 60)}'${hint(key, [...options.keys()])}`,
       );
-    set(command, option, value, `--config: ${path}: ${key}`);
+    set(command, option, name.startsWith('no-'), value, `--config: ${path}: ${key}`);
   }
   return prompt;
 }
 
-/** The long name without dashes: 'no-guidance' of --no-guidance. */
-const nameOf = (option: Option): string => (option.long ?? option.short!).replace(/^--?/, '');
+/** The long name without dashes; of --no-parameters 'parameters' too, to be set to false. */
+function namesOf(option: Option): string[] {
+  const name = (option.long ?? option.short!).replace(/^--?/, '');
+  return option.negate ? [name, name.replace(/^no-/, '')] : [name];
+}
 
 async function readRecord(path: string): Promise<Record<string, unknown>> {
   const bytes = await readFile(path);
@@ -50,12 +53,14 @@ async function readRecord(path: string): Promise<Record<string, unknown>> {
   return value as Record<string, unknown>;
 }
 
-function set(command: Command, option: Option, value: unknown, where: string): void {
+function set(command: Command, option: Option, isNegated: boolean, value: unknown, where: string): void {
   const key = option.attributeName();
   if (command.getOptionValueSource(key) === 'cli') return;
   const takesValue = option.required || option.optional;
+  if (typeof value === 'boolean' && option.negate)
+    return void command.setOptionValueWithSource(key, isNegated ? !value : value, 'config');
   if (typeof value === 'boolean' && !option.required) {
-    if (value) command.setOptionValueWithSource(key, !option.negate, 'config');
+    if (value) command.setOptionValueWithSource(key, true, 'config');
     return;
   }
   if (!takesValue || (typeof value !== 'string' && typeof value !== 'number'))

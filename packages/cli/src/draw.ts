@@ -10,7 +10,7 @@ import { loadChosen, openChosen } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { Outputs } from './outputs.ts';
 import type { OutputOptions } from './outputs.ts';
-import { Progress } from './progress.ts';
+import { Progress, progressOfLoading } from './progress.ts';
 import { hintFor } from './subjects.ts';
 import { pipelineFor, readPictures, sizeOfPictures, switchMemory } from './task.ts';
 import type { Draw, PictureOptions, TaskOptions } from './task.ts';
@@ -54,7 +54,7 @@ export async function draw(
   const progress = new Progress(options.quiet ? undefined : process.stderr);
   const device = await openChosen(options);
   try {
-    const pipe = await prepare(options, device, pictures, progress);
+    const pipe = await prepare(options, device, pictures, progress, aborter.signal);
     const call = callOf(pipe, options, pictures, again, aborter.signal);
     const drawPictures = pipe as unknown as Draw;
     await outputs.try(pixelsOf(pipe, call));
@@ -103,17 +103,16 @@ export async function draw(
   }
 }
 
-/** The pipeline, loaded and switched as the options say. */
+/** The pipeline, loaded and switched as the options say; an abort ends downloads and loading too. */
 async function prepare(
   options: DrawOptions,
   device: Device,
   pictures: PictureOptions,
   progress: Progress,
+  signal: AbortSignal,
 ): Promise<AnyPipeline> {
-  const loaded = await loadChosen(options, device, options.offload && 'host', {
-    onDownload: (file, received, all) => progress.report(`downloading ${file}`, received, all, 'bytes'),
-    onLoad: (component, read, all) => progress.report(`loading ${component}`, read, all, 'bytes'),
-  });
+  const report = progressOfLoading(progress, () => signal.throwIfAborted());
+  const loaded = await loadChosen(options, device, options.offload && 'host', report);
   progress.clear();
   const pipe = pipelineFor(loaded, pictures);
   const channelsLast = options.channelsLast ?? device.caps.convFormat === 'channelsLast';

@@ -228,6 +228,8 @@ describe('where prompts and options come from', () => {
       output: 'c.webp',
       quiet: true,
       guidance: 2.5,
+      'no-parameters': false,
+      memoryEfficientAttention: true,
     };
     write('run.json', JSON.stringify(config));
     const ran = darkroom(['generate', '--config', 'run.json', '-s', '8', '-d', 'cpu']);

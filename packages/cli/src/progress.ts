@@ -1,6 +1,6 @@
 // Progress on stderr: one line that is drawn anew where stderr is a terminal, else a line every few seconds.
 
-import type { ProgressBar } from '@darkroom/diffusers';
+import type { LoadOptions, ProgressBar } from '@darkroom/diffusers';
 
 /** Where lines go, and how wide they are. */
 export interface Sink {
@@ -129,4 +129,18 @@ export class Progress {
     this.#sink.write(`\r\x1b[K${text.slice(0, (this.#sink.columns || 80) - 1)}`);
     this.#isDrawn = true;
   }
+}
+
+/** Callbacks of loading that report to `progress`; `before` runs first, and may throw to end it. */
+export function progressOfLoading(
+  progress: Progress,
+  before: () => void = () => {},
+): Required<Pick<LoadOptions, 'onDownload' | 'onLoad'>> {
+  const reportAs =
+    (what: string) =>
+    (name: string, done: number, total: number): void => {
+      before();
+      progress.report(`${what} ${name}`, done, total, 'bytes');
+    };
+  return { onDownload: reportAs('downloading'), onLoad: reportAs('loading') };
 }

@@ -9,6 +9,7 @@ import { unetInputs, UNetPipeline } from '@darkroom/diffusers';
 import { loadChosen, openChosen, withModelOptions } from './model.ts';
 import type { ModelChoice } from './model.ts';
 import { count } from './options.ts';
+import { Progress, progressOfLoading } from './progress.ts';
 
 interface TraceCommandOptions extends ModelChoice {
   readonly output: string;
@@ -35,7 +36,9 @@ async function run(options: TraceCommandOptions): Promise<void> {
   await tryWriting([options.output], 4096);
   const device = await openChosen(options);
   try {
-    const pipe = await loadChosen(options, device);
+    const progress = new Progress(process.stderr);
+    const pipe = await loadChosen(options, device, undefined, progressOfLoading(progress));
+    progress.clear();
     if (!(pipe instanceof UNetPipeline))
       throw new ArgumentError(`darkroom trace: records UNets, and a ${pipe.className} has none`);
     const { width, height, count: images, guidance: guided } = options;

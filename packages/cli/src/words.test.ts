@@ -1,12 +1,13 @@
 // Parts of the command that need no picture: progress, hints, completion, the doctor's verdicts.
 
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DeviceError } from '@darkroom/core';
 import { backgrounds, subjects } from '@darkroom/emoji-64';
-import { root } from '@darkroom/diffusers/testing';
+import { root, temporaryFolder } from '@darkroom/diffusers/testing';
 import { examine, nodeVersion, printed } from './doctor.ts';
 import { withOptionalValues } from './optional-values.ts';
 import { bytesText, durationText, Progress, workLine, workText } from './progress.ts';
@@ -99,14 +100,18 @@ test('values of options are joined only where they are values', () => {
 });
 
 test('completion scripts know every command and option, and their shells read them', () => {
+  const folder = temporaryFolder();
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { status, out } = darkroom('completion', shell);
     expect(status).toBe(0);
     for (const word of ['generate', 'doctor', 'inspect', 'negative', 'dpm++2m_karras', 'bfloat16'])
       expect(out).toContain(word);
-    const read = spawnSync(shell, ['-n'], { input: out, encoding: 'utf8' });
+    const script = join(folder.path, shell);
+    writeFileSync(script, out);
+    const read = spawnSync(shell, ['-n', script], { encoding: 'utf8' });
     if (read.error === undefined) expect([shell, read.stderr]).toEqual([shell, '']);
   }
+  folder.remove();
   expect(darkroom('completion', 'tcsh').status).toBe(2);
 });
 
