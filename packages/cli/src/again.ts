@@ -34,13 +34,15 @@ export async function readParameters(path: string): Promise<PictureParameters> {
   return parameters;
 }
 
+/** Text of a stranger's file without control characters and turns of direction, which could steer the terminal. */
+const printable = (text: string): string =>
+  text.replace(/(?!\n)[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
+/** The same in a message: short, in one line. */
+const named = (text: string): string => `'${printable(text.slice(0, 80)).replaceAll('\n', ' ')}'`;
+
 function printed({ file, other, ...rest }: PictureParameters & { file: string }, showsFile: boolean): string {
   const lines = [...Object.entries(rest), ...Object.entries(other ?? {})].map(
-    // Control characters of a stranger's file could steer the terminal.
-    ([key, value]) =>
-      `${key.padEnd(15)} ${String(value)
-        .replace(/[^\P{Cc}\n]/gu, '\ufffd')
-        .replaceAll('\n', '\n'.padEnd(17))}`,
+    ([key, value]) => `${key.padEnd(15)} ${printable(String(value)).replaceAll('\n', '\n'.padEnd(17))}`,
   );
   return [...(showsFile ? [file] : []), ...lines].join('\n');
 }
@@ -71,7 +73,7 @@ export async function applyPicture(command: Command, path: string): Promise<Agai
     throw new UsageError(`--from: ${path} was drawn over another picture; give that with --image`);
   if (isOpen('scheduler') && told.scheduler !== undefined && !isScheduler(told.scheduler))
     throw new UsageError(
-      `--from: ${path} was drawn with the sampler '${told.scheduler}', which is not here; choose one with --scheduler`,
+      `--from: ${path} was drawn with the sampler ${named(told.scheduler)}, which is not here; choose one with --scheduler`,
     );
   if (isOpen('model')) set('model', modelOf(path, told.model));
   set('negative', told.negativePrompt);
@@ -97,13 +99,17 @@ export async function applyPicture(command: Command, path: string): Promise<Agai
 const isScheduler = (name: string): boolean =>
   Object.hasOwn(schedulerAliases, name) || Object.hasOwn(schedulerClasses, name);
 
+/** Nothing but a hub id is taken from a picture, which may be a stranger's: no path, no address. */
+const isHubId = (text: string): boolean =>
+  /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/.test(text) && !text.includes('..');
+
 /** The model to load: undefined is the embedded one. */
 function modelOf(path: string, model: string | undefined): string | undefined {
   if (model === embeddedModel) return undefined;
-  if (model?.includes('/')) return model;
+  if (model !== undefined && isHubId(model)) return model;
   throw new UsageError(
     model === undefined
       ? `--from: ${path} does not tell its model; give that with --model`
-      : `--from: ${path} was drawn with the model '${model}', and does not tell where that is; give it with --model`,
+      : `--from: ${path} was drawn with the model ${named(model)}, and does not tell where that is; give it with --model`,
   );
 }

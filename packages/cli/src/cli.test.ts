@@ -112,6 +112,7 @@ describe('generate', () => {
     [['-o', 'fox.jpg', '--quality', '101'], 2, 'must be an integer from 1 to 100, got 101'],
     [['-o', '-', '--json'], 2, '--json: standard output takes the result or'],
     [['-o', '-', '-c', '2'], 2, 'standard output takes one picture, not 2; join them with --grid'],
+    [['-o', 'x.jpg', '--negative', 'x'.repeat(10_000)], 2, 'holds prompts of 10000 characters, got 10005'],
     [['--colour'], 2, 'unknown option'],
     [['--mask', 'x.png'], 2, '--mask: says what to paint anew in a picture; give that with --image'],
     [['--strength', '0.5'], 2, '--strength: says how much of a picture to replace; give that with --image'],

@@ -44,6 +44,7 @@ export async function draw(
 ): Promise<void> {
   const total = prompts.length * options.count;
   const outputs = new Outputs(options, options.grid ? 1 : total);
+  outputs.requireRoom(prompts, options.negative);
   const pictures = await readPictures(options);
   await outputs.try();
   const say = (line: string): void => void (options.quiet || process.stderr.write(`${line}\n`));

@@ -7,6 +7,8 @@ import { usage, UsageError } from './usage.ts';
 
 /** Paths checked at most; the others are in the same folder. */
 const mostTried = 100;
+/** Characters of prompts that fit into a JPEG, whose EXIF data ends at 64 KiB and may repeat them. */
+const jpegCharacters = 10_000;
 /** Bytes of a trial file that tests folder and permissions. */
 const fewBytes = 4096;
 
@@ -47,6 +49,16 @@ export class Outputs {
       );
     if (process.stdout.isTTY)
       throw new UsageError('--output -: standard output is a terminal; send it to a file or a program');
+  }
+
+  /** @throws UsageError for texts that the format cannot hold beside the pixels */
+  requireRoom(prompts: readonly string[], negative = ''): void {
+    const longest = Math.max(...prompts.map((prompt) => prompt.length)) + negative.length;
+    if (this.format === 'jpeg' && this.#options.parameters && longest > jpegCharacters)
+      throw new UsageError(
+        `--output: a JPEG holds prompts of ${jpegCharacters} characters, got ${longest}; write PNG or WebP, or give ` +
+          '--no-parameters',
+      );
   }
 
   /** The path of picture `i`: of several, -1, -2, … before the ending. */

@@ -142,6 +142,13 @@ describe('a picture is drawn again', () => {
 
   test.each<[string, Partial<PictureParameters> | undefined, number, string]>([
     ['tells nothing', undefined, 1, 'x.png: does not tell how it was drawn'],
+    [
+      'names a path',
+      { model: '../../models/emoji-64' },
+      2,
+      "the model '../../models/emoji-64', and does not tell",
+    ],
+    ['steers the terminal', { model: 'a\x1b]0;b' }, 2, "the model 'a\ufffd]0;b', and does not tell"],
     ['tells no model', {}, 2, '--from: x.png does not tell its model; give that with --model'],
     ['was drawn elsewhere', { model: 'sd15' }, 2, "with the model 'sd15', and does not tell where that is"],
     [

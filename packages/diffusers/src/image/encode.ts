@@ -1,6 +1,6 @@
 // Pictures to bytes and back, in each format; the codecs of JPEG and WebP are loaded when they are asked for.
 
-import { ArgumentError, checkOptions, FormatError } from '@darkroom/core';
+import { ArgumentError, checkOptions, describe, FormatError } from '@darkroom/core';
 import { encode } from 'fast-png';
 import type { PictureParameters } from '../parameters/parameters.ts';
 import { parametersText, parseParameters } from '../parameters/text.ts';
@@ -31,7 +31,13 @@ const encodeNames = { quality: true, parameters: true } as const;
 /** @throws ArgumentError for options that do not go with the format */
 export function checkEncode(name: string, format: PictureFormat, options: EncodeOptions): void {
   checkOptions(name, options, name === 'save' ? { ...encodeNames, format: true } : encodeNames);
-  const { quality } = options;
+  const { quality, parameters } = options;
+  const isRecord =
+    typeof parameters === 'object' && typeof (parameters as typeof parameters | null)?.prompt === 'string';
+  if (parameters !== undefined && typeof parameters !== 'boolean' && !isRecord)
+    throw new ArgumentError(
+      `parameters: must be true, false or a record with a prompt, got ${describe(parameters)}`,
+    );
   if (quality === undefined) return;
   if (format === 'png') throw new ArgumentError('quality: PNG loses nothing and has none; leave it out');
   if (!Number.isInteger(quality) || quality < 1 || quality > 100)

@@ -148,6 +148,8 @@ test.each<[string, object, string]>([
   ['c.webp', { quality: 1.5 }, 'got 1.5'],
   ['c.webp', { quality: NaN }, 'got NaN'],
   ['c.webp', { qualty: 5 }, 'qualty'],
+  ['c.webp', { parameters: {} }, 'parameters: must be true, false or a record with a prompt, got'],
+  ['c.png', { parameters: null }, 'parameters: must be true, false or a record'],
 ])('save(%j, %j) is one error and writes nothing', async (name, options, message) => {
   const before = await readdir(folder);
   await expect(gradient(4, 4, 3).save(join(folder, name), options)).rejects.toThrow(message);
