@@ -116,7 +116,7 @@ describe('generate', () => {
     [['--colour'], 2, 'unknown option'],
     [['--mask', 'x.png'], 2, '--mask: says what to paint anew in a picture; give that with --image'],
     [['--strength', '0.5'], 2, '--strength: says how much of a picture to replace; give that with --image'],
-    [['--image', 'none.png'], 1, '--image: ENOENT: no such file'],
+    [['--image', 'none.png'], 1, "--image: picture 'none.png': there is no such file"],
     [['--image', main], 1, '--image: '],
     [['--vae-tiling', '30'], 1, "enableTiling: tileSize must be a multiple of 4 (the VAE's scale)"],
     [['--attention-slicing=most'], 2, "must be auto, max or an integer >= 1, got 'most'"],
@@ -132,7 +132,7 @@ describe('generate', () => {
       '--prompt-file: holds the prompts; leave the prompt on the command line out',
     ],
     [['--config', 'none.json'], 1, 'ENOENT'],
-    [['--from', 'none.png'], 1, 'ENOENT'],
+    [['--from', 'none.png'], 1, "picture 'none.png': there is no such file"],
   ];
   test.each(bad)('%j is one clear error and leaves no file', (args, code, message) => {
     const { status, err } = darkroom('generate', 'a fox', ...args);

@@ -191,7 +191,7 @@ describe('inspect', () => {
       err: 'darkroom: bare.png: does not tell how it was drawn (it has no parameters beside its pixels)\n',
     });
     expect(darkroom(['inspect', 'text.png']).err).toContain('text.png: not a readable PNG');
-    expect(darkroom(['inspect', 'none.png']).err).toContain('ENOENT');
+    expect(darkroom(['inspect', 'none.png']).err).toContain("picture 'none.png': there is no such file");
     expect(darkroom(['inspect']).status).toBe(2);
   });
 
