@@ -1,6 +1,6 @@
 // The root commands on a bare Node: brings the pinned pnpm, installs from the frozen lockfile, builds what is stale,
 // then runs. Nothing here is needed in daily work (`pnpm build`, `pnpm vitest`).
-// Usage: node scripts/run.mjs start|darkroom|test|bench|setup [args]
+// Usage: node scripts/run.mjs start|darkroom|test|bench|docs|setup [args]
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -120,10 +120,17 @@ switch (command) {
   case 'bench':
     run(join(root, 'packages', 'bench', 'dist', 'cli.js'), args);
     break;
+  case 'docs':
+    run(join(root, 'docs', 'site', 'node_modules', 'vitepress', 'bin', 'vitepress.js'), [
+      'build',
+      join(root, 'docs', 'site'),
+      ...args,
+    ]);
+    break;
   case 'test':
     run(join(root, 'node_modules', 'vitest', 'vitest.mjs'), ['run', '--root', root, ...args]);
     break;
   default:
-    console.error(`unknown command '${command}': start, darkroom, test, bench or setup`);
+    console.error(`unknown command '${command}': start, darkroom, test, bench, docs or setup`);
     process.exit(2);
 }
