@@ -87,7 +87,10 @@ export default defineConfig({
       },
     },
   },
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   themeConfig: {
+    // Most pages are in English only: the other language begins at its first page.
+    i18nRouting: false,
     search: {
       provider: 'local',
       options: {
