@@ -1,9 +1,10 @@
-// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | verify | prepare. Prints a
-// table; --json FILE keeps everything.
+// The bench command: peers | webgpu-peers | dispatch | memory | trace | op | pipeline | sd15 | table | compare |
+// verify | prepare. Prints a table; --json FILE keeps everything.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
+import { ArgumentError, DarkroomError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import { openDevice } from '@darkroom/cli/device';
 import { benchDispatch } from './dispatch.ts';
@@ -23,6 +24,7 @@ import { environment, table, writeJson } from './report.ts';
 import { benchSd15 } from './sd15.ts';
 import { benchTraceOfEmoji, benchTraceOfSd15, benchWholeSteps } from './trace.ts';
 import type { TraceRow } from './trace.ts';
+import { compareCommand, tableCommand } from './table/command.ts';
 import { modes } from './verify/models.ts';
 import type { ModeName } from './verify/models.ts';
 import { verifyCommand } from './verify/command.ts';
@@ -253,10 +255,17 @@ common(program.command('sd15').description('a UNet forward of real size, random 
     finish(options, fingerprint, 'sd15', result);
   });
 
+program.addCommand(tableCommand());
+program.addCommand(compareCommand());
 program.addCommand(verifyCommand());
 program.addCommand(prepareCommand());
 
 // Exit quietly if the reader of stdout closes early (`| head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof DarkroomError)) throw error;
+  program.error(`bench: ${error.message}`, { exitCode: error instanceof ArgumentError ? 2 : 1 });
+}

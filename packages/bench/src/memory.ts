@@ -21,19 +21,22 @@ export interface MemoryRow {
 }
 
 type Pipe = StableDiffusionPipeline;
-interface Setting {
+/** Memory switches of a pipeline, under a name. */
+export interface MemorySetting {
   readonly name: string;
   readonly host?: boolean;
   readonly set: (pipe: Pipe) => void | Promise<void>;
 }
 const scores = (pipe: Pipe): void => pipe.disableMemoryEfficientAttention();
-const settings: readonly Setting[] = [
+
+/** Each memory switch by itself, and useful combinations; tiles of `tile` pixels. */
+export const memorySettings = (tile: number): readonly MemorySetting[] => [
   { name: 'plain', set: () => {} },
   { name: 'score matrix in memory', set: scores },
   { name: 'scores, attention slicing auto', set: (p) => (scores(p), p.enableAttentionSlicing()) },
   { name: 'scores, attention slicing max', set: (p) => (scores(p), p.enableAttentionSlicing('max')) },
   { name: 'VAE slicing', set: (p) => p.enableVaeSlicing() },
-  { name: 'VAE tiling (32 px)', set: (p) => p.enableVaeTiling({ tileSize: 32 }) },
+  { name: `VAE tiling (${tile} px)`, set: (p) => p.enableVaeTiling({ tileSize: tile }) },
   { name: 'channels last', set: async (p) => void (await p.to({ memoryFormat: 'channelsLast' })) },
   { name: 'float16', set: async (p) => void (await p.to('float16')) },
   { name: 'model offload', host: true, set: (p) => p.enableModelCpuOffload() },
@@ -45,7 +48,7 @@ const settings: readonly Setting[] = [
     set: (p) => {
       p.enableSequentialCpuOffload();
       p.enableVaeSlicing();
-      p.enableVaeTiling({ tileSize: 32 });
+      p.enableVaeTiling({ tileSize: tile });
     },
   },
 ]; // prettier-ignore
@@ -57,10 +60,10 @@ export async function memoryOfEmoji(device: Device, model: string): Promise<Memo
   const call = { seed: 1, numInferenceSteps: steps, numImagesPerPrompt: 4, guidanceScale: 4 };
   const load = (weights: 'host' | 'device'): Promise<Pipe> =>
     StableDiffusionPipeline.fromPretrained(model, { device, weights });
-  return memoryOfCalls('emoji-64, 4 pictures', settings, load, call);
+  return memoryOfCalls('emoji-64, 4 pictures', memorySettings(32), load, call);
 }
 
-const sd15Settings: readonly Setting[] = [
+const sd15Settings: readonly MemorySetting[] = [
   { name: 'plain', set: () => {} },
   { name: 'score matrix in memory', set: scores },
   { name: 'scores, attention slicing max', set: (p) => (scores(p), p.enableAttentionSlicing('max')) },
@@ -87,9 +90,10 @@ export async function memoryOfSd15Calls(device: Device, model: string, mode: Mod
   return memoryOfCalls(`SD 1.5, 512x512, ${mode.name}`, sd15Settings, load, call);
 }
 
-async function memoryOfCalls(
+/** A call under each setting in turn, each with a pipeline of its own; first a call of one step that is not counted. */
+export async function memoryOfCalls(
   work: string,
-  list: readonly Setting[],
+  list: readonly MemorySetting[],
   load: (weights: 'host' | 'device') => Promise<Pipe>,
   call: StableDiffusionOptions & { numInferenceSteps: number },
 ): Promise<MemoryRow[]> {

@@ -3,6 +3,7 @@
 
 import { trace } from '@darkroom/core';
 import { unetInputs } from '@darkroom/diffusers';
+import type { StableDiffusionPipeline } from '@darkroom/diffusers';
 import type { TuneMode } from '@darkroom/core';
 import { buildPipeline, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
@@ -49,6 +50,45 @@ export const bestOf = (mode: ModeName): ImageSetting => ({
   traced: 'steps',
 });
 
+/** What one picture took by the wall clock. */
+export interface DrawnTimes {
+  readonly ms: number;
+  /** From one step's end to the next's: one fewer than steps. */
+  readonly stepMs: readonly number[];
+}
+
+/** Draws the guide's astronaut with guidance, `side` pixels wide and high. @throws Error for pictures of another size */
+export async function drawTimed(
+  pipe: StableDiffusionPipeline,
+  { steps, side, images = 1 }: { readonly steps: number; readonly side: number; readonly images?: number },
+): Promise<DrawnTimes> {
+  const stepMs: number[] = [];
+  let last = 0;
+  const start = performance.now();
+  const drawn = await pipe('a photo of an astronaut riding a horse on mars', {
+    numInferenceSteps: steps,
+    numImagesPerPrompt: images,
+    guidanceScale: 7.5,
+    width: side,
+    height: side,
+    seed: 1,
+    callbackOnStepEnd: () => {
+      const now = performance.now();
+      if (last > 0) stepMs.push(now - last);
+      last = now;
+    },
+  });
+  const ms = performance.now() - start;
+  const { width } = drawn.images[0]!;
+  if (width !== side) throw new Error(`image: ${width} pixels wide, not ${side}`);
+  return { ms, stepMs };
+}
+
+/** Replaces the pipeline's UNet by a traced one of pictures `side` pixels wide and high. */
+export async function traceUNet(pipe: StableDiffusionPipeline, side: number): Promise<void> {
+  pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
+}
+
 /** A stage: one picture of 512x512 in 50 steps with guidance, again and again. */
 export function timeImage(setting: ImageSetting) {
   return async (context: StageContext): Promise<void> => {
@@ -61,31 +101,15 @@ export function timeImage(setting: ImageSetting) {
     if (setting.attention === 'plain') pipe.disableMemoryEfficientAttention();
     const side = size.latent * pipe.vaeScale;
     const steps: number[] = [];
-    const draw = async (numInferenceSteps: number): Promise<number> => {
-      const start = performance.now();
-      let last = 0;
-      const { images } = await pipe('a photo of an astronaut riding a horse on mars', {
-        numInferenceSteps,
-        guidanceScale: 7.5,
-        width: side,
-        height: side,
-        seed: 1,
-        callbackOnStepEnd: () => {
-          const now = performance.now();
-          if (last > 0) steps.push(now - last);
-          last = now;
-        },
-      });
-      const ms = performance.now() - start;
-      if (images[0]!.width !== side)
-        throw new Error(`image ${setting.name}: ${images[0]!.width} pixels wide, not ${side}`);
+    const draw = async (count: number): Promise<number> => {
+      const { ms, stepMs } = await drawTimed(pipe, { steps: count, side });
+      steps.push(...stepMs);
       return ms;
     };
     begin('compile and tune');
     // One step runs every kernel: compiled, and noted where the autotuner shall measure.
     const { keys, seconds } = await tuned(device, context, async () => void (await draw(1)), left() / 3);
-    if (setting.traced === 'UNet')
-      pipe.unet = await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }));
+    if (setting.traced === 'UNet') await traceUNet(pipe, side);
     if (setting.traced === 'steps') pipe.enableTracing();
     if (setting.traced) await draw(10); // to the scheduler's steady state; a graph is captured when it runs again
     begin('draw');

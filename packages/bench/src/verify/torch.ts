@@ -49,15 +49,16 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-interface Ended {
+/** How a Python program ended, and what it printed. */
+export interface Ended {
   /** Exit code or signal. */
   readonly code: number | string;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Ended after `seconds`. */
-function python(folder: string, args: readonly string[], seconds: number): Promise<Ended> {
+/** Runs python3 in a folder; ended after `seconds`. The code is 'missing' where there is no python3. */
+export function python(folder: string, args: readonly string[], seconds: number): Promise<Ended> {
   return new Promise((resolve) => {
     const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' };
     const child = spawn('python3', args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env });
