@@ -4,7 +4,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { ArgumentError, DarkroomError } from '@darkroom/core';
+import { DarkroomError } from '@darkroom/core';
 import type { Device } from '@darkroom/core';
 import { openDevice } from '@darkroom/cli/device';
 import { benchDispatch } from './dispatch.ts';
@@ -267,5 +267,5 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof DarkroomError)) throw error;
-  program.error(`bench: ${error.message}`, { exitCode: error instanceof ArgumentError ? 2 : 1 });
+  program.error(`bench: ${error.message}`);
 }

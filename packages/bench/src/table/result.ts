@@ -67,7 +67,7 @@ export function readTable(path: string): TableResult {
   if (!Array.isArray(rows) || !rows.every(isRow))
     throw wrong('rows must have a name, and ms with median, p5 and p95 above 0');
   if (!Array.isArray(memory) || !memory.every(isMemory))
-    throw wrong('memory must have a setting and peakMiB');
+    throw wrong('memory must have a setting, and peakMiB above 0');
   return result as TableResult;
 }
 
@@ -84,5 +84,5 @@ function isRow(value: unknown): boolean {
 
 function isMemory(value: unknown): boolean {
   const { setting, peakMiB } = recordOf(value);
-  return typeof setting === 'string' && Number.isFinite(peakMiB);
+  return typeof setting === 'string' && isPositive(peakMiB);
 }

@@ -147,7 +147,7 @@ describe('a run', () => {
     );
     expect(() =>
       readTable(save('memory.json', { kind: 'table', result: { ...result, memory: [{}] } })),
-    ).toThrow('memory must have a setting and peakMiB');
+    ).toThrow('memory must have a setting, and peakMiB above 0');
   });
 
   test('is drawn as a well-formed SVG with every point', () => {
