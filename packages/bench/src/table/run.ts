@@ -68,8 +68,13 @@ export async function runTable(options: TableOptions): Promise<TableResult> {
     say('rates and floors');
     const floors = await floorsOf(load, device, options.side);
     const { side } = floors;
-    say('build, compile and tune');
-    const tuned = await openRows(rows, load, { plain, device, side, seconds: tuneShare * seconds });
+    const tuned = await openRows(rows, load, {
+      plain,
+      device,
+      side,
+      seconds: tuneShare * seconds,
+      say,
+    });
     const drawn = await drawRounds(rows, options, side, () => spent() < roundsShare * seconds, say);
     say('torch');
     const comparable = isSd15(rows[0]!.pipe, side);
@@ -130,11 +135,18 @@ async function floorsOf(load: LoadPipeline, device: Device, given?: number): Pro
 export async function openRows(
   rows: OpenRow[],
   load: LoadPipeline,
-  on: { readonly plain: Device; readonly device: Device; readonly side: number; readonly seconds: number },
+  on: {
+    readonly plain: Device;
+    readonly device: Device;
+    readonly side: number;
+    readonly seconds: number;
+    readonly say?: (line: string) => void;
+  },
 ): Promise<number> {
-  const { side } = on;
+  const { side, say = () => {} } = on;
   for (const setting of tableSettings) {
     const device = setting.autotune === 'off' ? on.plain : on.device;
+    say(`build and compile: ${setting.name}`);
     usePrecision(device, setting.mode);
     const pipe = await load(device, setting.mode);
     rows.push({ setting, pipe });
@@ -143,6 +155,7 @@ export async function openRows(
     // A trace looks up kernels of its own; made again below, from what was measured.
     if (setting.traced) (await trace(pipe.unet, unetInputs(pipe, { width: side, height: side }))).release();
   }
+  say(`tune ${on.device.tuner.pending} kernels, at most ${Math.ceil(on.seconds)} s`);
   const tuned = await on.device.tune({ seconds: on.seconds });
   for (const { setting, pipe } of rows) if (setting.traced) await traceUNet(pipe, side);
   return tuned;
