@@ -9,7 +9,6 @@ import { packages, restrictions } from './scripts/checks/boundaries.mjs';
 const boundaries = Object.keys(packages).flatMap((name) =>
   Object.entries({
     source: { files: [`packages/${name}/src/**/*.ts`] },
-    example: { files: [`packages/${name}/examples/**/*.ts`] },
     node: { files: [`packages/${name}/src/**/node/**/*.ts`] },
     test: { files: [`packages/${name}/src/**/*.test.ts`] },
   }).map(([kind, where]) => ({
@@ -24,7 +23,7 @@ export default tseslint.config(
   },
   ...tseslint.configs.recommended,
   {
-    files: ['packages/*/src/**/*.ts', 'packages/*/examples/**/*.ts'],
+    files: ['packages/*/src/**/*.ts'],
     languageOptions: {
       parserOptions: { tsconfigRootDir: import.meta.dirname, project: './tsconfig.lint.json' },
     },

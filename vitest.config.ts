@@ -7,7 +7,12 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'docs/*/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+    include: [
+      'packages/*/src/**/*.test.ts',
+      'docs/*/src/**/*.test.ts',
+      'examples/*.test.ts',
+      'scripts/**/*.test.ts',
+    ],
     // A watchdog against hangs, far away: no verdict depends on how fast a machine is, and no test has a limit of its own.
     testTimeout: 1_800_000,
     hookTimeout: 1_800_000,

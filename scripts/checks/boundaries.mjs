@@ -28,6 +28,7 @@ export const packages = {
       'backend-webgpu',
       'backend-cuda',
       'diffusers',
+      'emoji-64',
       'cli',
       'conformance',
     ],
@@ -39,11 +40,11 @@ const other = (allowed) =>
 
 /**
  * Imports that are forbidden in a file of package `name`: `{ regex, message }` for each rule. `kind`: 'source', 'node'
- * (below src/node/), 'test', or 'example' (which imports its own package by name).
+ * (below src/node/), or 'test'.
  */
 export function restrictions(name, kind) {
   const { imports, tests = [], portable = false } = packages[name];
-  const extra = kind === 'test' ? tests : kind === 'example' ? [name] : [];
+  const extra = kind === 'test' ? tests : [];
   const allowed = [...imports, ...extra];
   const names = allowed.length === 0 ? 'no package of ours' : `of ours only ${allowed.join(', ')}`;
   return [
@@ -62,6 +63,5 @@ export function restrictions(name, kind) {
 /** The kind of a file by its path from the repository's root. */
 export function kindOf(path) {
   if (path.endsWith('.test.ts')) return 'test';
-  if (path.includes('/examples/')) return 'example';
   return /\/src\/(.*\/)?node\//.test(path) ? 'node' : 'source';
 }
