@@ -84,15 +84,13 @@ describe.skipIf(chromiumIsMissing())('page', () => {
     const browser = await openChromium({ webgpu });
     onTestFinished(() => browser.close());
     const page = await browser.newPage();
+    page.setDefaultTimeout(1_500_000);
     const complaints: string[] = [];
     page.on('pageerror', ({ message }) => complaints.push(message));
     const draw = async (): Promise<number[]> => {
       await page.goto(`http://127.0.0.1:${server.port}/?steps=2`);
       await page.waitForFunction(
         () => !/^(loading|step)/.test(document.querySelector('#state')!.textContent!),
-        {
-          timeout: 1_500_000,
-        },
       );
       expect(await page.textContent('#state')).toBe(`done on ${webgpu ? 'webgpu' : 'cpu'}`);
       return page.evaluate(() => {
