@@ -12,6 +12,7 @@ const own = (base: string, words: readonly string[]) =>
     'from-python',
     'backends',
     'environment',
+    'recipes',
     'troubleshooting',
   ].flatMap((page, i) => (words[i] === undefined ? [] : [{ text: words[i], link: `${base}/${page}` }]));
 
@@ -35,6 +36,7 @@ const english = own('', [
   'Coming from Python',
   'Backends',
   'Environment variables',
+  'Recipes',
   'Troubleshooting',
 ]);
 
