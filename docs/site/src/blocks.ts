@@ -1,6 +1,6 @@
-// The code blocks of the site's pages, as programs: what a test compiles, and what it runs.
+// The code blocks of the site's pages and of the packages' READMEs, as programs: what a test compiles, and what it runs.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +21,15 @@ export interface Block {
 export const pageNames: readonly string[] = readdirSync(pages, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.md'))
   .sort();
+
+const packages = fileURLToPath(new URL('../../../packages/', import.meta.url));
+/** The packages' READMEs by name, as in 'core/README.md'. */
+export const readmes: ReadonlyMap<string, string> = new Map(
+  readdirSync(packages)
+    .map((name) => `${name}/README.md`)
+    .filter((name) => existsSync(join(packages, name)))
+    .map((name) => [name, readFileSync(join(packages, name), 'utf8')]),
+);
 
 /** The text of a page. */
 export const pageText = (name: string): string => readFileSync(join(pages, name), 'utf8');

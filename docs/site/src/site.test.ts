@@ -1,4 +1,4 @@
-// The site's pages: every code block compiles against the packages' sources, those marked so run, the Korean pages
+// The site's pages and the packages' READMEs: every code block compiles against the packages' sources, those marked so run, the Korean pages
 // have the same ones, and the site builds, which fails on a dead link.
 
 import { spawnSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { blocksOf, pageNames, pageText, shortened } from './blocks.ts';
+import { blocksOf, pageNames, pageText, readmes, shortened } from './blocks.ts';
 
 const site = fileURLToPath(new URL('../', import.meta.url));
 mkdirSync(join(site, '.cache'), { recursive: true });
@@ -19,7 +19,9 @@ afterAll(() => {
   for (const one of [folder, scratch]) rmSync(one, { recursive: true, force: true });
 });
 
-const blocks = pageNames.flatMap((name) => blocksOf(name, pageText(name)));
+const blocks = [...pageNames.map((name) => [name, pageText(name)] as const), ...readmes].flatMap(
+  ([name, text]) => blocksOf(name, text),
+);
 const fileOf = (name: string): string => join(folder, `${name.replace(/\W+/g, '-')}.ts`);
 
 /** Messages of the compiler for the files at `paths`. */
@@ -41,7 +43,8 @@ describe('code blocks', () => {
     for (const { name, program } of blocks) writeFileSync(fileOf(name), shortened(program));
   });
 
-  test('there are many, and the guides have them', () => {
+  test('there are many, in the guides and the READMEs', () => {
+    expect(readmes.size).toBeGreaterThanOrEqual(7);
     expect(blocks.length).toBeGreaterThan(30);
     expect(blocks.filter(({ runs }) => runs).length).toBeGreaterThan(12);
   });

@@ -1,7 +1,7 @@
 // What a picture tells of how it was drawn: `darkroom inspect` prints it, `darkroom generate --from` draws it again.
 
 import { Command } from 'commander';
-import { Image, schedulerAliases, schedulerClasses } from '@darkroom/diffusers';
+import { Image, isHubId, schedulerAliases, schedulerClasses } from '@darkroom/diffusers';
 import type { CallOptions, PictureParameters } from '@darkroom/diffusers';
 import { DarkroomError } from '@darkroom/core';
 import { UsageError } from './usage.ts';
@@ -99,14 +99,13 @@ export async function applyPicture(command: Command, path: string): Promise<Agai
 const isScheduler = (name: string): boolean =>
   Object.hasOwn(schedulerAliases, name) || Object.hasOwn(schedulerClasses, name);
 
-/** Nothing but a hub id is taken from a picture, which may be a stranger's: no path, no address. */
-const isHubId = (text: string): boolean =>
-  /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/.test(text) && !text.includes('..');
-
-/** The model to load: undefined is the embedded one. */
+/**
+ * The model to load: undefined is the embedded one. Nothing but a hub id is taken from a picture, which may be a
+ * stranger's: no path, no address.
+ */
 function modelOf(path: string, model: string | undefined): string | undefined {
   if (model === embeddedModel) return undefined;
-  if (model !== undefined && isHubId(model)) return model;
+  if (model !== undefined && model.includes('/') && isHubId(model)) return model;
   throw new UsageError(
     model === undefined
       ? `--from: ${path} does not tell its model; give that with --model`

@@ -13,7 +13,7 @@ export { httpFiles } from './loading/http-files.ts';
 export { readJson } from './loading/json.ts';
 export { renaming, splitRows, transpose } from './loading/key-conversion.ts';
 export type { KeyConversion, Placement } from './loading/key-conversion.ts';
-export { openModel } from './loading/hub.ts';
+export { isHubId, openModel } from './loading/hub.ts';
 export type { HubOptions } from './loading/hub-options.ts';
 export { mergeHeads, plainProcessor, splitHeads } from './models/attention-processor.ts';
 export type { AttentionCall, AttentionLayer, AttentionProcessor } from './models/attention-processor.ts';

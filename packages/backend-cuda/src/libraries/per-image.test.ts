@@ -56,7 +56,7 @@ test('two launches: the library with its scratch memory, then the addition onto 
   const kernel = (name: string, scratch: readonly number[] = []): Prepared => ({
     scratch,
     fits: (addresses) => !addresses.includes(13),
-    run: (addresses) => (calls.push([name, addresses]), 1),
+    run: (addresses) => (calls.push([name, [...addresses]]), 1),
   });
   const library: Library = {
     name: 'cudnn',

@@ -69,33 +69,35 @@ class InTwoLaunches implements Prepared {
   readonly scratch: readonly number[];
   readonly #first: Prepared;
   readonly #second: Prepared;
-  readonly #taken: readonly number[];
-  /** Argument numbers of the addition: the result, the term, the result. */
-  readonly #added: readonly [number, number, number];
-  readonly #args: number;
+  /** Of all addresses: those of the first launch, its scratch memory behind its arguments. */
+  readonly #ofFirst: readonly number[];
+  /** Those of the addition: the result, the term, the result. */
+  readonly #ofSecond: readonly number[];
+  readonly #firsts: number[];
+  readonly #seconds: number[] = [0, 0, 0];
 
   constructor(first: Prepared, second: Prepared, { taken, term }: Rest, args: number) {
     this.scratch = first.scratch;
     this.#first = first;
     this.#second = second;
-    this.#taken = taken;
-    this.#added = [args - 1, term, args - 1];
-    this.#args = args;
+    this.#ofFirst = [...taken, ...first.scratch.map((_, i) => args + i)];
+    this.#ofSecond = [args - 1, term, args - 1];
+    this.#firsts = this.#ofFirst.map(() => 0);
   }
 
+  /** Asked before there is scratch memory, whose addresses are aligned. */
   fits(addresses: readonly number[]): boolean {
-    return this.#first.fits(this.#ofFirst(addresses)) && this.#second.fits(this.#ofSecond(addresses));
+    this.#pick(addresses);
+    return this.#first.fits(this.#firsts) && this.#second.fits(this.#seconds);
   }
 
   run(addresses: readonly number[], scalars: readonly number[], stream: Stream): number {
-    const launches = this.#first.run(this.#ofFirst(addresses), scalars, stream);
-    return launches + this.#second.run(this.#ofSecond(addresses), [], stream);
+    this.#pick(addresses);
+    return this.#first.run(this.#firsts, scalars, stream) + this.#second.run(this.#seconds, [], stream);
   }
 
-  #ofFirst(addresses: readonly number[]): readonly number[] {
-    return [...this.#taken.map((i) => addresses[i]!), ...addresses.slice(this.#args)];
-  }
-  #ofSecond(addresses: readonly number[]): readonly number[] {
-    return this.#added.map((i) => addresses[i]!);
+  #pick(addresses: readonly number[]): void {
+    for (let i = 0; i < this.#firsts.length; i++) this.#firsts[i] = addresses[this.#ofFirst[i]!] ?? 0;
+    for (let i = 0; i < 3; i++) this.#seconds[i] = addresses[this.#ofSecond[i]!]!;
   }
 }

@@ -17,11 +17,7 @@ const commands: readonly (readonly [name: string, ...args: readonly string[]])[]
   ['python3', '-c', packages],
   ['sh', '-c', "ldconfig -p | grep -iE 'cuda|cudnn|cublas|nvrtc|vulkan'"],
   ['sh', '-c', 'nproc; free -m; uname -a; lscpu | head -20; df -h . /tmp; ldd --version | head -1'],
-  [
-    'sh',
-    '-c',
-    'command -v ncu nsys compute-sanitizer cuobjdump nvdisasm nvcc; ls -d /usr/local/cuda* /opt/nvidia/*',
-  ],
+  ['sh', '-c', 'command -v ncu nsys compute-sanitizer cuobjdump nvdisasm nvcc'],
   ['sh', '-c', "env | grep -E '^(CUDA|NVIDIA|LD_LIBRARY|DARKROOM)' | sort; ulimit -a"],
 ];
 const seconds = 7;

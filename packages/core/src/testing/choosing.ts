@@ -3,6 +3,11 @@
 import type { ArgSpec, Backend, Choice } from '../backend.ts';
 import { Device } from '../device.ts';
 import type { AnyOp } from '../op.ts';
+import { anyDefinitionOf } from '../ops/table.ts';
+import { Scope } from '../scope.ts';
+import { buildInput } from './inputs.ts';
+import { checkKernelCase } from './kernel-case.ts';
+import type { KernelCase } from './kernel-case.ts';
 
 /** `device` with `pick` between the backend's choices for an op and the device that takes the first. */
 export function choosing(
@@ -19,4 +24,27 @@ export function choosing(
     },
   });
   return new Device(choosy as Backend);
+}
+
+/**
+ * Compares the result of every choice that `device` has for a case with `oracle`'s; gives the choices' ids.
+ * @throws Error naming the first element that differs
+ */
+export async function checkEveryChoice(
+  c: KernelCase,
+  device: Device,
+  oracle: Device,
+): Promise<readonly string[]> {
+  using memory = new Scope();
+  const specs = memory.run(() => c.inputs.map((x, i) => buildInput(x, i, device).spec));
+  const { backend } = device;
+  const args = [...specs, ...[anyDefinitionOf(c.op).infer(c.op, specs)].flat()];
+  const ids = backend.choices(c.op, args).map(({ id }) => id);
+  for (const id of ids) {
+    const one = choosing(device, (all, op) =>
+      op.kind === c.op.kind ? all.filter((choice) => choice.id === id) : all,
+    );
+    await checkKernelCase(c, one, oracle);
+  }
+  return ids;
 }

@@ -10,7 +10,7 @@ export { normChoiceCases } from './cases/norms.ts';
 export { drawWith } from './cases/draw.ts';
 export type { Arb, Draw, Fc } from './cases/draw.ts';
 export { mapExpressions } from './cases/pointwise.ts';
-export { choosing } from './choosing.ts';
+export { checkEveryChoice, choosing } from './choosing.ts';
 export { buildGraph, graphArbitrary } from './graphs.ts';
 export type { GraphProgram, RandomGraph } from './graphs.ts';
 export { buildInput } from './inputs.ts';
