@@ -17,7 +17,7 @@ import { emulatorIsMissing } from './node/testing.ts';
 process.env['DARKROOM_CUDA_EMULATOR_FLAGS'] ??= '-O1';
 
 const missing = emulatorIsMissing();
-const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 12);
+const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 4);
 
 describe.skipIf(missing)('cuda kernels', () => {
   let device: Device;

@@ -26,7 +26,7 @@ import type { WebGpuBackend } from './index.ts';
 import { adapterIsMissing } from './node/testing.ts';
 
 const missing = await adapterIsMissing();
-const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 12);
+const runs = Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 4);
 const arbitraries = kernelArbitraries(fc);
 
 let device: Device;

@@ -44,6 +44,12 @@ export function emulatorIsMissing(): boolean {
   return false;
 }
 
+/**
+ * A folder of kernels for the emulator, shared by tests whose subject is not the compiler: several compile the same
+ * models' kernels. Kernels are found by their text and by the emulator's headers.
+ */
+export const emulatorCache = (): string => join(nativeFolder(), 'kernels');
+
 /** Kilobytes of shared memory that a block may ask for, by architecture (CUDA's programming guide). */
 const mostShared: Readonly<Record<number, number>> = {
   75: 64,

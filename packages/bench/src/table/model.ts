@@ -15,18 +15,30 @@ export type LoadPipeline = (
   weights?: 'device' | 'host',
 ) => Promise<StableDiffusionPipeline>;
 
-const emoji = join(fileURLToPath(new URL('.', import.meta.url)), '../../../..', 'models/emoji-64');
+/** The folder of emoji-64 in a checkout. */
+export const emojiFolder: string = join(
+  fileURLToPath(new URL('.', import.meta.url)),
+  '../../../..',
+  'models/emoji-64',
+);
 
-/** `model`: emoji-64, sd15 (random weights), a folder, or an id of the hub. */
-export function loaderOf(model: string): LoadPipeline {
+/**
+ * `model`: emoji-64, sd15 (random weights), a folder, or an id of the hub. `emoji`: the folder of emoji-64, whose
+ * tokenizer sd15 has as well.
+ */
+export function loaderOf(model: string, emoji: string = emojiFolder): LoadPipeline {
   return async (device, mode, weights = 'device') => {
-    const pipe = await load(model, device, mode, weights);
+    const pipe = await load(model, emoji, device, mode, weights);
     pipe.setProgressBarConfig({ disable: true });
     return pipe;
   };
 }
 
-async function load(...[model, device, mode, weights]: [string, ...Required<Parameters<LoadPipeline>>]) {
+async function load(
+  model: string,
+  emoji: string,
+  ...[device, mode, weights]: Required<Parameters<LoadPipeline>>
+): Promise<StableDiffusionPipeline> {
   const { dtype, format: memoryFormat } = mode;
   if (model === 'sd15') {
     const pipe = await buildPipeline(

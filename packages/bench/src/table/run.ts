@@ -23,6 +23,8 @@ import { noteOf, tableSettings } from './settings.ts';
 export interface TableOptions {
   /** emoji-64, sd15 (random weights), a folder, or an id of the hub. */
   readonly model: string;
+  /** The folder of emoji-64; default: that of the checkout. */
+  readonly emoji?: string;
   /** Denoising steps of a picture, at least 2: a step is timed from the end of the one before it. */
   readonly steps: number;
   /** Pixels; default: the model's own size. */
@@ -60,7 +62,7 @@ export async function runTable(options: TableOptions): Promise<TableResult> {
     throw new ArgumentError(`steps: must be an integer of at least 2, got ${steps}`);
   const start = performance.now();
   const spent = (): number => (performance.now() - start) / 1000;
-  const load = loaderOf(model);
+  const load = loaderOf(model, options.emoji);
   const plain = await options.open('off');
   const device = await options.open('full');
   const rows: OpenRow[] = [];

@@ -3,6 +3,7 @@
 import { matmul } from '@darkroom/core';
 import type { Device, Tensor } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
+import { byLabel } from './in-graph.ts';
 import type { KernelsRecord } from './records.ts';
 import { spreadOf } from './sampling.ts';
 import { timedKernels } from './timed-device.ts';
@@ -10,28 +11,25 @@ import type { TimedKernel } from './timed-device.ts';
 
 const forwards = 3;
 
-/** Medians by kernel over a few forwards. `before` runs before each, outside of what is timed. */
+/** Medians by kernel over a few forwards. */
 export async function kernelTimes(
   device: Device,
   run: () => Tensor,
   tiny: boolean,
-  before: () => void = () => {},
 ): Promise<KernelsRecord['kernels']> {
   const n = tiny ? 64 : 8192;
   using ahead = randomTensor([n, n], device, 'float16');
   matmul(ahead, ahead).dispose(); // compiles
   const seen: (readonly TimedKernel[])[] = [];
   for (let i = 0; i < (tiny ? 1 : forwards); i++) {
-    before();
     // Long work first: the device stays behind the host, so that no kernel's time holds a wait for its launch.
     for (let k = 0; k < (tiny ? 1 : 16); k++) matmul(ahead, ahead).dispose();
     seen.push(await timedKernels(device.backend, () => run().dispose()));
   }
-  const totals = new Map<string, { calls: number; ms: number }>();
-  for (const [at, { label }] of seen[0]!.entries()) {
-    const sum = totals.get(label) ?? { calls: 0, ms: 0 };
-    const { median } = spreadOf(seen.flatMap((all) => all[at]?.ms ?? []));
-    totals.set(label, { calls: sum.calls + 1, ms: sum.ms + median });
-  }
-  return [...totals].map(([label, t]) => ({ label, ...t })).sort((a, b) => b.ms - a.ms);
+  return byLabel(
+    seen[0]!.map(({ label }, at) => ({
+      label,
+      ms: spreadOf(seen.flatMap((all) => all[at]?.ms ?? [])).median,
+    })),
+  );
 }

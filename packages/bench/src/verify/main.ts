@@ -1,5 +1,11 @@
-// The verify command alone: the entry of the GPU bundle, free of what only other benchmarks need.
+// The entry of the GPU bundle: verify, and the guide's tables, free of what only other benchmarks need.
 
+import { Command } from 'commander';
+import { compareCommand, tableCommand } from '../table/command.ts';
 import { verifyCommand } from './command.ts';
 
-await verifyCommand().parseAsync();
+await new Command('bench')
+  .addCommand(verifyCommand(), { isDefault: true })
+  .addCommand(tableCommand())
+  .addCommand(compareCommand())
+  .parseAsync();

@@ -3,14 +3,16 @@
 
 import { scope, trace } from '@darkroom/core';
 import { compileAhead } from '@darkroom/core/graph';
+import type { Plan } from '@darkroom/core/graph';
 import type { UNet2DConditionModel } from '@darkroom/diffusers';
 import { tuneKey } from '@darkroom/core/backend';
 import type { Device, Tensor, TuneMode } from '@darkroom/core';
 import { randomTensor } from '../random-weights.ts';
+import { byLabel, timedLaunches } from './in-graph.ts';
 import { kernelTimes } from './kernels.ts';
 import { build, modes, sizes, usePrecision } from './models.ts';
 import type { Mode, ModeName } from './models.ts';
-import type { TimingRecord, WorkName } from './records.ts';
+import type { KernelsRecord, TimingRecord, WorkName } from './records.ts';
 import { sample } from './sampling.ts';
 import type { SamplingOptions } from './sampling.ts';
 import type { StageContext } from './stage.ts';
@@ -20,6 +22,7 @@ export const partNames: readonly PartName[] = ['unet', 'vae', 'text'];
 
 interface TracedPart {
   readonly run: () => Tensor;
+  readonly plan: () => Plan;
   /** Frees its memory until the next run. */
   readonly release: () => void;
   readonly dispose: () => void;
@@ -61,6 +64,7 @@ export async function openPart(name: PartName, device: Device, mode: Mode, tiny:
     const traced = await trace(unet, [x!, 500, conditioning]);
     return {
       run: () => scope(() => traced.call(x!, 500, conditioning).sample),
+      plan: () => traced.plans[0]!,
       release: () => traced.release(),
       dispose: () => traced.dispose(),
     };
@@ -180,26 +184,27 @@ export function timePart(mode: ModeName, part: PartName, label = '') {
       const peakBytes = device.memory().peak;
       record({ kind: 'timing', work: part, mode: name, clock: 'device', ms, peakBytes, tuned: { keys: 0, seconds: 0 } }); // prettier-ignore
     };
-    const profile = async (name: string, run: () => Tensor, before?: () => void): Promise<void> => {
+    const profile = async (name: string, kernels: () => Promise<KernelsRecord['kernels']>): Promise<void> => {
       begin(`${name}: kernels`);
-      record({
-        kind: 'kernels',
-        work: part,
-        mode: name,
-        kernels: await kernelTimes(device, run, tiny, before),
-      });
+      record({ kind: 'kernels', work: part, mode: name, kernels: await kernels() });
     };
     const name = `${mode}${label}`;
     await time(name, opened.run);
+    // WebGPU times one kernel only by waiting for it.
+    if (device.backend.name !== 'webgpu') await profile(name, () => kernelTimes(device, opened.run, tiny));
     if (opened.trace) {
       begin(`${name}: trace`);
       const traced = await opened.trace();
       await time(`${name} traced`, traced.run);
-      // Without its memory the trace starts anew: its first run launches kernel by kernel.
-      await profile(`${name} traced`, traced.run, traced.release);
-      await profile(name, opened.run);
+      if (device.backend.compile) {
+        const { plan, release } = traced;
+        const run = (): void => traced.run().dispose();
+        await profile(`${name} traced`, async () =>
+          byLabel(await timedLaunches(device, plan(), { run, release }, tiny ? 1 : 20)),
+        );
+      }
       traced.dispose();
-    } else await profile(name, opened.run);
+    }
     opened.dispose();
   };
 }

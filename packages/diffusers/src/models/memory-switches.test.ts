@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
-import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
+import { emulatorCache, emulatorIsMissing } from '@darkroom/backend-cuda/testing';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
 import { randomNormal, scope } from '@darkroom/core';
@@ -19,7 +19,11 @@ import type { UNet2DConditionModel } from './unet2d-condition.ts';
 const devices: readonly { name: string; missing: boolean; open: () => Promise<Device> }[] = [
   { name: 'cpu', missing: false, open: () => cpu({ threads: 1 }) },
   { name: 'webgpu', missing: await adapterIsMissing(), open: () => webgpu() },
-  { name: 'cuda', missing: emulatorIsMissing(), open: () => cuda({ emulator: true, cache: false }) },
+  {
+    name: 'cuda',
+    missing: emulatorIsMissing(),
+    open: () => cuda({ emulator: true, cache: emulatorCache() }),
+  },
 ];
 
 describe.each(devices)('memory switches on $name', ({ missing, open }) => {

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
-import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
+import { emulatorCache, emulatorIsMissing } from '@darkroom/backend-cuda/testing';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
 import { Linear, Module } from '@darkroom/core';
@@ -13,11 +13,15 @@ import { StableDiffusionPipeline } from '../pipelines/stable-diffusion.ts';
 import { UNet2DConditionModel } from '../models/unet2d-condition.ts';
 import { SequentialOffload } from './sequential.ts';
 
-const call = { seed: 7, numInferenceSteps: 2, guidanceScale: 4, outputType: 'tensor' } as const;
+const call = { seed: 7, numInferenceSteps: 2, guidanceScale: 4, width: 32, height: 32, outputType: 'tensor' } as const; // prettier-ignore
 const devices: readonly { name: string; missing: boolean; open: () => Promise<Device> }[] = [
   { name: 'cpu', missing: false, open: () => cpu({ threads: 1 }) },
   { name: 'webgpu', missing: await adapterIsMissing(), open: () => webgpu() },
-  { name: 'cuda', missing: emulatorIsMissing(), open: () => cuda({ emulator: true, cache: false }) },
+  {
+    name: 'cuda',
+    missing: emulatorIsMissing(),
+    open: () => cuda({ emulator: true, cache: emulatorCache() }),
+  },
 ];
 
 interface Drawn {
@@ -110,6 +114,7 @@ describe.each(devices)('offload on $name', ({ missing, open }) => {
       pipe.enableSequentialCpuOffload();
       await draw(pipe);
       const other = randomWeights(UNet2DConditionModel.fromConfig(emojiConfig('unet')), device);
+      await other.to({ dtype: before.dtype }); // no new kernels
       pipe.unet = other;
       const drawn = await draw(pipe);
       expect(drawn.pixels).not.toEqual(plain.pixels);

@@ -2,7 +2,7 @@
 
 import { cpu } from '@darkroom/backend-cpu';
 import { cuda } from '@darkroom/backend-cuda';
-import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
+import { emulatorCache, emulatorIsMissing } from '@darkroom/backend-cuda/testing';
 import { webgpu } from '@darkroom/backend-webgpu';
 import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
 import { parseTraced, randomNormal, Scope, trace } from '@darkroom/core';
@@ -36,7 +36,7 @@ const inputs = (device: Device): Call => [
 
 const places: readonly [string, boolean, () => Promise<Device>][] = [
   ['webgpu', await adapterIsMissing(), webgpu],
-  ['cuda emulator', emulatorIsMissing(), () => cuda({ emulator: true, cache: false })],
+  ['cuda emulator', emulatorIsMissing(), () => cuda({ emulator: true, cache: emulatorCache() })],
 ];
 
 describe.each(places)('%s', (_, missing, open) => {
