@@ -1,8 +1,9 @@
 // The end of a call: converts its latents to the outputType: images, pixels or latents.
 
-import { cast, contiguous, DarkroomError, keep, scope } from '@darkroom/core';
+import { DarkroomError, keep, scope } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
 import { Image } from '../image/image.ts';
+import { packPixels, unpackPixels } from '../image/packed.ts';
 import type { PictureParameters } from '../parameters/parameters.ts';
 import type { CallOptions, StableDiffusionOutput } from './options.ts';
 import type { Run } from './run.ts';
@@ -24,7 +25,7 @@ export async function finish(
   const images: Image[] = [];
   for (let i = 0; i < parts; i++) {
     const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
-    const decode = (): Tensor => scope(() => codec.decode(latents.slice(0, from, to), call));
+    const decode = (): Tensor => scope(() => packPixels(codec.decode(latents.slice(0, from, to), call)));
     const read = await readImages(run.within(decode));
     if (!read) throw await nanError(run);
     images.push(...read);
@@ -43,24 +44,19 @@ async function nanError(run: Run): Promise<DarkroomError> {
   );
 }
 
-/** Pixels [n, 3, h, w] in [0, 1] → images; undefined if a value is NaN. Frees `pixels`. */
-async function readImages(pixels: Tensor): Promise<Image[] | undefined> {
+/** The pictures of packed pixels [n, h, w]; undefined if a value is NaN. Frees `words`. */
+async function readImages(words: Tensor): Promise<Image[] | undefined> {
   try {
-    const [n, c, h, w] = pixels.shape as [number, number, number, number];
-    // The device orders and widens the values: the host would take longer than it takes to decode.
-    using planes = scope(() => contiguous(cast(pixels, 'float32')));
-    const data = (await planes.data()) as Float32Array;
-    if (hasNaN(data)) return undefined;
-    const size = c * h * w;
-    return Array.from({ length: n }, (_, i) =>
-      Image.fromPlanes(data.subarray(i * size, (i + 1) * size), c, h, w),
-    );
+    const [n, h, w] = words.shape as [number, number, number];
+    const data = (await words.data()) as Int32Array;
+    const images: Image[] = [];
+    for (let i = 0; i < n; i++) {
+      const bytes = unpackPixels(data.subarray(i * h * w, (i + 1) * h * w));
+      if (!bytes) return undefined;
+      images.push(new Image(w, h, bytes));
+    }
+    return images;
   } finally {
-    pixels.dispose();
+    words.dispose();
   }
-}
-
-function hasNaN(values: Float32Array): boolean {
-  for (let i = 0; i < values.length; i++) if (values[i] !== values[i]) return true;
-  return false;
 }
