@@ -27,7 +27,7 @@ export type { AdapterInput, AddedCond, Conditioning } from './models/conditionin
 export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export type { VaeDistribution } from './models/autoencoder-kl.ts';
 export { CLIPTextModel, CLIPTextModelWithProjection } from './models/clip-text.ts';
-export type { TextModelOptions, TextModelOutput } from './models/clip-text.ts';
+export type { TextModelOptions, TextModelOutput, TokenTensors } from './models/clip-text.ts';
 export { TimestepEmbedding, timestepEmbedding, timestepTensor } from './models/embeddings.ts';
 export { ConfigReader } from './models/config.ts';
 export type { ConfigRecord } from './models/config.ts';
@@ -69,7 +69,8 @@ export type {
 export { checkCall, withSize } from './pipelines/check-call.ts';
 export type { CallRules, CallWithoutSize, CheckedCall, Texts } from './pipelines/check-call.ts';
 export { batchEmbeddings, blanks, tokenIds } from './pipelines/conditioners/batch.ts';
-export type { Target, TextEncoding } from './pipelines/conditioners/batch.ts';
+export type { Target } from './pipelines/conditioners/batch.ts';
+export type { EncodeTexts, TextEncoding, TextPick, TextWork } from './pipelines/conditioners/encode-texts.ts';
 export { clipConditioner } from './pipelines/conditioners/clip.ts';
 export { clipXLConditioner } from './pipelines/conditioners/clip-xl.ts';
 export type { MicroConditions, Pair, XLConditions } from './pipelines/conditioners/clip-xl.ts';

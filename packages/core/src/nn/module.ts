@@ -83,6 +83,11 @@ export abstract class Module<Args extends readonly unknown[] = never, Out = unkn
     return true;
   }
 
+  /** True if a hook acts at calls of this module: before, around or after them, or by bringing weights. */
+  get hasCallHooks(): boolean {
+    return this.#hooks.some((h) => h.preForward ?? h.around ?? h.postForward ?? h.bringWeights);
+  }
+
   /**
    * Asks hooks to bring the module's weights to the device, as a call would; a replay does so instead of calling the
    * module. `together`: the modules whose weights are needed at the same time.

@@ -9,11 +9,13 @@ const byte = (channel: number): Expr => [
   'floor',
   ['add', ['mul', ['min', ['max', ['in', channel], 0], 1], 255], 0.5],
 ];
-/** At most 2^24, which float32 holds exactly. NaN in any channel makes the sum NaN, and NaN is stored as 0. */
-const word: Expr = ['add', ['add', ['add', byte(0), ['mul', byte(1), 256]], ['mul', byte(2), 65536]], 1];
+/** At most 2^24 - 1, which float32 holds exactly. NaN in any channel makes the sum NaN. */
+const rgb: Expr = ['add', ['add', byte(0), ['mul', byte(1), 256]], ['mul', byte(2), 65536]];
+/** A cast to integers makes 0 of NaN: the rest stands one above it meanwhile. */
+const word: Expr = ['sub', ['cast', 'int32', ['add', rgb, 1]], 1];
 
 /**
- * Pixels [n, 3, h, w] in [0, 1] → int32 [n, h, w]: 1 + red + 256 · green + 65536 · blue, and 0 for NaN. One channel is
+ * Pixels [n, 3, h, w] in [0, 1] → int32 [n, h, w]: red + 256 · green + 65536 · blue, and -1 for NaN. One channel is
  * grey. @throws ArgumentError for other numbers of channels
  */
 export function packPixels(pixels: Tensor): Tensor {
@@ -29,13 +31,13 @@ export function packPixels(pixels: Tensor): Tensor {
 /** The RGB bytes of one picture's words, which packPixels made; undefined if one stands for NaN. */
 export function unpackPixels(words: Int32Array): Uint8ClampedArray | undefined {
   const out = new Uint8ClampedArray(words.length * 3);
-  let least = 1;
+  let signs = 0;
   for (let i = 0, at = 0; i < words.length; i++, at += 3) {
-    const rgb = words[i]! - 1;
-    least &= ~(rgb >> 31); // -1 >> 31 has every bit
+    const rgb = words[i]!;
+    signs |= rgb;
     out[at] = rgb & 255;
     out[at + 1] = (rgb >> 8) & 255;
     out[at + 2] = rgb >> 16;
   }
-  return least === 0 ? undefined : out;
+  return signs < 0 ? undefined : out;
 }

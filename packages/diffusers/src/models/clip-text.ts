@@ -5,7 +5,7 @@ import {
   ArgumentError,
   attention,
   cast,
-  concat,
+  embedding,
   Module,
   nn,
   reshape,
@@ -64,6 +64,19 @@ function readClipConfig(config: ConfigRecord, source: string, projects: boolean)
     eos: c.integer('eos_token_id', [0, limits.tableRows[1]], 49407),
     projection: projects ? c.integer('projection_dim', limits.widths, 512) : 0,
   };
+}
+
+interface Tokens {
+  /** [b, l] */
+  readonly tokens: Tensor;
+  /** [1, l]: 0, 1, … */
+  readonly positions: Tensor;
+}
+
+/** Token ids as tensors, int32. */
+export interface TokenTensors extends Tokens {
+  /** [b]: the places of the end tokens among all b·l. */
+  readonly ends: Tensor;
 }
 
 class ClipAttention extends Module<[x: Tensor], Tensor> {
@@ -131,7 +144,7 @@ class ClipLayer extends Module<[x: Tensor], Tensor> {
   }
 }
 
-class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
+class ClipEmbeddings extends Module<[tokens: Tokens, dtype: DType], Tensor> {
   token_embedding: Embedding;
   position_embedding: Embedding;
 
@@ -140,13 +153,10 @@ class ClipEmbeddings extends Module<[ids: Tensor, dtype: DType], Tensor> {
     this.token_embedding = nn.embedding(s.vocabulary, s.size);
     this.position_embedding = nn.embedding(s.positions, s.size);
   }
-  override forward(ids: Tensor, dtype: DType): Tensor {
-    const order = Array.from({ length: ids.shape[1]! }, (_, i) => i);
+  override forward({ tokens, positions }: Tokens, dtype: DType): Tensor {
     // Call the module instead of reading its weight: offload loads the weight at the call.
-    const positions = this.position_embedding.call(
-      tensor(order, { shape: [1, order.length], dtype: 'int32', device: ids.device }),
-    );
-    return add(cast(this.token_embedding.call(ids), dtype), cast(positions, dtype));
+    const places = this.position_embedding.call(positions);
+    return add(cast(this.token_embedding.call(tokens), dtype), cast(places, dtype));
   }
 }
 
@@ -166,7 +176,7 @@ class ClipEncoder extends Module<[x: Tensor], Tensor[]> {
 }
 
 class ClipTextTransformer extends Module<
-  [ids: Tensor, dtype: DType, skip: number],
+  [tokens: Tokens, dtype: DType, skip: number],
   { states: Tensor[]; last: Tensor }
 > {
   embeddings: ClipEmbeddings;
@@ -179,8 +189,8 @@ class ClipTextTransformer extends Module<
     this.encoder = new ClipEncoder(s);
     this.final_layer_norm = nn.layerNorm(s.size, s.eps);
   }
-  override forward(ids: Tensor, dtype: DType, skip: number): { states: Tensor[]; last: Tensor } {
-    const states = this.encoder.call(this.embeddings.call(ids, dtype));
+  override forward(tokens: Tokens, dtype: DType, skip: number): { states: Tensor[]; last: Tensor } {
+    const states = this.encoder.call(this.embeddings.call(tokens, dtype));
     return { states, last: this.final_layer_norm.call(states.at(-1 - skip)!) };
   }
 }
@@ -236,8 +246,17 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
    * @throws ArgumentError for bad lengths, ids or clipSkip
    */
   override forward(...[ids, options = {}]: Forward): TextModelOutput {
-    const { positions, vocabulary, layers, size } = this.settings;
-    const skip = options.clipSkip ?? 0;
+    return scope(() => {
+      return this.encode(this.inputs(ids), options);
+    });
+  }
+
+  /**
+   * The tensors that encode() takes.
+   * @throws ArgumentError for bad lengths and ids
+   */
+  inputs(ids: Forward[0]): TokenTensors {
+    const { positions, vocabulary } = this.settings;
     const length = ids[0]?.length ?? 0;
     if (length === 0 || length > positions || ids.some((row) => row.length !== length)) {
       throw new ArgumentError(
@@ -246,21 +265,39 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
     }
     const bad = ids.flat().find((id) => !(id >= 0 && id < vocabulary));
     if (bad !== undefined) throw new ArgumentError(`id ${bad} is outside the vocabulary of ${vocabulary}`);
+    const on = { dtype: 'int32', device: this.device! } as const;
+    const ends = ids.map((row, b) => b * length + this.#pooledAt(row));
+    const order = Array.from({ length }, (_, i) => i);
+    return {
+      tokens: tensor(ids.flat(), { shape: [ids.length, length], ...on }),
+      positions: tensor(order, { shape: [1, length], ...on }),
+      ends: tensor(ends, on),
+    };
+  }
+
+  /**
+   * forward() of ids that are on the device already, without the hooks of this module.
+   * @throws ArgumentError for a bad clipSkip
+   */
+  encode(tokens: TokenTensors, options: TextModelOptions = {}): TextModelOutput {
+    const { layers, size } = this.settings;
+    const skip = options.clipSkip ?? 0;
     if (skip > layers)
       throw new ArgumentError(`clipSkip must be at most ${layers} (the layers of this model), got ${skip}`);
-    const device = this.device!;
     return scope(() => {
-      const tokens = tensor(ids.flat(), { shape: [ids.length, length], dtype: 'int32', device });
       const { states, last } = this.text_model.call(tokens, options.dtype ?? this.dtype, skip);
-      const rows = ids.map((row, b) =>
-        last
-          .slice(0, b, b + 1)
-          .slice(1, this.#pooledAt(row), this.#pooledAt(row) + 1)
-          .view([1, size]),
-      );
-      const poolerOutput = concat(rows, 0);
-      return { lastHiddenState: last, poolerOutput, hiddenStates: states };
+      const rows = last.view([tokens.tokens.elements, size]);
+      return this.project({
+        lastHiddenState: last,
+        poolerOutput: embedding(rows, tokens.ends),
+        hiddenStates: states,
+      });
     });
+  }
+
+  /** Adds what a projection head gives. */
+  protected project(out: TextModelOutput): TextModelOutput {
+    return out;
   }
 
   /**
@@ -283,9 +320,7 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
     this.text_projection = nn.linear(settings.size, settings.projection, { bias: false });
   }
 
-  /** As CLIPTextModel, with `textEmbeds`. */
-  override forward(...args: Forward): TextModelOutput {
-    const out = super.forward(...args);
+  protected override project(out: TextModelOutput): TextModelOutput {
     return { ...out, textEmbeds: this.text_projection.call(out.poolerOutput) };
   }
 }

@@ -1,7 +1,7 @@
 // Plans of the full-size models on the NULL backend: kernels by kind and bytes of memory. A change that claims to
 // change nothing leaves these numbers as they are.
 
-import { Device, keep, nullBackend, Tensor } from '@darkroom/core';
+import { Device, keep, nullBackend, tensor, Tensor } from '@darkroom/core';
 import { isChannelsLast } from '@darkroom/core/backend';
 import { channelsLast, optimize, passes, planGraph, recordGraph, summarizePlan } from '@darkroom/core/graph';
 import type { AnyModule } from '@darkroom/core';
@@ -102,7 +102,10 @@ test('SD 1.5 UNet from contiguous weights in channels last: what is copied is jo
 function textPlan(encoder: CLIPTextModel): object {
   const device = new Device(nullBackend());
   const model = withoutData(encoder, device);
-  const body = (x: Inputs): Tensor => model.text_model.call(x['tokens']!, 'float16', 0).last;
+  const order = Array.from({ length: 77 }, (_, i) => i);
+  const positions = (): Tensor => tensor(order, { shape: [1, 77], dtype: 'int32', device });
+  const body = ({ tokens }: Inputs): Tensor =>
+    model.text_model.call({ tokens: tokens!, positions: positions() }, 'float16', 0).last;
   return planOf(model, device, { tokens: [2, 77] }, body);
 }
 

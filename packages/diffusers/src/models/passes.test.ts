@@ -45,10 +45,13 @@ const models: Readonly<Record<string, () => Case>> = {
   },
   'text encoder'() {
     const model = pipe.textEncoder as CLIPTextModel;
-    const ids = tensor(Array.from({ length: 20 }, (_, i) => i * 7), { shape: [2, 10], dtype: 'int32', device });
+    const tokens = tensor(Array.from({ length: 20 }, (_, i) => i * 7), { shape: [2, 10], dtype: 'int32', device });
+    const positions = tensor(Array.from({ length: 10 }, (_, i) => i), { shape: [1, 10], dtype: 'int32', device });
+    const inputs = { tokens, positions };
     const params = model.stateDict();
-    const body = (x: Readonly<Record<string, Tensor>>): Tensor => model.text_model.call(x['ids']!, model.dtype, 0).last;
-    return { ...recordGraph(body, { ids }, params), inputs: { ids }, params };
+    const body = (x: Readonly<Record<string, Tensor>>): Tensor =>
+      model.text_model.call({ tokens: x['tokens']!, positions: x['positions']! }, model.dtype, 0).last;
+    return { ...recordGraph(body, inputs, params), inputs, params };
   },
 }; // prettier-ignore
 

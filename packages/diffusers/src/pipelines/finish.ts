@@ -6,31 +6,68 @@ import { Image } from '../image/image.ts';
 import { packPixels, unpackPixels } from '../image/packed.ts';
 import type { PictureParameters } from '../parameters/parameters.ts';
 import type { CallOptions, StableDiffusionOutput } from './options.ts';
+import type { Part, PartTraces } from './part-traces.ts';
+import type { NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 
-/** The output of a run; `drawnWith` is what its pictures tell. @throws DarkroomError that names the denoiser or the decoder if pixels are NaN. */
+/**
+ * The output of a run; `drawnWith` is what its pictures tell. `traces`: decodes by them where it can. Latents may still be
+ * under way: decoding is queued behind the last step. @throws DarkroomError that names the denoiser or the decoder if pixels
+ * are NaN.
+ */
 export async function finish(
   run: Run,
   outputType: CallOptions['outputType'],
   drawnWith: readonly PictureParameters[] | undefined,
+  traces?: PartTraces,
 ): Promise<StableDiffusionOutput> {
   const { latents, seeds, call } = run;
   const { codec } = run.recipe;
-  if (outputType === 'latent') return { images: [], tensor: keep(latents.alias()), seeds };
-  if (outputType === 'tensor')
-    return { images: [], tensor: keep(run.within(() => codec.decode(latents, call))), seeds };
+  if (outputType === 'latent' || outputType === 'tensor') {
+    const decoded = outputType === 'tensor' && run.within(() => codec.decode(latents, call));
+    const tensor = keep(decoded || latents.alias());
+    try {
+      await run.device.idle();
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return { images: [], tensor, seeds };
+  }
   // With slicing, each picture is read back and freed before the next is decoded.
   const count = latents.shape[0]!;
   const parts = codec.slicing ? count : 1;
   const images: Image[] = [];
   for (let i = 0; i < parts; i++) {
-    const [from, to] = [(i * count) / parts, ((i + 1) * count) / parts];
-    const decode = (): Tensor => scope(() => packPixels(codec.decode(latents.slice(0, from, to), call)));
-    const read = await readImages(run.within(decode));
+    using part = latents.slice(0, (i * count) / parts, ((i + 1) * count) / parts);
+    const read = await readImages(await decodePacked(run, part, traces));
     if (!read) throw await nanError(run);
     images.push(...read);
   }
   return { images: images.map((image, i) => image.withParameters(drawnWith?.[i])), seeds };
+}
+
+/** The packed pixels of latents. The caller owns them. */
+async function decodePacked(run: Run, latents: Tensor, traces: PartTraces | undefined): Promise<Tensor> {
+  const { device, call } = run;
+  const { codec } = run.recipe;
+  const { height, width } = call;
+  const decode = ({ latents }: NamedTensors): NamedTensors => ({
+    words: scope(() => packPixels(codec.decode(latents!, call))),
+  });
+  const plain = (): NamedTensors => decode({ latents });
+  const { dtype, shape } = latents;
+  if (!traces || !codec.decoders?.length) return run.within(plain)['words']!;
+  const part: Part = {
+    name: 'decoder',
+    device,
+    modules: codec.decoders,
+    inputs: { latents: { dtype, shape } },
+    key: JSON.stringify([height, width]),
+    call: decode,
+  };
+  await traces.prepare(part);
+  return run.within(() => traces.run(part, () => ({ latents }), plain))['words']!;
 }
 
 /** The error for NaN pixels: NaN latents blame the denoising loop, else the decoder. */

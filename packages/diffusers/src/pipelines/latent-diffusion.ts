@@ -13,6 +13,7 @@ import { drawnWith } from './drawn-with.ts';
 import { finish } from './finish.ts';
 import { PipelineWithMemorySwitches } from './memory-switches.ts';
 import type { AnyCallOptions, Interruptible, StableDiffusionOutput } from './options.ts';
+import { PartTraces, textPartName } from './part-traces.ts';
 import type { NamedTensors, PixelSize, Recipe } from './recipe.ts';
 import { Run } from './run.ts';
 import type { RunTensors } from './run.ts';
@@ -40,6 +41,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
   implements Interruptible
 {
   #traces: StepTraces | undefined;
+  #parts: PartTraces | undefined;
   readonly #compiled = new CompiledCalls();
 
   /** The model's training size in pixels: the default of a call. */
@@ -78,9 +80,11 @@ export abstract class LatentDiffusionPipeline<C extends object>
       run.begin(options);
       const inputs = run.own(await recipe.inputs());
       await this.#compiled.compile(run, inputs, decodes, this.progress);
-      run.startFrom(run.within(() => scope(() => run.start(inputs))));
+      const parts = debug.checkFinite ? undefined : this.#parts;
+      for (const n of recipe.call.texts.keys()) await parts?.prepareAll(textPartName(n));
+      run.startFrom(run.within(() => scope(() => run.start(inputs, parts?.encodeTexts))));
       await this.#denoise(run, options);
-      return await finish(run, options.outputType, drawnWith(run, this.modelName));
+      return await finish(run, options.outputType, drawnWith(run, this.modelName), parts);
     } finally {
       offload.finish();
       run.dispose();
@@ -108,7 +112,7 @@ export abstract class LatentDiffusionPipeline<C extends object>
         await macrotask();
         if (run.interrupt) break;
       }
-      await running;
+      // The last step may still be running: what comes next is queued behind it, and is waited for.
     } finally {
       bar.stop();
     }
@@ -134,8 +138,9 @@ export abstract class LatentDiffusionPipeline<C extends object>
 
   /**
    * Records each kind of step once (the model on the doubled batch, guidance, the scheduler), then replays it: less
-   * memory and fewer kernels, the same picture up to rounding. Traces hold memory until disableTracing() or dispose();
-   * under model offload, only while the denoiser is on the device.
+   * memory and fewer kernels, the same picture up to rounding. From the second call on, text encoders and the decoder
+   * are replayed too, except under offload, and the decoder under tiling. Traces hold memory until disableTracing() or
+   * dispose(); under model offload, only while the denoiser is on the device.
    * @throws ArgumentError under sequential offload, while a call is running, and for unknown options
    */
   enableTracing(options: TraceOptions = {}): void {
@@ -144,11 +149,13 @@ export abstract class LatentDiffusionPipeline<C extends object>
     this.offload.refuseLayers('enableTracing');
     this.disableTracing();
     this.#traces = new StepTraces(options);
+    this.#parts = new PartTraces(options);
   }
-  /** Frees the traces; steps run op by op again. */
+  /** Frees the traces; all runs op by op again. */
   disableTracing(): void {
     this.#traces?.dispose();
-    this.#traces = undefined;
+    this.#parts?.dispose();
+    this.#traces = this.#parts = undefined;
   }
   /** The traces recorded so far, one for each kind of step, with their plans and summaries. */
   get tracedSteps(): readonly StepTrace[] {

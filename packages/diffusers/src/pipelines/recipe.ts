@@ -1,10 +1,11 @@
 // The parts of one call, which a pipeline puts together: conditioner, start of the latents, denoiser, latent codec.
 // The loop (latent-diffusion.ts) uses these interfaces and depends on no family of models.
 
-import type { Device, DType, Tensor } from '@darkroom/core';
+import type { Device, DType, Module, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
 import type { CheckedCall } from './checked-call.ts';
+import type { EncodeTexts } from './conditioners/encode-texts.ts';
 
 /** Tensors by the names that options, callbacks and traces use. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
@@ -36,8 +37,11 @@ export interface StartOfRun {
 
 /** Texts or given embeddings → the tensors that the denoiser reads beside latents and timestep. */
 export interface Conditioner {
-  /** The embeddings, by the names that callbacks see. Must accept abstract inputs: it reads no values of tensors. */
-  embed(call: CheckedCall, inputs: NamedTensors): NamedTensors;
+  /**
+   * The embeddings, by the names that callbacks see. Must accept abstract inputs: it reads no values of tensors.
+   * `encode`: runs a text encoder, by a trace where there is one; default: op by op.
+   */
+  embed(call: CheckedCall, inputs: NamedTensors, encode?: EncodeTexts): NamedTensors;
 }
 
 /** The first latents of a call, and changes after each step: text to image, image to image, inpainting. */
@@ -114,6 +118,8 @@ export interface LatentCodec {
   latentShape(images: number, size: PixelSize): readonly [number, number, number, number];
   /** image [n, 3, h, w] in [-1, 1] → scaled latents in latentShape, sampled from their distribution. */
   encode(image: Tensor, generators: readonly Generator[]): Tensor;
+  /** Every module that decode() calls, where one trace may stand for it; default: it runs op by op. */
+  readonly decoders?: readonly Module[];
   /** Latents in latentShape → the loop's layout; the same tensor if the layouts are equal. */
   pack(latents: Tensor): Tensor;
   /** The loop's latents → pixels [n, 3, height, width] in [0, 1]; `size` is that of a picture. NaN stays NaN. */

@@ -5,6 +5,7 @@ import type { Device, DType, Tensor } from '@darkroom/core';
 import type { Generator } from '../random/generator.ts';
 import type { Schedule, Scheduler } from '../schedulers/scheduler.ts';
 import type { CheckedCall } from './check-call.ts';
+import type { EncodeTexts } from './conditioners/encode-texts.ts';
 import { generatorsFor } from './noise.ts';
 import type { CallOptions } from './options.ts';
 import type { NamedTensors, Recipe, StartOfRun, Window } from './recipe.ts';
@@ -86,10 +87,13 @@ export class Run implements StartOfRun {
     return this.tensors.latents;
   }
 
-  /** Embeds the prompt and makes the first latents; `inputs` may be abstract. The caller owns the result. */
-  start(inputs: NamedTensors): RunTensors {
+  /**
+   * Embeds the prompt and makes the first latents; `inputs` may be abstract. `encode`: as in Conditioner. The caller
+   * owns the result.
+   */
+  start(inputs: NamedTensors, encode?: EncodeTexts): RunTensors {
     const { conditioner, start } = this.recipe;
-    return { ...conditioner.embed(this.call, inputs), ...start.begin(this, inputs) };
+    return { ...conditioner.embed(this.call, inputs, encode), ...start.begin(this, inputs) };
   }
   /** Sets the loop's tensors; the run takes them over. */
   startFrom(tensors: RunTensors): void {

@@ -2,13 +2,14 @@
 // recorded anew at each step, which is cheap: the recording gives the step's coefficients, and the key of the trace
 // that it replays. Details: docs/decisions/0007.
 
-import { ArgumentError, contiguous, keep, Module, scope, Scope, Tensor, tensor, trace } from '@darkroom/core';
+import { ArgumentError, contiguous, keep, scope, Scope, Tensor, tensor, trace } from '@darkroom/core';
 import { eliminateDead, liftScalars, recordGraph, runGraph } from '@darkroom/core/graph';
 import type { TracedModule, TraceOptions } from '@darkroom/core';
 import type { Graph, Named } from '@darkroom/core/graph';
-import type { DenoiserModule, DenoiserStep, NamedTensors } from './recipe.ts';
+import type { DenoiserStep, NamedTensors } from './recipe.ts';
 import type { Run } from './run.ts';
 import { noiseFor, step as plainStep, stepAt } from './step.ts';
+import { TraceSources, weightsOf } from './trace-sources.ts';
 
 /** The public part of a step's trace: its plans and summaries. */
 export type StepTrace = Pick<TracedModule<never, unknown>, 'plans' | 'summaries' | 'summary'>;
@@ -37,17 +38,6 @@ interface TracedRun {
   readonly seen: Set<string>;
 }
 
-/** Numbers objects: the same object always gets the same number. */
-class Ids {
-  readonly #known = new WeakMap<object, number>();
-  #last = 0;
-  of(object: object): number {
-    const id = this.#known.get(object) ?? ++this.#last;
-    this.#known.set(object, id);
-    return id;
-  }
-}
-
 const modelInput = 'modelInput';
 const prediction = 'prediction';
 
@@ -58,7 +48,7 @@ export class StepTraces {
   /** Traces being recorded: concurrent calls wait for the same one. */
   readonly #making = new Map<string, Promise<void>>();
   readonly #calls = new WeakMap<Run, TracedRun>();
-  readonly #ids = new Ids();
+  readonly #sources = new TraceSources();
 
   constructor(options: TraceOptions) {
     this.#options = options;
@@ -126,8 +116,7 @@ export class StepTraces {
     const { name, modules } = run.recipe.denoiser;
     if (modules.some((m) => !m.stateDict))
       throw new ArgumentError(`enableTracing: the ${name} has no stateDict() that names its weights`);
-    const sources = modules.flatMap((m) => sourcesOf(m));
-    const traced = { sources: `${sources.map((s) => this.#ids.of(s)).join(' ')}:`, seen: new Set<string>() };
+    const traced = { sources: this.#sources.keyOf(modules), seen: new Set<string>() };
     this.#calls.set(run, traced);
     for (const [kind, trace] of this.#traces) {
       if (kind.startsWith(traced.sources)) continue;
@@ -146,22 +135,6 @@ export class StepTraces {
     this.#traces.clear();
     this.#making.clear();
   }
-}
-
-/**
- * The objects that a recording of a module depends on: its submodules, adapters, attention processors and strategies.
- */
-function sourcesOf(m: DenoiserModule): readonly object[] {
-  const parts = m instanceof Module ? [...m.namedModules()].map(([, part]) => part) : [m];
-  return [...parts, ...Object.values(m.attnProcessors ?? {}), ...Object.values(m.attnStrategies ?? {})];
-}
-
-/** Weights of all modules by name; those of modules after the first have a prefix. */
-function weightsOf(modules: readonly DenoiserModule[]): Named {
-  const all = modules.flatMap((m, n) =>
-    [...(m.parameters?.() ?? m.stateDict!())].map(([key, t]) => [n === 0 ? key : `${n}:${key}`, t] as const),
-  );
-  return new Map(all);
 }
 
 /** The key of a step's kind. Steps of one kind differ only in coefficients. */

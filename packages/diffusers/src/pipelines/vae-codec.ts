@@ -2,7 +2,7 @@
 // patches.
 
 import { concat, map, reshape, scope } from '@darkroom/core';
-import type { Device, DType, Expr, Tensor } from '@darkroom/core';
+import type { Device, DType, Expr, Module, Tensor } from '@darkroom/core';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
 import type { VaeLike } from '../models/types.ts';
 import { vaeConfig } from '../models/vae-config.ts';
@@ -49,6 +49,12 @@ export class VaeCodec implements LatentCodec {
   }
   get slicing(): boolean {
     return this.#vae.slicing ?? false;
+  }
+
+  /** None while tiling is on: a plan of all tiles would be large, and bound to one size. */
+  get decoders(): readonly Module[] {
+    const vae = this.#vae;
+    return vae instanceof AutoencoderKL && !vae.tiles ? [vae as unknown as Module] : [];
   }
 
   latentShape(images: number, { height, width }: PixelSize): readonly [number, number, number, number] {

@@ -6,12 +6,11 @@ import type { TextEncoderLike } from '../../models/types.ts';
 import type { ClipTokenizer } from '../../tokenizers/clip.ts';
 import type { CheckedCall } from '../check-call.ts';
 import { guidanceEmbedding } from '../guidance.ts';
+import type { EncodeTexts } from './encode-texts.ts';
 
-/** A text encoder with its tokenizer. */
-export interface TextEncoding {
-  readonly tokenizer: ClipTokenizer;
-  readonly encoder: TextEncoderLike;
-}
+/** Calls the encoder. */
+export const encodeOpByOp: EncodeTexts = ({ encoding: { tokenizer, encoder }, texts, options, pick }) =>
+  pick.of(encoder.call(tokenIds(tokenizer, texts), options));
 
 /** Device and dtype of embeddings. */
 export interface Target {
@@ -30,6 +29,11 @@ function repeatEach(x: Tensor, times: number): Tensor {
     Array.from({ length: times }, () => rows),
     1,
   ).view([n * times, ...rest]);
+}
+
+/** Embeddings of the batch from rows of negative and positive prompts: each row for each of its images. */
+export function batchOfBoth(call: CheckedCall, rows: Tensor, dtype: DType): Tensor {
+  return cast(repeatEach(rows, call.imagesPerPrompt), dtype);
 }
 
 /** Embeddings of the batch: each prompt's row for each of its images, the negative half first if there is one. */

@@ -3,10 +3,12 @@
 
 import { ArgumentError, concat, scope, tensor, zeros } from '@darkroom/core';
 import type { Tensor } from '@darkroom/core';
+import type { TextModelOutput } from '../../models/clip-text.ts';
 import type { CheckedCall } from '../check-call.ts';
 import type { Conditioner, NamedTensors } from '../recipe.ts';
-import { batchEmbeddings, blanks, guidanceCondition, tokenIds } from './batch.ts';
-import type { Target, TextEncoding } from './batch.ts';
+import { batchEmbeddings, blanks, encodeOpByOp, guidanceCondition } from './batch.ts';
+import type { Target } from './batch.ts';
+import type { EncodeTexts, TextEncoding } from './encode-texts.ts';
 
 interface Embedded {
   /** [prompts, tokens, features of both] */
@@ -34,12 +36,17 @@ export function clipXLConditioner(
   conditions: XLConditions,
 ): Conditioner {
   return {
-    embed: (call, given) =>
+    embed: (call, given, run = encodeOpByOp) =>
       scope(() => {
+        const encode: Encode = (texts, clipSkip) => encodeAll(run, encoders, target, texts, clipSkip);
         const positive =
-          givenPair(given, 'promptEmbeds', 'pooledPromptEmbeds') ?? positives(encoders, target, call);
+          givenPair(given, 'promptEmbeds', 'pooledPromptEmbeds') ??
+          encode(
+            call.texts.map((t) => t.prompts!),
+            call.clipSkip ?? 0,
+          );
         const negative = call.guided
-          ? negatives(encoders, target, call, given, { conditions, positive })
+          ? negatives(encode, target, call, given, { conditions, positive })
           : undefined;
         const batch = (of: keyof Embedded): Tensor =>
           batchEmbeddings(call, negative?.[of], positive[of], target.dtype);
@@ -57,17 +64,10 @@ function givenPair(given: NamedTensors, states: string, pooled: string): Embedde
   return given[states] && { states: given[states], pooled: given[pooled]! };
 }
 
-function positives(encoders: readonly TextEncoding[], target: Target, call: CheckedCall): Embedded {
-  return encode(
-    encoders,
-    target,
-    call.texts.map((t) => t.prompts!),
-    call.clipSkip ?? 0,
-  );
-}
+type Encode = (texts: readonly (readonly string[])[], clipSkip: number) => Embedded;
 
 function negatives(
-  encoders: readonly TextEncoding[],
+  encode: Encode,
   target: Target,
   call: CheckedCall,
   given: NamedTensors,
@@ -81,28 +81,34 @@ function negatives(
   }
   const blank = blanks(call);
   return encode(
-    encoders,
-    target,
     call.texts.map((t) => t.negatives ?? blank),
     0,
   );
 }
 
-function encode(
+/** Calls every encoder; `texts` by encoder. */
+function encodeAll(
+  run: EncodeTexts,
   encoders: readonly TextEncoding[],
   { dtype }: Target,
   texts: readonly (readonly string[])[],
   clipSkip: number,
 ): Embedded {
-  const outs = encoders.map(({ tokenizer, encoder }, i) =>
-    encoder.call(tokenIds(tokenizer, texts[i]!), { dtype }),
-  );
-  // SDXL counts from the layer before the last, without the final norm.
+  const outs = encoders.map((encoding, index) => {
+    const pools = index === encoders.length - 1;
+    // SDXL counts from the layer before the last, without the final norm.
+    const of = ({ hiddenStates, textEmbeds }: TextModelOutput): NamedTensors => ({
+      states: stateBefore(hiddenStates, clipSkip),
+      ...(pools && { pooled: textEmbeds! }),
+    });
+    const pick = { key: `${clipSkip} ${pools}`, of };
+    return run({ encoding, index, texts: texts[index]!, options: { dtype }, pick });
+  });
   const states = concat(
-    outs.map(({ hiddenStates }) => stateBefore(hiddenStates, clipSkip)),
+    outs.map((out) => out['states']!),
     2,
   );
-  return { states, pooled: outs.at(-1)!.textEmbeds! };
+  return { states, pooled: outs.at(-1)!['pooled']! };
 }
 
 function stateBefore(states: readonly Tensor[], clipSkip: number): Tensor {
