@@ -1,7 +1,12 @@
 // Words of pixels: the bytes that the host makes of floats, and NaN told apart.
 
-import { tensor } from '@darkroom/core';
 import { cpu } from '@darkroom/backend-cpu';
+import { tensor } from '@darkroom/core';
+import type { Device } from '@darkroom/core';
+import { cuda } from '@darkroom/backend-cuda';
+import { emulatorIsMissing } from '@darkroom/backend-cuda/testing';
+import { webgpu } from '@darkroom/backend-webgpu';
+import { adapterIsMissing } from '@darkroom/backend-webgpu/testing';
 import { expect, test } from 'vitest';
 import { Image } from './image.ts';
 import { packPixels, unpackPixels } from './packed.ts';
@@ -43,4 +48,24 @@ test.each([0, 1, 2])('NaN in channel %d is seen, black and white are none', asyn
   expect([...(await bytesOf())!]).toEqual([0, 0, 0, ...new Array<number>(9).fill(255)]);
   planes[channel * 4 + 2] = NaN;
   expect(await bytesOf()).toBeUndefined();
+});
+
+const places: readonly [string, boolean, () => Promise<Device>][] = [
+  ['webgpu', await adapterIsMissing(), webgpu],
+  ['cuda emulator', emulatorIsMissing(), () => cuda({ emulator: true, cache: false })],
+];
+test.each(places)('%s: the same words, and -1 for NaN', async (_, missing, open) => {
+  if (missing) return;
+  using device = await open();
+  const values = Float32Array.from({ length: size }, (_, i) => ((i * 37) % 101) / 83.7 - 0.1);
+  values[4] = NaN;
+  const wordsOn = async (on: Device): Promise<number[]> => {
+    using pixels = tensor(values, { shape: [1, 3, h, w], device: on });
+    using words = packPixels(pixels);
+    return [...(await words.data())];
+  };
+  using host = await cpu({ threads: 1 });
+  const words = await wordsOn(device);
+  expect(words).toEqual(await wordsOn(host));
+  expect(words[4]).toBe(-1);
 });
