@@ -8,7 +8,7 @@ import { deviceNames, openDevice } from '@darkroom/cli/device';
 import { environment, writeJson } from '../report.ts';
 import { compareTables } from './compare.ts';
 import { scalingSvg } from './plot.ts';
-import { printCompared, printTables } from './print.ts';
+import { printCompared, printMemory, printTimes } from './print.ts';
 import { readTable } from './result.ts';
 import { runTable } from './run.ts';
 
@@ -63,9 +63,10 @@ async function tableAction({ device, size, threads, json, svg, ...options }: Opt
     scaling: svg !== undefined,
     open: (autotune) => openDevice(device, { autotune, ...(threads !== undefined && { threads }) }),
     say: tell,
+    onTimes: (times) => say(printTimes(times)),
   });
   const env = environment(result.device);
-  say(printTables(result));
+  say(`\n${printMemory(result.memory)}`);
   say(`\n${env.cpu}, ${env.cores} cores, Node ${env.node}, ${env.device}, commit ${env.commit}, ${env.date}`);
   if (json !== undefined) writeJson(json, { kind: 'table', environment: env, result });
   if (svg !== undefined)

@@ -1,16 +1,16 @@
 // The tables of a run as text.
 
+import type { MemoryRow } from '../memory.ts';
 import { table } from '../report.ts';
 import type { ComparedRow } from './compare.ts';
-import type { TableResult } from './result.ts';
+import type { TableTimes } from './result.ts';
 import { tableSettings } from './settings.ts';
 
 const round = (x: number, digits = 2): number => Number(x.toFixed(digits));
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
-/** The guide's first table, its second, and memory. */
-export function printTables(result: TableResult): string {
-  const { model, side, steps, rounds, rows, memory, peer } = result;
+/** The guide's first table and its second. */
+export function printTimes({ model, side, steps, rounds, rows, peer }: TableTimes): string {
   const first = rows.map((row) => ({
     setting: row.name,
     's a picture': round(row.ms.median / 1000, 3),
@@ -28,6 +28,17 @@ export function printTables(result: TableResult): string {
     'of roofline': percent(row.rooflineShare),
     'torch it/s': row.torchStepMs === undefined ? '-' : round(1000 / row.torchStepMs),
   }));
+  return [
+    `${model}, ${side}x${side}, ${steps} DDIM steps with guidance, ${rounds} rounds; each row keeps those above it`,
+    table(first),
+    `\nTwo kinds of attention, float16, channels last, traced`,
+    table(attention),
+    `\n${peer.note}`,
+  ].join('\n');
+}
+
+/** Peaks under each of the guide's memory settings. */
+export function printMemory(memory: readonly MemoryRow[]): string {
   const peaks = memory.map((row) => ({
     setting: row.setting,
     'peak MiB': round(row.peakMiB, 1),
@@ -35,13 +46,8 @@ export function printTables(result: TableResult): string {
     'ms a step, decode shared': round(row.ms, 1),
   }));
   return [
-    `${model}, ${side}x${side}, ${steps} DDIM steps with guidance, ${rounds} rounds; each row keeps those above it`,
-    table(first),
-    `\nTwo kinds of attention, float16, channels last, traced`,
-    table(attention),
-    `\nMemory: ${memory[0]?.work ?? ''}; peak bytes that tensors held, weights included`,
+    `Memory: ${memory[0]?.work ?? ''}; peak bytes that tensors held, weights included`,
     table(peaks),
-    `\n${peer.note}`,
   ].join('\n');
 }
 

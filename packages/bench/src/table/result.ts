@@ -37,16 +37,20 @@ export interface Scaling {
   readonly size: readonly ScalePoint[];
 }
 
-/** All of one run. */
-export interface TableResult {
+/** Times of each setting. */
+export interface TableTimes {
   readonly model: string;
   readonly device: string;
   readonly steps: number;
   readonly side: number;
   readonly rounds: number;
   readonly rows: readonly TableRow[];
-  readonly memory: readonly MemoryRow[];
   readonly peer: Peer;
+}
+
+/** All of one run. */
+export interface TableResult extends TableTimes {
+  readonly memory: readonly MemoryRow[];
   readonly scaling?: Scaling;
 }
 

@@ -16,7 +16,7 @@ import { isSd15, loaderOf } from './model.ts';
 import type { LoadPipeline } from './model.ts';
 import { torchBeside } from './peer.ts';
 import type { Peer } from './peer.ts';
-import type { ScalePoint, Scaling, TableResult, TableRow } from './result.ts';
+import type { ScalePoint, Scaling, TableResult, TableRow, TableTimes } from './result.ts';
 import { noteOf, tableSettings } from './settings.ts';
 
 /** What to measure, and for how long. */
@@ -39,6 +39,8 @@ export interface TableOptions {
   readonly open: (autotune: 'off' | 'full') => Promise<Device>;
   /** Told what is done now. */
   readonly say?: (line: string) => void;
+  /** Given the times before memory is measured, which takes as long again. */
+  readonly onTimes?: (times: TableTimes) => void;
 }
 
 /** A row's pipeline with its settings applied. */
@@ -81,23 +83,25 @@ export async function runTable(options: TableOptions): Promise<TableResult> {
     say('torch');
     const comparable = isSd15(rows[0]!.pipe, side);
     const peer = await torchBeside(tableSettings, { comparable, seconds: (1 - roundsShare) * seconds });
-    const times = rows.map(({ setting }, i) => rowOf(setting, drawn[i]!, device, tuned, floors.least, peer));
-    while (rows.length > 0) rows.pop()!.pipe.dispose();
-    say('memory');
-    const memory = await memoryRows(load, device, model, floors);
-    if (options.scaling) say('scaling');
-    const scaling = options.scaling ? await scalingOf(load, device, floors, options) : undefined;
-    return {
+    const measured = rows.map(({ setting }, i) =>
+      rowOf(setting, drawn[i]!, device, tuned, floors.least, peer),
+    );
+    const times: TableTimes = {
       model,
       device: device.caps.fingerprint,
       steps,
       side,
       rounds: drawn[0]!.length,
-      rows: times.map((row) => ({ ...row, factor: times[0]!.ms.median / row.ms.median })),
-      memory,
+      rows: measured.map((row) => ({ ...row, factor: measured[0]!.ms.median / row.ms.median })),
       peer,
-      ...(scaling && { scaling }),
     };
+    options.onTimes?.(times);
+    while (rows.length > 0) rows.pop()!.pipe.dispose();
+    say('memory');
+    const memory = await memoryRows(load, device, model, floors);
+    if (options.scaling) say('scaling');
+    const scaling = options.scaling ? await scalingOf(load, device, floors, options) : undefined;
+    return { ...times, memory, ...(scaling && { scaling }) };
   } finally {
     for (const { pipe } of rows) pipe.dispose();
     for (const d of [plain, device]) d[Symbol.dispose]();

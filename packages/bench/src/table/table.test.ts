@@ -13,7 +13,7 @@ import { compareTables } from './compare.ts';
 import { loaderOf } from './model.ts';
 import { peerOf, torchBeside } from './peer.ts';
 import { scalingSvg } from './plot.ts';
-import { printCompared, printTables } from './print.ts';
+import { printCompared, printMemory, printTimes } from './print.ts';
 import { readTable } from './result.ts';
 import type { TableResult } from './result.ts';
 import { openRows, runTable } from './run.ts';
@@ -98,7 +98,7 @@ describe('a run', () => {
     const { batch, size } = result.scaling!;
     expect(batch.map(({ images, side }) => [images, side])).toEqual([[1, 16], [2, 16], [4, 16]]); // prettier-ignore
     expect(size.map(({ images, side }) => [images, side])).toEqual([[1, 8], [1, 16], [1, 32]]); // prettier-ignore
-    const text = printTables(result);
+    const text = `${printTimes(result)}\n${printMemory(result.memory)}`;
     for (const name of [...names, 'plain', 'memory-efficient', 'sequential offload'])
       expect(text).toContain(name);
   });
