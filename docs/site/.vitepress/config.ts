@@ -1,7 +1,9 @@
 // The site: pages/ of this package at its root, and the documents of docs/ beside them, where they lie.
 
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
+import { writeReference } from './api.ts';
 import { documents, linksToSource } from './documents.ts';
 
 /** Pages of this package in a language, by the words of their titles. */
@@ -49,6 +51,7 @@ export default defineConfig({
   outDir: 'dist',
   cacheDir: '.cache/vitepress',
   cleanUrls: false,
+  buildEnd: ({ outDir }) => writeReference(join(outDir, 'api')),
   markdown: { config: linksToSource },
   vite: {
     plugins: [
@@ -114,6 +117,7 @@ export default defineConfig({
       { text: 'Getting started', link: '/getting-started' },
       { text: 'Memory and speed', link: '/memory-and-speed' },
       { text: 'Pipelines', link: '/pipelines' },
+      { text: 'API', link: '/api/index.html', target: '_self' },
     ],
     sidebar: [
       { text: 'Using it', items: english },

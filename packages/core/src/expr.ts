@@ -26,8 +26,8 @@ export type BinaryFn = (typeof binaryFns)[number];
 
 /**
  * number: a constant (finite; use ['inf'], ['neg', ['inf']], ['nan'] for the rest).
- * ['in', i]: element of input i. ['scalar', i]: run-time number i of the op; never part of a kernel's key.
- * ['index', axis]: output coordinate along axis. Comparisons and logic give 1 or 0; `where` tests ≠ 0.
+ * `['in', i]`: element of input i. `['scalar', i]`: run-time number i of the op; never part of a kernel's key.
+ * `['index', axis]`: output coordinate along axis. Comparisons and logic give 1 or 0; `where` tests ≠ 0.
  * `round` rounds half to even. `min`/`max` propagate NaN. ['cast', dtype, e] rounds e as a store would.
  */
 export type Expr =

@@ -123,7 +123,7 @@ const withoutAlpha = (image: Image): Image => asImage(blended(image, (colour) =>
 
 const asImage = ({ width, height, data }: Pixels): Image => new Image(width, height, data);
 
-/** [1, height, width]: luma (ITU-R 601-2) rounded to 8 bits as Pillow does, over 255. */
+/** `[1, height, width]`: luma (ITU-R 601-2) rounded to 8 bits as Pillow does, over 255. */
 function greyPlane({ data, width, height }: Image): Float32Array {
   return Float32Array.from({ length: width * height }, (_, i) => {
     const luma = 19595 * data[i * 3]! + 38470 * data[i * 3 + 1]! + 7471 * data[i * 3 + 2]! + 0x8000;

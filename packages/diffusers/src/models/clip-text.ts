@@ -69,13 +69,13 @@ function readClipConfig(config: ConfigRecord, source: string, projects: boolean)
 interface Tokens {
   /** [b, l] */
   readonly tokens: Tensor;
-  /** [1, l]: 0, 1, … */
+  /** `[1, l]`: 0, 1, … */
   readonly positions: Tensor;
 }
 
 /** Token ids as tensors, int32. */
 export interface TokenTensors extends Tokens {
-  /** [b]: the places of the end tokens among all b·l. */
+  /** `[b]`: the places of the end tokens among all b·l. */
   readonly ends: Tensor;
 }
 
@@ -197,9 +197,9 @@ class ClipTextTransformer extends Module<
 
 /** The result of a text encoder. */
 export interface TextModelOutput {
-  /** [b, l, size]: the hidden state that clipSkip selects, after the final norm. */
+  /** `[b, l, size]`: the hidden state that clipSkip selects, after the final norm. */
   readonly lastHiddenState: Tensor;
-  /** [b, size]: lastHiddenState at the end token. */
+  /** `[b, size]`: lastHiddenState at the end token. */
   readonly poolerOutput: Tensor;
   /** [b, l, size] each: the embeddings, then the output of every layer, before the final norm. */
   readonly hiddenStates: readonly Tensor[];

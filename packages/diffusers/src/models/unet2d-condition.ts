@@ -194,7 +194,7 @@ export class UNet2DConditionModel extends ModelWithAttention<Forward, UNetOutput
     }
   }
 
-  /** [n, timeDim]: timestep, class and added conditions, in the dtype of the sample. */
+  /** `[n, timeDim]`: timestep, class and added conditions, in the dtype of the sample. */
   #timeEmbedding(
     sample: Tensor,
     timestep: number | readonly number[] | Tensor,

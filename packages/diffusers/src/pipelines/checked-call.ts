@@ -24,7 +24,7 @@ export interface CheckedCall {
   /** Pixels of each picture. */
   readonly height: number;
   readonly width: number;
-  /** [images, channels, height/scale, width/scale]: the latents before packing. */
+  /** `[images, channels, height/scale, width/scale]`: the latents before packing. */
   readonly latentShape: readonly [number, number, number, number];
   readonly schedule: { numInferenceSteps?: number; timesteps?: number[]; sigmas?: number[] };
 }

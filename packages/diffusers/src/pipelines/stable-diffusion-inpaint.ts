@@ -23,7 +23,7 @@ import type { PipelineComponents } from './unet-pipeline.ts';
 
 /** Tensors of an inpainting loop, by the names that callbacks see. */
 export interface InpaintTensors extends LoopTensors {
-  /** [images or 2·images, 1, h/scale, w/scale]: 1 where the picture is repainted, 0 where it is kept. */
+  /** `[images or 2·images, 1, h/scale, w/scale]`: 1 where the picture is repainted, 0 where it is kept. */
   mask: Tensor;
   /** For a UNet of 9 channels: latents of the picture with the repainted part blank, in the mask's batch. */
   maskedImageLatents?: Tensor;

@@ -34,9 +34,9 @@ export interface StableDiffusionXLComponents extends PipelineComponents {
 
 /** Tensors of SDXL's loop, by the names that callbacks see. */
 export interface XLTensors extends LoopTensors {
-  /** [images or 2·images, features]: the pooled embedding. */
+  /** `[images or 2·images, features]`: the pooled embedding. */
   addTextEmbeds: Tensor;
-  /** [images or 2·images, 6]: original size, crop and target size in pixels. */
+  /** `[images or 2·images, 6]`: original size, crop and target size in pixels. */
   addTimeIds: Tensor;
 }
 
