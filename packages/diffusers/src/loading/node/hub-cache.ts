@@ -6,7 +6,6 @@ import { createReadStream, mkdirSync, renameSync, rmSync, symlinkSync } from 'no
 import { readFile, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
-import { getHFHubCachePath } from '@huggingface/hub';
 import { ArgumentError, FormatError } from '@darkroom/core';
 import { cannotWrite, writeFileWhole } from '@darkroom/core/node';
 import { checkPath } from '../files.ts';
@@ -22,7 +21,15 @@ export interface RepoCache {
   remember(revision: string, commit: string): Promise<void>;
 }
 
-export function repoCache(id: string, cacheDir: string = getHFHubCachePath()): RepoCache {
+/** The folder of Hugging Face's tools: HF_HOME, else `huggingface` in the user's cache. */
+const home = (): string =>
+  process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
+
+/** Where Python's tools keep downloads; its second variable is the older name of the first. */
+export const cachePath = (): string =>
+  process.env['HF_HUB_CACHE'] ?? process.env['HUGGINGFACE_HUB_CACHE'] ?? join(home(), 'hub');
+
+export function repoCache(id: string, cacheDir: string = cachePath()): RepoCache {
   const root = join(cacheDir, `models--${id.replaceAll('/', '--')}`);
   const refOf = (revision: string): string => {
     if (/(^|\/)\.\.?(\/|$)|^\/|[\\\0:]/.test(revision))
@@ -97,9 +104,7 @@ function linked(target: string, pointer: string): boolean {
 
 /** The token for requests: given, HF_TOKEN, or the file of `hf auth login`. Messages never quote it. */
 export async function findToken(given: string | undefined): Promise<string | undefined> {
-  const home =
-    process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
-  const file = process.env['HF_TOKEN_PATH'] ?? join(home, 'token');
+  const file = process.env['HF_TOKEN_PATH'] ?? join(home(), 'token');
   const token = (given ?? process.env['HF_TOKEN'] ?? (await readFile(file, 'utf8').catch(() => ''))).trim();
   if (token === '') return undefined;
   // A bad header value would be quoted by fetch's own error.

@@ -4,12 +4,13 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FormatError, log } from '@darkroom/core';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openModel } from '../hub.ts';
 import type { HubOptions } from '../hub-options.ts';
+import { cachePath } from './hub-cache.ts';
 
 const commit = 'c'.repeat(40);
 const config = Buffer.from('{"_class_name": "X"}');
@@ -249,6 +250,26 @@ test('place, address and token come from the environment', async () => {
   }
   expect(hub.requests.every((r) => r.token === 'Bearer hf_fromenv')).toBe(true);
   expect(await readFile(join(root(), 'refs', 'refs', 'pr', '1'), 'utf8')).toBe(commit);
+});
+
+test('the cache is where Python keeps it', () => {
+  const names = ['HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_HOME', 'XDG_CACHE_HOME'] as const;
+  for (const name of names) vi.stubEnv(name, undefined);
+  try {
+    expect(cachePath()).toBe(join(homedir(), '.cache/huggingface/hub'));
+    const told = names.toReversed().map((name) => {
+      vi.stubEnv(name, `/${name}`);
+      return cachePath();
+    });
+    expect(told).toEqual([
+      '/XDG_CACHE_HOME/huggingface/hub',
+      '/HF_HOME/hub',
+      '/HUGGINGFACE_HUB_CACHE',
+      '/HF_HUB_CACHE',
+    ]);
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
 
 test('bad ids and bad revisions are refused', async () => {
