@@ -1,5 +1,5 @@
 // @darkroom/diffusers/testing: helpers of tests and of the conformance suite: the embedded model's folder, copies of it
-// to damage, small models, weights derived from names, and this package's readers of files.
+// to damage, small models, weights derived from names, a hub on this machine, and this package's readers of files.
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,8 @@ import { TorchCpuGenerator } from '../random/torch-cpu-generator.ts';
 
 export { readJson } from '../loading/json.ts';
 export { lookUp } from '../loading/look-up.ts';
+export { fakeHub } from '../loading/node/fake-hub.ts';
+export type { Asked, FakeAnswer, FakeHub, Kind } from '../loading/node/fake-hub.ts';
 export { localFiles } from '../loading/node/local-files.ts';
 export type { ConfigRecord } from '../models/config.ts';
 export { noiseTables } from '../schedulers/betas.ts';

@@ -6,8 +6,10 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+/** What is asked for: the model's description, a file's headers, a file, or a large file of the store. */
 export type Kind = 'info' | 'head' | 'get' | 'store';
 
+/** What the hub is about to send. */
 export interface FakeAnswer {
   status: number;
   headers: Record<string, string | number>;
@@ -17,8 +19,11 @@ export interface FakeAnswer {
   stall?: boolean;
   /** Waits before the first byte: never, while it does not resolve. */
   hold?: Promise<unknown>;
+  /** The body comes in pieces of so many bytes, ten a second, until `ends` says that the rest comes at once. */
+  drip?: { readonly bytes: number; readonly ends: () => boolean };
 }
 
+/** A request that the hub got. */
 export interface Asked {
   readonly kind: Kind;
   readonly path: string;
@@ -26,6 +31,7 @@ export interface Asked {
   readonly authorization: string | undefined;
 }
 
+/** The hub and its store, listening. */
 export interface FakeHub {
   readonly endpoint: string;
   readonly store: string;
@@ -130,7 +136,7 @@ function ranged(
 }
 
 async function send(request: IncomingMessage, response: ServerResponse, answer: FakeAnswer): Promise<void> {
-  const { status, headers, body, cutAt, stall, hold } = answer;
+  const { status, headers, body, cutAt, stall, hold, drip } = answer;
   await hold;
   response.on('error', () => {});
   try {
@@ -139,7 +145,21 @@ async function send(request: IncomingMessage, response: ServerResponse, answer: 
     return void response.destroy(); // a header that cannot be sent
   }
   if (request.method === 'HEAD') return void response.end();
+  if (drip) return sendSlowly(response, body, drip);
   if (cutAt === undefined && !stall) return void response.end(body);
   response.flushHeaders();
   response.write(body.subarray(0, cutAt ?? 0), () => void (stall || response.destroy()));
+}
+
+async function sendSlowly(
+  response: ServerResponse,
+  body: Buffer,
+  { bytes, ends }: NonNullable<FakeAnswer['drip']>,
+): Promise<void> {
+  let at = 0;
+  for (; !ends() && at + bytes < body.length && !response.destroyed; at += bytes) {
+    response.write(body.subarray(at, at + bytes));
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  response.end(body.subarray(at));
 }
