@@ -13,7 +13,7 @@ export type Kind = 'info' | 'head' | 'get' | 'store';
 export interface FakeAnswer {
   status: number;
   headers: Record<string, string | number>;
-  body: Buffer;
+  body: Uint8Array;
   /** The connection breaks after so many bytes of the body; or, with `stall`, stays silent. */
   cutAt?: number;
   stall?: boolean;
@@ -42,12 +42,12 @@ export interface FakeHub {
 }
 
 export const commit: string = 'c'.repeat(40);
-export const gitHash = (data: Buffer): string =>
+export const gitHash = (data: Uint8Array): string =>
   createHash('sha1').update(`blob ${data.length}\0`).update(data).digest('hex');
-export const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
+export const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
 /** Serves `files` as the model org/tiny; those that end in .safetensors are large. */
-export async function fakeHub(files: Readonly<Record<string, Buffer>>): Promise<FakeHub> {
+export async function fakeHub(files: Readonly<Record<string, Uint8Array>>): Promise<FakeHub> {
   const asked: Asked[] = [];
   const respond =
     (answerOf: (asked: Asked) => FakeAnswer, kindOf: (request: IncomingMessage) => Kind) =>
@@ -98,7 +98,7 @@ async function listen(server: Server): Promise<string> {
 }
 
 function hubAnswer(
-  files: Readonly<Record<string, Buffer>>,
+  files: Readonly<Record<string, Uint8Array>>,
   store: string,
   { kind, path, range }: Asked,
 ): FakeAnswer {
@@ -121,7 +121,7 @@ function hubAnswer(
 
 /** A file from where the request asks for it. */
 function ranged(
-  data: Buffer = Buffer.alloc(0),
+  data: Uint8Array = new Uint8Array(),
   range: string | undefined,
   headers: FakeAnswer['headers'],
 ): FakeAnswer {
@@ -153,7 +153,7 @@ async function send(request: IncomingMessage, response: ServerResponse, answer: 
 
 async function sendSlowly(
   response: ServerResponse,
-  body: Buffer,
+  body: Uint8Array,
   { bytes, ends }: NonNullable<FakeAnswer['drip']>,
 ): Promise<void> {
   let at = 0;
