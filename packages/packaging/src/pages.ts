@@ -22,7 +22,7 @@ export const program: string = /```ts\n(import [^`]*save\('fox\.png'\);\n)```/.e
 )![1]!;
 
 /** The README's program as a page's: the picture is handed over where a program in Node saves a file. */
-export function pageProgram(formats: readonly string[], change = (text: string): string => text): string {
+export function pageProgram(formats: readonly string[]): string {
   const hand = `
 const image = images[0]!;
 const starts: Record<string, string> = {};
@@ -30,7 +30,7 @@ for (const format of ${JSON.stringify(formats)} as const)
   starts[format] = String.fromCharCode(...(await image.encode(format)).subarray(0, 12));
 Object.assign(globalThis, { drawn: { width: image.width, height: image.height, data: [...image.data], starts } });
 `;
-  const page = change(program).replace(/await images\[0\]!\.save\(.*\);\n/, hand);
+  const page = program.replace(/await images\[0\]!\.save\(.*\);\n/, hand);
   if (!page.includes('drawn'))
     throw new Error("README.md: its program does not end with `await images[0]!.save('fox.png');`");
   return page;
