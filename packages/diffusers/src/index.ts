@@ -15,6 +15,8 @@ export { renaming, splitRows, transpose } from './loading/key-conversion.ts';
 export type { KeyConversion, Placement } from './loading/key-conversion.ts';
 export { isHubId, openModel } from './loading/hub.ts';
 export type { HubOptions } from './loading/hub-options.ts';
+export { cachedModels, clearCache } from './loading/page/page-cache.ts';
+export type { CachedModel } from './loading/page/page-cache.ts';
 export { mergeHeads, plainProcessor, splitHeads } from './models/attention-processor.ts';
 export type { AttentionCall, AttentionLayer, AttentionProcessor } from './models/attention-processor.ts';
 export { fusedAttention, plainAttention, slicedAttention } from './models/attention-strategies.ts';

@@ -60,7 +60,7 @@ test('files of any kind stand in for a folder; where there is no disk, a folder 
   );
   vi.stubGlobal('process', undefined);
   const refused = load().finally(() => vi.unstubAllGlobals());
-  await expect(refused).rejects.toThrow("which a browser cannot open; give httpFiles('https://…') instead");
+  await expect(refused).rejects.toThrow('an address like https://…, and a page opens no folders');
 });
 
 test('layers of every model come from the factory that is given', async () => {

@@ -21,7 +21,7 @@ export interface ModelFiles {
 /** Addresses of a checkpoint's files by path, as packages of models export them: `file:` in Node, `http(s):` in a page. */
 export type ModelAddresses = Readonly<Record<string, URL>>;
 
-/** A folder or hub id, addresses of files, or files themselves. */
+/** A folder, hub id or http(s) address of a folder; addresses of files; or files themselves. */
 export type ModelSource = string | ModelAddresses | ModelFiles;
 
 /**
@@ -42,6 +42,14 @@ export function checkPath(path: string, what: string): string {
   return parts.join('/');
 }
 
+/** Names of the files directly in `folder` ('' is the top), of all `paths`. `what` names the checkpoint. */
+export function namesIn(folder: string, paths: readonly string[], what: string): readonly string[] {
+  const prefix = folder === '' ? '' : `${checkPath(folder, what)}/`;
+  return paths
+    .filter((path) => path.startsWith(prefix) && !path.slice(prefix.length).includes('/'))
+    .map((path) => path.slice(prefix.length));
+}
+
 /** Files held in memory, by path: for tests, and for archives that were unpacked elsewhere. */
 export function memoryFiles(
   files: Readonly<Record<string, string | Uint8Array>>,
@@ -58,11 +66,6 @@ export function memoryFiles(
     exists: async (path) => contents.has(checkPath(path, name)),
     readText: async (path) => new TextDecoder().decode(bytes(path)),
     source: async (path) => memorySource(bytes(path), `${name}/${path}`),
-    list: async (folder) => {
-      const prefix = folder === '' ? '' : `${checkPath(folder, name)}/`;
-      return [...contents.keys()]
-        .filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/'))
-        .map((p) => p.slice(prefix.length));
-    },
+    list: async (folder) => namesIn(folder, [...contents.keys()], name),
   };
 }

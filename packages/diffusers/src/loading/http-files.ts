@@ -5,13 +5,15 @@ import { ArgumentError, DarkroomError, FormatError, memorySource } from '@darkro
 import type { ByteSource } from '@darkroom/core';
 import { ask, reasonOf, withoutPassword } from './ask.ts';
 import type { Answer } from './ask.ts';
-import { checkPath } from './files.ts';
+import { checkPath, namesIn } from './files.ts';
 import type { ModelAddresses, ModelFiles } from './files.ts';
 
 /** Options of httpFiles. */
 export interface HttpOptions {
   /** Seconds to wait for an answer, and for each further KiB of it; default 10. */
   readonly timeout?: number;
+  /** Sent with each request, as `{ authorization: 'Bearer …' }`. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Bytes per range request at least: weights are read tensor by tensor, many of them small. */
@@ -31,7 +33,7 @@ type Request = (url: string, init?: { method?: 'HEAD'; range?: string }) => Prom
  */
 export function httpFiles(
   model: string | URL | ModelAddresses,
-  { timeout = 10 }: HttpOptions = {},
+  { timeout = 10, headers = {} }: HttpOptions = {},
 ): ModelFiles {
   const isFolder = typeof model === 'string' || model instanceof URL;
   const { name, locate } = isFolder ? inFolder(folderUrl(model)) : byPath(model);
@@ -39,7 +41,7 @@ export function httpFiles(
     throw new ArgumentError(
       `httpFiles: timeout must be seconds, more than 0 and at most 86400, got ${timeout}`,
     );
-  const request = requestWithin(timeout);
+  const request = requestWithin(timeout, headers);
   const found = (path: string): string => {
     const url = locate(path);
     if (url === undefined) throw new ArgumentError(`${name}: has no file '${path}'`);
@@ -63,6 +65,7 @@ export function httpFiles(
       return new TextDecoder().decode(await bytesOf(answer, url, mostText));
     },
     source: async (path) => openSource(found(path), request),
+    ...(!isFolder && { list: async (folder: string) => namesIn(folder, Object.keys(model), name) }),
   };
 }
 
@@ -104,10 +107,11 @@ function folderUrl(baseUrl: string | URL): string {
 }
 
 const requestWithin =
-  (seconds: number): Request =>
+  (seconds: number, given: NonNullable<HttpOptions['headers']>): Request =>
   async (url, { method = 'GET', range } = {}) => {
     try {
-      return await ask(url, { method, headers: range === undefined ? {} : { range } }, { seconds });
+      const headers = range === undefined ? given : { ...given, range };
+      return await ask(url, { method, headers }, { seconds });
     } catch (error) {
       throw new FormatError(`${url}: could not be fetched: ${reasonOf(error)}`);
     }

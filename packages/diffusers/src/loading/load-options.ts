@@ -30,6 +30,7 @@ const loadOptionNames: OptionNames<LoadOptions & { readonly components: unknown 
   components: true,
   revision: true,
   cacheDir: true,
+  cacheBytes: true,
   localFilesOnly: true,
   token: true,
   endpoint: true,

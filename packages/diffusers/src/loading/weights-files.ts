@@ -88,7 +88,7 @@ function firstOf(names: readonly string[]): string {
     .join(', ');
 }
 
-/** Names of the files in the folder; if it cannot be listed, the candidates that exist. */
+/** Names of the files in the folder; if it cannot be listed, the first of the candidates that exists. */
 async function presentNames(
   files: ModelFiles,
   folder: string,
@@ -96,10 +96,9 @@ async function presentNames(
   candidates: readonly string[],
 ): Promise<readonly string[]> {
   if (files.list) return files.list(folder);
-  const found = await Promise.all(
-    candidates.map(async (name) => ((await files.exists(prefix + name)) ? name : undefined)),
-  );
-  return found.filter((name) => name !== undefined);
+  // One after another: a page's console shows every file that a server does not have.
+  for (const name of candidates) if (await files.exists(prefix + name)) return [name];
+  return [];
 }
 
 /** The weight files of `name`: itself, or the shards of an index. @throws FormatError for a bad index. */

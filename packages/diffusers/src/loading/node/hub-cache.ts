@@ -10,7 +10,7 @@ import { ArgumentError, FormatError } from '@darkroom/core';
 import { cannotWrite, writeFileWhole } from '@darkroom/core/node';
 import { checkPath } from '../files.ts';
 import type { ModelFiles } from '../files.ts';
-import { isCommit } from './hub-answers.ts';
+import { isCommit } from '../hub-answers.ts';
 import { localFiles } from './local-files.ts';
 
 export interface RepoCache {

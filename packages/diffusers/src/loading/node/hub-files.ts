@@ -4,15 +4,16 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, DarkroomError, log } from '@darkroom/core';
-import { checkPath } from '../files.ts';
+import { checkPath, namesIn } from '../files.ts';
 import type { ModelFiles } from '../files.ts';
 import type { HubOptions } from '../hub-options.ts';
+import { UnreachableError } from '../persist.ts';
 import { download, sizeOf } from './download.ts';
-import { checkFileHeaders, checkModelInfo, redirectOf } from './hub-answers.ts';
-import type { ModelInfo, RemoteFile } from './hub-answers.ts';
+import { checkFileHeaders, checkModelInfo, redirectOf } from '../hub-answers.ts';
+import type { ModelInfo, RemoteFile } from '../hub-answers.ts';
 import { linkBlob, repoCache, snapshotFiles } from './hub-cache.ts';
 import type { RepoCache } from './hub-cache.ts';
-import { connect, UnreachableError } from './hub-remote.ts';
+import { connect } from './hub-remote.ts';
 import type { Remote } from './hub-remote.ts';
 import { isFolder } from './local-files.ts';
 
@@ -93,10 +94,7 @@ class HubFiles implements ModelFiles {
   }
 
   async list(folder: string): Promise<readonly string[]> {
-    const prefix = folder === '' ? '' : `${checkPath(folder, this.#name)}/`;
-    return [...this.#sizes.keys()]
-      .filter((p) => p.startsWith(prefix) && !p.slice(prefix.length).includes('/'))
-      .map((p) => p.slice(prefix.length));
+    return namesIn(folder, [...this.#sizes.keys()], this.#name);
   }
 
   async readText(path: string): Promise<string> {

@@ -13,7 +13,7 @@ import { openModel } from '../hub.ts';
 import type { HubOptions } from '../hub-options.ts';
 import { fakeHub } from './fake-hub.ts';
 import type { FakeHub, Kind } from './fake-hub.ts';
-import { waitOf } from './hub-remote.ts';
+import { waitOf } from '../persist.ts';
 
 const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => i % 251));
 const files = { 'model_index.json': Buffer.from('{}'), 'unet/w.safetensors': weights };

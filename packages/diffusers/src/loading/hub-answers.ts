@@ -2,14 +2,16 @@
 // field is validated before use.
 
 import { DarkroomError, FormatError } from '@darkroom/core';
-import type { Answer } from '../ask.ts';
-import { checkPath } from '../files.ts';
-import { describeJson, isJsonObject } from '../json.ts';
+import type { Answer } from './ask.ts';
+import { checkPath } from './files.ts';
+import { describeJson, isJsonObject } from './json.ts';
 
 export interface ModelInfo {
   readonly commit: string;
   /** Bytes of each file by path; undefined if the hub does not tell. */
   readonly sizes: ReadonlyMap<string, number | undefined>;
+  /** sha256 of large files (64 hex digits), git's hash of others (40), by path; where the hub tells them. */
+  readonly hashes: ReadonlyMap<string, string>;
 }
 
 export interface RemoteFile {
@@ -34,8 +36,9 @@ export function checkModelInfo(json: unknown, name: string): ModelInfo {
   if (!isCommit(sha)) return fail(`names the commit ${describeJson(sha)}, which is not 40 hex digits`);
   if (!Array.isArray(siblings)) return fail(`lists the files as ${describeJson(siblings)}`);
   const sizes = new Map<string, number | undefined>();
+  const hashes = new Map<string, string>();
   for (const sibling of siblings as readonly unknown[]) {
-    const { rfilename: path, size } = isJsonObject(sibling) ? sibling : {};
+    const { rfilename: path, size, blobId, lfs } = isJsonObject(sibling) ? sibling : {};
     if (typeof path !== 'string')
       return fail(`lists a file without a name (${describeJson(path ?? sibling)})`);
     if (checkPath(path, `${name}: the hub's list of files`) !== path)
@@ -43,8 +46,15 @@ export function checkModelInfo(json: unknown, name: string): ModelInfo {
     if (size !== undefined && size !== null && !isSize(size))
       return fail(`gives ${describeJson(path)} the size ${describeJson(size)}`);
     sizes.set(path, size ?? undefined);
+    const hash = (isJsonObject(lfs) ? lfs['sha256'] : undefined) ?? blobId ?? undefined;
+    if (hash === undefined) continue;
+    if (typeof hash !== 'string' || !isHash(hash))
+      return fail(
+        `gives ${describeJson(path)} the hash ${describeJson(hash)}, which is not 40 or 64 hex digits`,
+      );
+    hashes.set(path, hash);
   }
-  return { commit: sha, sizes };
+  return { commit: sha, sizes, hashes };
 }
 
 /** Hash and size from the headers of a file's address; undefined when they are not there. @throws for odd ones. */
@@ -63,7 +73,7 @@ export function checkFileHeaders(
     .replace(/^W\//i, '')
     .replace(/^"(.*)"$/, '$1')
     .toLowerCase();
-  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(plain))
+  if (!isHash(plain))
     throw new FormatError(
       `${name}: the hub gave the etag ${describeJson(etag)}, which is no hash of 40 or 64 hex digits, so that the file could not be checked`,
     );
@@ -78,4 +88,5 @@ export function redirectOf({ headers, status }: Answer, at: string, name: string
   return new URL(location, at);
 }
 
+const isHash = (text: string): boolean => /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && (size as number) >= 0;

@@ -3,7 +3,7 @@
 import { FormatError } from '@darkroom/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Answer } from '../ask.ts';
+import type { Answer } from './ask.ts';
 import { checkFileHeaders, checkModelInfo } from './hub-answers.ts';
 
 const runs = { numRuns: Number(process.env['DARKROOM_PROPERTY_RUNS'] ?? 300), seed: 1 };
@@ -17,7 +17,24 @@ test('commit, paths and sizes', () => {
       ['unet/config.json', 5],
       ['a.safetensors', undefined],
     ]),
+    hashes: new Map(),
   });
+});
+
+test('hashes: of the content for large files, of git for others', () => {
+  const [large, small] = ['a'.repeat(64), 'b'.repeat(40)];
+  const siblings = [
+    { rfilename: 'a.safetensors', blobId: 'c'.repeat(40), lfs: { sha256: large } },
+    { rfilename: 'a.json', blobId: small },
+  ];
+  expect([...checkModelInfo({ sha, siblings }, 'm').hashes]).toEqual([
+    ['a.safetensors', large],
+    ['a.json', small],
+  ]);
+  const odd = [{ rfilename: 'a.json', blobId: '../x' }];
+  expect(() => checkModelInfo({ sha, siblings: odd }, 'm')).toThrow(
+    `m: the hub's answer gives "a.json" the hash "../x", which is not 40 or 64 hex digits`,
+  );
 });
 
 test.each([
