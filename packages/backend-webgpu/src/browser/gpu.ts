@@ -14,5 +14,9 @@ export function hardwareIsPossible(): boolean {
 }
 
 export function advice(): string {
-  return 'this browser offers no WebGPU here: use a current Chrome, Edge, Firefox or Safari over https or localhost, with hardware acceleration on';
+  if (!globalThis.isSecureContext)
+    return 'browsers offer WebGPU to secure pages only: open the page over https or from localhost';
+  if (!(globalThis.navigator as Navigator | undefined)?.gpu)
+    return 'this browser does not offer WebGPU here: use a current Chrome, Edge, Firefox or Safari';
+  return 'switch on hardware acceleration in the settings of the browser, update the driver of the graphics card; in a remote desktop or a virtual machine there may be none';
 }

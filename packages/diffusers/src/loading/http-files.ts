@@ -88,7 +88,10 @@ function byPath(addresses: ModelAddresses): Places {
     ([path, url]) => [checkPath(path, 'model'), String(url)] as const,
   );
   const known = new Map(urls);
-  const name = known.get('model_index.json') ?? urls[0]?.[1] ?? 'no addresses';
+  // Bundlers write small files into the program, as data: addresses, which tell no name.
+  const isName = (url: string | undefined): boolean => url !== undefined && /^https?:/.test(url);
+  const name =
+    [known.get('model_index.json'), ...known.values()].find(isName) ?? 'model (addresses of no http)';
   return { name, locate: (path) => known.get(checkPath(path, name)) };
 }
 

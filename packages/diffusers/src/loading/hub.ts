@@ -56,7 +56,7 @@ async function openAddresses(addresses: ModelAddresses, options: HubOptions): Pr
       "model: addresses of files must name 'model_index.json' with a URL, they name none",
     );
   if (index.protocol !== 'file:') {
-    if (isNode() || !/^https?:$/.test(index.protocol)) return httpFiles(addresses);
+    if (isNode()) return httpFiles(addresses);
     const { openWebAddresses } = await import('./page/open.ts');
     return openWebAddresses(addresses, options);
   }

@@ -109,7 +109,7 @@ export class StableDiffusionXLPipeline extends UNetPipeline<StableDiffusionXLCom
   }
 
   /** SDXL's VAE overflows in float16: it decodes in float32 if its config has force_upcast. */
-  protected override get codec(): VaeCodec {
+  override get codec(): VaeCodec {
     const upcast = this.computeDtype === 'float16' && vaeConfig(this.vae).forceUpcast;
     return new VaeCodec(this.vae, { dtype: upcast ? 'float32' : this.computeDtype, statistics: true });
   }

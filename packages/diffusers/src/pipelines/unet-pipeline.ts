@@ -77,7 +77,7 @@ export abstract class UNetPipeline<
   }
 
   /** The codec of this pipeline's VAE. */
-  protected get codec(): VaeCodec {
+  get codec(): VaeCodec {
     return new VaeCodec(this.vae, { dtype: this.computeDtype });
   }
   /** The first text encoder with its tokenizer. */

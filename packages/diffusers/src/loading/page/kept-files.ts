@@ -16,7 +16,7 @@ import type { FileRecord, PageCache } from './page-cache.ts';
 /** The files of a model on the web. */
 export interface Places {
   readonly name: string;
-  /** A file's place; undefined where the model has none. */
+  /** A file's place; undefined for files that are not kept, and where the model has none. */
   find(path: string): WebFile | undefined;
   /** The same files without a cache, for those that cannot be kept. */
   readonly plain: ModelFiles;
@@ -85,7 +85,7 @@ export function keptFiles(places: Places, cache: PageCache, options: KeptOptions
   const open = async (given: string): Promise<ByteSource> => {
     const path = checkPath(given, name);
     const file = places.find(path);
-    if (!file) return plain.source(path); // which says that there is none
+    if (!file) return plain.source(path);
     const record = await ensure(file);
     if (typeof record !== 'string') return piecesSource(cache, file, record, ensure);
     warnOnce(`${name}: the browser keeps no copy: ${reasons[record]}`);
@@ -96,7 +96,7 @@ export function keptFiles(places: Places, cache: PageCache, options: KeptOptions
     exists: async (given) => {
       const path = checkPath(given, name);
       const file = places.find(path);
-      if (!file || listed) return file !== undefined;
+      if (!file || listed) return file !== undefined || plain.exists(path);
       if ((await cache.record(file.key))?.complete) return true;
       const answer = await head(file).catch(() => undefined);
       if (!answer || answer.status === 405 || answer.status === 501) return plain.exists(path);

@@ -39,7 +39,9 @@ export async function openWebAddresses(
     addresses ? addresses.get(path)?.href : `${name}/${path.split('/').map(encodeURIComponent).join('/')}`;
   const find = (path: string): WebFile | undefined => {
     const url = urlOf(path);
-    return url === undefined ? undefined : { model: name, path, key: url, url };
+    // Bundlers write small files into the program, as data: addresses.
+    if (url === undefined || !/^https?:/.test(url)) return undefined;
+    return { model: name, path, key: url, url };
   };
   return keptFiles({ name, find, plain, listed: addresses !== undefined }, cache, keptOptions(options));
 }
