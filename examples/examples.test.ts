@@ -69,7 +69,7 @@ test('offload lowers the peak and keeps every bit', () => {
 });
 
 describe.skipIf(chromiumIsMissing())('page', () => {
-  test.each([false])('draws in a worker, with WebGPU: %s', async (webgpu) => {
+  test.each([false, true])('draws in a worker, with WebGPU: %s', async (webgpu) => {
     const outDir = makeFolder();
     await build({
       root: join(here, 'page'),

@@ -1,8 +1,7 @@
-// How the page is served and built: from the packages' sources, for any static server, with the model beside it.
+// How the page is served and built: from the packages' sources, for any static server.
 
 import { fileURLToPath } from 'node:url';
 import { defaultClientConditions, defineConfig } from 'vite';
-import { modelFiles } from './model-files.ts';
 
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
@@ -12,5 +11,4 @@ export default defineConfig({
   publicDir: false,
   resolve: { conditions: ['@darkroom/source', ...defaultClientConditions] },
   worker: { format: 'es' },
-  plugins: [modelFiles('models/emoji-64')],
 });

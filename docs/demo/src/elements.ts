@@ -1,51 +1,36 @@
 // The page's elements by id, checked once: a typo is an error at the start, not a null somewhere later.
 
-export interface Elements {
-  readonly form: HTMLFormElement;
-  readonly inputs: HTMLFieldSetElement;
-  readonly prompt: HTMLInputElement;
-  readonly subjects: HTMLDataListElement;
-  readonly seed: HTMLInputElement;
-  readonly dice: HTMLButtonElement;
-  readonly steps: HTMLInputElement;
-  readonly guidance: HTMLInputElement;
-  readonly go: HTMLButtonElement;
-  readonly progress: HTMLProgressElement;
-  readonly status: HTMLElement;
-  readonly device: HTMLElement;
-  readonly error: HTMLElement;
-  readonly noDevice: HTMLElement;
-  readonly picture: HTMLElement;
-  readonly canvas: HTMLCanvasElement;
-  readonly save: HTMLAnchorElement;
-}
+const types = {
+  form: HTMLFormElement,
+  prompt: HTMLInputElement,
+  subjects: HTMLUListElement,
+  seed: HTMLInputElement,
+  dice: HTMLButtonElement,
+  steps: HTMLInputElement,
+  guidance: HTMLInputElement,
+  go: HTMLButtonElement,
+  stop: HTMLButtonElement,
+  progress: HTMLProgressElement,
+  status: HTMLElement,
+  device: HTMLElement,
+  note: HTMLElement,
+  error: HTMLElement,
+  picture: HTMLElement,
+  canvas: HTMLCanvasElement,
+  caption: HTMLElement,
+  save: HTMLAnchorElement,
+};
+type Elements = { readonly [K in keyof typeof types]: InstanceType<(typeof types)[K]> };
 
+/** The elements by their ids. @throws Error naming an id that the page has not */
 export function elements(): Elements {
-  return {
-    form: find('form', HTMLFormElement),
-    inputs: find('inputs', HTMLFieldSetElement),
-    prompt: find('prompt', HTMLInputElement),
-    subjects: find('subjects', HTMLDataListElement),
-    seed: find('seed', HTMLInputElement),
-    dice: find('dice', HTMLButtonElement),
-    steps: find('steps', HTMLInputElement),
-    guidance: find('guidance', HTMLInputElement),
-    go: find('go', HTMLButtonElement),
-    progress: find('progress', HTMLProgressElement),
-    status: find('status', HTMLElement),
-    device: find('device', HTMLElement),
-    error: find('error', HTMLElement),
-    noDevice: find('no-device', HTMLElement),
-    picture: find('picture', HTMLElement),
-    canvas: find('canvas', HTMLCanvasElement),
-    save: find('save', HTMLAnchorElement),
-  };
-}
-
-function find<T extends HTMLElement>(id: string, type: new () => T): T {
-  const found = document.getElementById(id);
-  if (found instanceof type) return found;
-  throw new Error(`index.html: has no ${type.name} with id '${id}'`);
+  return Object.fromEntries(
+    Object.entries(types).map(([id, type]) => {
+      const found = document.getElementById(id);
+      if (!(found instanceof type)) throw new Error(`index.html: has no ${type.name} with id '${id}'`);
+      return [id, found];
+    }),
+  ) as unknown as Elements;
 }
 
 /** A new element with text in it. */
