@@ -266,6 +266,33 @@ describe.skipIf(chromiumIsMissing())('client', () => {
     expect(both).toBe(true);
   });
 
+  test('an isolated page with the policy of the documentation draws, on threads where there are cores', async () => {
+    const documented = readFileSync(new URL('../../site/pages/browser.md', import.meta.url), 'utf8');
+    const lines = /```http\n([^]*?)```/.exec(documented)![1]!.trim().split('\n');
+    server.headers = Object.fromEntries(lines.map((line) => line.split(/: (.*)/).slice(0, 2)));
+    const isolated = await browser.newPage();
+    try {
+      const complaints: string[] = [];
+      isolated.on('console', (message) => complaints.push(message.text()));
+      await isolated.goto(tab.url());
+      await isolated.waitForFunction('globalThis.open');
+      const [device, shades, cores] = await isolated.evaluate<[{ description: string }, number, number]>(
+        `(async () => {
+          const client = await open();
+          const { images: [{ pixels }], device } = await client.generate('a fox', { ${posted} });
+          return [device, new Set(pixels.data).size, navigator.hardwareConcurrency];
+        })()`,
+      );
+      expect(device.description).toContain(`${cores} thread${cores === 1 ? '' : 's'}`);
+      expect(device).not.toHaveProperty('note');
+      expect([shades > 20, complaints]).toEqual([true, []]);
+      expect(Object.keys(server.headers)).toContain('Content-Security-Policy');
+    } finally {
+      server.headers = {};
+      await isolated.close();
+    }
+  });
+
   test('a disposed client rejects what runs and what comes', async () => {
     const results = await run(`
       const running = failure(client.generate('a fox', { numInferenceSteps: 500 }));

@@ -17,6 +17,8 @@ export interface ModelServer {
   cutAt: number | undefined;
   /** False: neither ETag nor Last-Modified. */
   tells: boolean;
+  /** Headers of the pages: isolation, a content security policy. */
+  headers: Readonly<Record<string, string>>;
   /** The sha256 that the hub lists, in place of the right one. */
   lies: string | undefined;
   stop(): Promise<void>;
@@ -36,7 +38,8 @@ export async function serveModels(
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url!, 'http://models').pathname);
     const page = pages.get(path);
-    if (page) return void response.writeHead(200, { 'content-type': page.type }).end(page.body);
+    if (page)
+      return void response.writeHead(200, { 'content-type': page.type, ...self.headers }).end(page.body);
     const { range } = request.headers;
     self.asked.push([request.method, path, range].filter((part) => part !== undefined).join(' '));
     const model = /^\/hub\/api\/models\/org\/(\w+)\/revision\/main$/.exec(path)?.[1];
@@ -52,6 +55,7 @@ export async function serveModels(
     asked: [],
     cutAt: undefined,
     tells: true,
+    headers: {},
     lies: undefined,
     stop: () => {
       server.closeAllConnections();

@@ -11,6 +11,7 @@ const own = (base: string, words: readonly string[]) =>
   [
     'getting-started',
     'memory-and-speed',
+    'browser',
     'from-python',
     'backends',
     'environment',
@@ -35,6 +36,7 @@ const additions = [
 const english = own('', [
   'Getting started',
   'Memory and speed',
+  'In a page',
   'Coming from Python',
   'Backends',
   'Environment variables',
