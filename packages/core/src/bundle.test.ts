@@ -1,11 +1,13 @@
 // What a bundler makes of core: a page takes four names, the bundle runs without anything being imported for its effects.
-// `sideEffects: false` lets bundlers leave out modules that nothing is taken from, so wiring by import would be lost.
+// `sideEffects` lets bundlers leave out modules that nothing is taken from, so wiring by import would be lost; the one
+// module that it names stays.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
 import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -51,4 +53,27 @@ test.each(Object.entries(bundlers))('%s', async (name, bundle) => {
   const { stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8' });
   expect(stderr).toBe('');
   expect(stdout).toBe('float32[1,2,4,4] conv2d/null map/null copy/null\n');
+});
+
+test('a browser without Symbol.dispose gets one, before the first class that has it', async () => {
+  const contents = `import { Scope } from ${JSON.stringify(core)};
+    globalThis.ended = 0;
+    { using scope = new Scope(); scope.dispose = () => ended++; }
+    globalThis.has = typeof Scope.prototype[Symbol.dispose];`;
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: folder },
+    bundle: true,
+    format: 'iife',
+    platform: 'neutral',
+    target: 'es2022',
+    external: ['node:*'],
+    write: false,
+    logLevel: 'silent',
+  });
+  const text = outputFiles[0]!.text;
+  expect(text).toContain('Symbol.for("Symbol.dispose")');
+  const realm: Record<string, unknown> = { console };
+  // A context has the engine's own globals: none of those that Node adds.
+  runInNewContext(text, realm);
+  expect([realm['has'], realm['ended']]).toEqual(['function', 1]);
 });

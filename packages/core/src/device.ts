@@ -1,6 +1,7 @@
 // Device: a backend with its allocator, kernel cache, tuner, precision switches and profile.
 // Programs hold their devices; no global registry and no default device exist.
 
+import './dispose-symbol.ts';
 import type { MemoryStats } from './allocator.ts';
 import { Allocator } from './allocator.ts';
 import type { Backend, Buffer, Caps, Slice } from './backend.ts';

@@ -2,6 +2,8 @@
 // Synchronous on purpose: enqueueing is synchronous, so forward passes never await. For async code hold a Scope
 // object (`using s = new Scope()`), which is never ambient across an await.
 
+import './dispose-symbol.ts';
+
 /** An item that a scope can own: a tensor. */
 export interface Owned {
   owner: Scope | undefined;

@@ -1,6 +1,7 @@
 // Tensor: storage + layout + dtype, its views, and reading it back. Arithmetic lives in ops/ as functions.
 // A tensor without storage is abstract: the shape of a weight not loaded yet, or a value inside a trace.
 
+import './dispose-symbol.ts';
 import type { DataArray, DType } from './dtype.ts';
 import { decode, dtypes } from './dtype.ts';
 import { debug, log } from './debug.ts';

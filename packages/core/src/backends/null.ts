@@ -1,6 +1,7 @@
 // The NULL backend: a real backend that computes nothing. It logs which kernels would run and accounts memory, so
 // that shape rules, recording, tuning and memory behaviour are tested without a device. Reading from it is an error.
 
+import '../dispose-symbol.ts';
 import type { ArgSpec, Backend, Buffer, Caps, Choice, Kernel, Queue, Slice } from '../backend.ts';
 import { DeviceError, OutOfMemoryError } from '../errors.ts';
 import type { AnyOp } from '../op.ts';

@@ -1,6 +1,7 @@
 // Runs a plan again and again: kernels prepared once, slices and numbers fixed, the plan's memory held from bind() to
 // release(). One run is a flat list of backend calls; a backend that can do better compiles the list (Backend.compile).
 
+import '../dispose-symbol.ts';
 import type { Buffer, CompiledLaunches, PreparedLaunch, Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
 import { assign, kernelFor } from '../dispatch.ts';

@@ -2,6 +2,7 @@
 // embedding, and the projections of that in every block) gives the same results for the same numbers while the weights
 // stay, and all pictures of a schedule have the same timesteps: each is computed once, and copied later.
 
+import '../dispose-symbol.ts';
 import type { Slice } from '../backend.ts';
 import type { Device } from '../device.ts';
 import { OutOfMemoryError } from '../errors.ts';

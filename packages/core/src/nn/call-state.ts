@@ -2,6 +2,8 @@
 // A forward is synchronous, so the state in use is the one whose run() is on the stack: two calls that await between
 // their steps never see each other's.
 
+import '../dispose-symbol.ts';
+
 /** Values of one call, each under the hook or module that it belongs to. */
 export class CallState {
   readonly #values = new Map<object, unknown>();

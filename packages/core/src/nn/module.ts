@@ -3,6 +3,7 @@
 // have attached modules (adapters): they run, move and are traced with it, but checkpoints of the module do not have
 // their weights.
 
+import '../dispose-symbol.ts';
 import { toAsync } from '../create.ts';
 import type { ToOptions } from '../create.ts';
 import { activeRecorder } from '../recorder.ts';
