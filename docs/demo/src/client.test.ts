@@ -74,7 +74,6 @@ const bundled = async (
     format: 'esm',
     platform: 'browser',
     conditions: [...conditions],
-    loader: { '.wasm': 'empty' },
     write: false,
     logLevel: 'error',
   });

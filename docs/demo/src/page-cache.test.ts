@@ -55,7 +55,6 @@ describe.skipIf(chromiumIsMissing())('models in a page', () => {
       format: 'esm',
       platform: 'browser',
       conditions: ['@darkroom/source'],
-      loader: { '.wasm': 'empty' },
       write: false,
       logLevel: 'error',
     });
