@@ -44,7 +44,7 @@ const open = (options = {}) => createClient({ worker, model: 'org/emoji', endpoi
 const classes = { ArgumentError, DarkroomError, DeviceError, FormatError, RangeError };
 /** A rejection's class and message. */
 const failure = (call) => call.then(() => 'none', (error) =>
-  [error instanceof classes[error.name] ? error.name : 'another class than ' + error.name, error.message]);
+  [error instanceof (classes[error.name] ?? Error) ? error.name : 'another class than ' + error.name, error.message]);
 const square = (colour, [x, y, w, h] = [0, 0, 64, 64]) => {
   const canvas = new OffscreenCanvas(64, 64);
   const context = canvas.getContext('2d');
@@ -258,6 +258,18 @@ describe.skipIf(chromiumIsMissing())('client', () => {
       const onProgress = ({ stage, step }) => { if (stage === 'draw' && step === 1) stop.abort(new RangeError('enough')); };
       return failure(client.generate('a fox', { ${posted}, numInferenceSteps: 500, onProgress, signal: stop.signal }));`);
     expect(stopped).toEqual(['RangeError', 'enough']);
+    // One that waits for its turn is given up at once.
+    const waiting = await run(`
+      const [first, second] = [new AbortController(), new AbortController()];
+      const ended = [];
+      const begin = ({ signal }) => failure(client.generate('a fox', { ${posted}, numInferenceSteps: 500, signal }));
+      const calls = [begin(first).then(() => ended.push(1)), begin(second).then(() => ended.push(2))];
+      second.abort();
+      await calls[1];
+      first.abort();
+      await calls[0];
+      return ended;`);
+    expect(waiting).toEqual([2, 1]);
     const both = await run(`
       const calls = [client.generate('a fox', { ${posted} }), client.generate('a fox', { ${posted} })];
       const [one, two] = await Promise.all(calls);

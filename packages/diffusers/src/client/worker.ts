@@ -62,13 +62,18 @@ class Studio {
   hear(request: Request): void {
     const { id } = request;
     if (request.type === 'stop') return this.#stops.get(id)?.abort();
-    this.#stops.set(id, new AbortController());
-    const work = (): Promise<void> => (request.type === 'open' ? this.#open(request) : this.#draw(request));
+    const stop = new AbortController();
+    this.#stops.set(id, stop);
+    const fail = (error: unknown): void => this.#say({ type: 'failed', id, error: plainError(error) });
+    const refuse = (): void => fail(stop.signal.reason);
+    // A call that waits for another is given up at once.
+    stop.signal.addEventListener('abort', refuse);
     this.#before = this.#before.then(async () => {
+      stop.signal.removeEventListener('abort', refuse);
       try {
-        await work();
+        if (!stop.signal.aborted) await (request.type === 'open' ? this.#open(request) : this.#draw(request));
       } catch (error) {
-        this.#say({ type: 'failed', id, error: plainError(error) });
+        fail(error);
       } finally {
         this.#stops.delete(id);
       }
@@ -110,7 +115,6 @@ class Studio {
 
   async #draw({ id, prompt, settings, previewEvery }: Draw): Promise<void> {
     const { signal } = this.#stops.get(id)!;
-    signal.throwIfAborted();
     const start = performance.now();
     const { image, maskImage, format, quality, parameters, ...call } = settings;
     const pipe = this.#pipeFor(taskOf(settings));
