@@ -3,20 +3,26 @@
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
+const f64 = new Float64Array(1);
+const u64 = new Uint32Array(f64.buffer); // little-endian, as every engine of WebAssembly and every GPU's host
+
+/** The unit of a float16 by its exponent, from 2^-14 on: values are 1024 to 2047 units. */
+const units = Float64Array.from({ length: 30 }, (_, i) => 2 ** (i - 24));
+/** Of this many units and any number below, a double holds whole units only: adding it rounds, halves to even. */
+const whole = 2 ** 52;
 
 /** Value → float16 bits; overflow gives infinity, NaN stays NaN (quiet). */
 export function float32ToFloat16(value: number): number {
-  f32[0] = value;
-  const x = u32[0]!;
-  const sign = (x >>> 16) & 0x8000;
+  f64[0] = value;
+  const high = u64[1]!;
+  const sign = (high >>> 16) & 0x8000;
   const magnitude = Math.abs(value);
-  if (Number.isNaN(value)) return sign | 0x7e00;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  if (magnitude < 2 ** -14) return sign | roundHalfEven(magnitude * 2 ** 24); // subnormal: units of 2^-24
-  let exponent = Math.floor(Math.log2(magnitude));
-  if (2 ** exponent > magnitude) exponent--; // log2 may round up just below a power of two
-  const mantissa = roundHalfEven((magnitude / 2 ** exponent - 1) * 1024);
-  return sign | (((exponent + 15) << 10) + mantissa); // a carry out of the mantissa bumps the exponent
+  if (!(magnitude < 65520)) return sign | (Number.isNaN(value) ? 0x7e00 : 0x7c00);
+  const exponent = Math.max(((high >>> 20) & 0x7ff) - 1023, -14); // subnormals have the unit of the least normal ones
+  const unit = units[exponent + 14]!;
+  const rounded = (magnitude + unit * whole - unit * whole) / unit;
+  // A normal value's 1024 units are its implicit bit; a carry out of the mantissa bumps the exponent.
+  return sign | (((exponent + 14) << 10) + rounded);
 }
 
 /** float16 bits → value (exact). */
@@ -24,9 +30,9 @@ export function float16ToFloat32(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 31;
   const mantissa = bits & 0x3ff;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
+  if (exponent === 0) return sign * mantissa * units[0]!;
   if (exponent === 31) return mantissa ? NaN : sign * Infinity;
-  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+  return sign * (1024 + mantissa) * units[exponent - 1]!;
 }
 
 /** Value → bfloat16 bits. */
@@ -41,11 +47,4 @@ export function float32ToBfloat16(value: number): number {
 export function bfloat16ToFloat32(bits: number): number {
   u32[0] = bits << 16;
   return f32[0]!;
-}
-
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest > 0.5 || (rest === 0.5 && floor % 2 === 1)) return floor + 1;
-  return floor;
 }

@@ -30,7 +30,7 @@ export function packPixels(pixels: Tensor): Tensor {
 
 /** The RGB bytes of one picture's words, which packPixels made; undefined if one stands for NaN. */
 export function unpackPixels(words: Int32Array): Uint8ClampedArray | undefined {
-  const out = new Uint8ClampedArray(words.length * 3);
+  const out = new Uint8Array(words.length * 3);
   let signs = 0;
   for (let i = 0, at = 0; i < words.length; i++, at += 3) {
     const rgb = words[i]!;
@@ -39,5 +39,5 @@ export function unpackPixels(words: Int32Array): Uint8ClampedArray | undefined {
     out[at + 1] = (rgb >> 8) & 255;
     out[at + 2] = rgb >> 16;
   }
-  return signs < 0 ? undefined : out;
+  return signs < 0 ? undefined : new Uint8ClampedArray(out.buffer);
 }

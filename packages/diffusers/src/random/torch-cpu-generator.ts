@@ -115,7 +115,13 @@ export class TorchCpuGenerator implements Generator {
   }
 
   #fill(out: Float32Array | Float64Array, start: number, stop: number, bits: number): void {
-    for (let i = start; i < stop; i++) out[i] = this.#uniform(bits);
+    if (bits > 32) {
+      for (let i = start; i < stop; i++) out[i] = this.#uniform(bits);
+      return;
+    }
+    const engine = this.#engine;
+    const [mask, unit] = [2 ** bits - 1, 2 ** -bits]; // powers once, not once a value
+    for (let i = start; i < stop; i++) out[i] = (engine.next() & mask) * unit;
   }
 
   #scalarNormal(): number {
