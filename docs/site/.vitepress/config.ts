@@ -15,6 +15,7 @@ const own = (base: string, words: readonly string[]) =>
     'from-python',
     'backends',
     'environment',
+    'schedulers',
     'recipes',
     'troubleshooting',
   ].flatMap((page, i) => (words[i] === undefined ? [] : [{ text: words[i], link: `${base}/${page}` }]));
@@ -40,6 +41,7 @@ const english = own('', [
   'Coming from Python',
   'Backends',
   'Environment variables',
+  'Schedulers',
   'Recipes',
   'Troubleshooting',
 ]);

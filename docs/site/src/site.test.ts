@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Image, schedulerAliases } from '@darkroom/diffusers';
 import { blocksOf, pageNames, pageText, readmes, shortened } from './blocks.ts';
 
 const site = fileURLToPath(new URL('../', import.meta.url));
@@ -89,6 +90,16 @@ test.each(pageNames.filter((name) => name.startsWith('ko/')))(
   },
 );
 
+test('the gallery shows every scheduler, in four pictures of 64 pixels', async () => {
+  const page = pageText('schedulers.md').replace(/ +/g, ' ');
+  for (const [name, { className }] of Object.entries(schedulerAliases)) {
+    const file = `schedulers/${name.replaceAll('+', 'p')}.webp`;
+    expect(page).toContain(`| \`${name}\`<br>${className} | ![${name}: 4, 8, 16 and 30 steps](./${file}) |`);
+    const { width, height } = await Image.load(join(site, 'pages', file));
+    expect([width, height], file).toEqual([256, 64]);
+  }
+});
+
 test('the site builds, without a dead link', () => {
   const out = join(scratch, 'dist');
   const vitepress = join(site, 'node_modules', 'vitepress', 'bin', 'vitepress.js');
@@ -105,6 +116,8 @@ test('the site builds, without a dead link', () => {
     'memory-and-speed',
     'ko/memory-and-speed',
     'pipelines',
+    'schedulers',
+    'api/index',
     'results/2026-11-27-h200',
   ])
     expect(existsSync(join(out, `${page}.html`))).toBe(true);
