@@ -16,6 +16,7 @@ interface Options {
   readonly device: string;
   readonly model: string;
   readonly emoji?: string;
+  readonly torch?: string;
   readonly steps: number;
   readonly size?: number;
   readonly seconds: number;
@@ -44,6 +45,7 @@ export function tableCommand(): Command {
     .addOption(new Option('-d, --device <name>', 'where to draw').choices(deviceNames).default('auto'))
     .option('--model <model>', "emoji-64, sd15 (SD 1.5's size, random weights), a folder or a hub id", 'emoji-64')
     .addOption(new Option('--emoji <dir>', 'the folder of emoji-64, where there is no checkout').hideHelp())
+    .addOption(new Option('--torch <dir>', 'the folder of replay.py, where there is no checkout').hideHelp())
     .option('--steps <n>', 'DDIM steps of a picture', atLeast(2), 4)
     .option('--size <pixels>', "width and height; default: the model's", atLeast(8))
     .option('--seconds <s>', 'about so long in all', atLeast(1), 240)

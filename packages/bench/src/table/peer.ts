@@ -1,5 +1,6 @@
 // Torch's figures of the same run: the time of a UNet step in the mode of each row, by packages/bench/torch/replay.py.
 
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ImageSetting } from '../verify/image.ts';
@@ -14,17 +15,23 @@ export interface Peer {
   readonly stepMs: Readonly<Record<string, number>>;
 }
 
-const folder = join(fileURLToPath(new URL('.', import.meta.url)), '../../torch');
+/** The folder of replay.py in a checkout. */
+export const replayFolder: string = join(fileURLToPath(new URL('.', import.meta.url)), '../../torch');
 /** For python3 to import torch, and to end. */
 const slack = 60;
 
 /** `comparable`: the model is the one that the replay has; then torch is timed for `seconds`. */
 export async function torchBeside(
   settings: readonly ImageSetting[],
-  { comparable, seconds }: { readonly comparable: boolean; readonly seconds: number },
+  {
+    comparable,
+    seconds,
+    folder = replayFolder,
+  }: { readonly comparable: boolean; readonly seconds: number; readonly folder?: string | undefined },
 ): Promise<Peer> {
   const time = comparable ? seconds : 0;
   const args = ['replay.py', 'sd15-ops.json', '--modes', 'float32,float16', '--parts', 'unet'];
+  if (!existsSync(folder)) return none(`torch was not asked: there is no ${folder}`);
   const { code, stdout, stderr } = await python(folder, [...args, '--seconds', String(time)], time + slack);
   if (code === 'missing') return none('torch is not here (no python3)');
   if (code !== 0)

@@ -25,6 +25,8 @@ export interface TableOptions {
   readonly model: string;
   /** The folder of emoji-64; default: that of the checkout. */
   readonly emoji?: string;
+  /** The folder of torch's replay; default: that of the checkout. */
+  readonly torch?: string;
   /** Denoising steps of a picture, at least 2: a step is timed from the end of the one before it. */
   readonly steps: number;
   /** Pixels; default: the model's own size. */
@@ -82,7 +84,11 @@ export async function runTable(options: TableOptions): Promise<TableResult> {
     const drawn = await drawRounds(rows, options, side, () => spent() < roundsShare * seconds, say);
     say('torch');
     const comparable = isSd15(rows[0]!.pipe, side);
-    const peer = await torchBeside(tableSettings, { comparable, seconds: (1 - roundsShare) * seconds });
+    const peer = await torchBeside(tableSettings, {
+      comparable,
+      seconds: (1 - roundsShare) * seconds,
+      folder: options.torch,
+    });
     const measured = rows.map(({ setting }, i) =>
       rowOf(setting, drawn[i]!, device, tuned, floors.least, peer),
     );

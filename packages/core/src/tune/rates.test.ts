@@ -30,3 +30,21 @@ test('rates follow from the sizes and the device time of the work', async () => 
   expect(size).toBe(512); // 256 takes 17 ms, too little
   expect(device.memory().live).toBe(0);
 });
+
+test('a device that was at rest is measured awake: short runs go on until its clock has risen', async () => {
+  const base = nullBackend();
+  let spent = 0;
+  const time = async (work: () => void): Promise<number> => {
+    work();
+    const ms = spent < 50 ? 0.4 : 0.1; // a quarter of its clock for its first 50 ms
+    spent += ms;
+    return ms;
+  };
+  const { flops } = await measureRates(new Device({ ...base, time }));
+  expect(flops.float32).toBeCloseTo((2000 * 4096 ** 3) / 0.1);
+});
+
+test('a device that takes no time at all ends', async () => {
+  const rates = await measureRates(new Device({ ...nullBackend(), time: () => Promise.resolve(0) }));
+  expect(rates.bandwidth).toBeGreaterThan(0);
+});
