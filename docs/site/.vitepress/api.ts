@@ -1,7 +1,7 @@
 // The reference of every export, made by TypeDoc from the doc comments: plain pages below api/ of the site.
 
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Application } from 'typedoc';
 
@@ -32,6 +32,13 @@ function entryPoints(): ReadonlyMap<string, string> {
  */
 export async function writeReference(out: string): Promise<void> {
   const entries = entryPoints();
+  // TypeDoc calls a module by its file below the folder of all packages.
+  const names = new Map(
+    [...entries].map(([file, name]) => [
+      relative(join(root, 'packages'), file).replace(/(\/index)?\.ts$/, ''),
+      name,
+    ]),
+  );
   const app = await Application.bootstrap({
     name: 'Darkroom',
     entryPoints: [...entries.keys()],
@@ -48,7 +55,11 @@ export async function writeReference(out: string): Promise<void> {
   });
   const project = await app.convert();
   if (!project?.children) throw new Error('api reference: the sources do not compile');
-  for (const [i, module] of project.children.entries()) module.name = [...entries.values()][i]!;
+  for (const module of project.children) {
+    const name = names.get(module.name);
+    if (name === undefined) throw new Error(`api reference: no package exports the module ${module.name}`);
+    module.name = name;
+  }
   app.validate(project);
   await app.generateDocs(project, out);
   if (app.logger.hasWarnings() || app.logger.hasErrors())

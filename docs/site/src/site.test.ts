@@ -121,4 +121,8 @@ test('the site builds, without a dead link', () => {
     'results/2026-11-27-h200',
   ])
     expect(existsSync(join(out, `${page}.html`))).toBe(true);
+  // The reference names modules as programs import them.
+  const exported = { diffusers: 'StableDiffusionPipeline', core_graph: 'planGraph', 'backend-cuda': 'cuda' };
+  for (const [module, name] of Object.entries(exported))
+    expect(readFileSync(join(out, `api/modules/_darkroom_${module}.html`), 'utf8')).toContain(`>${name}<`);
 });
