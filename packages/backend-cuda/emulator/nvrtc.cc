@@ -98,32 +98,26 @@ static int runCompiler(const std::vector<std::string>& command, const std::strin
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/** Beside this library, a folder for each digest of the headers. */
-static std::string precompiledFolder() {
-  Dl_info self;
-  if (dladdr(reinterpret_cast<void*>(&precompiledFolder), &self) == 0) return "";
-  const std::string path = self.dli_fname;
-  const std::string folder = path.substr(0, path.rfind('/') + 1) + "pch-" + std::to_string(EMULATOR_VERSION);
-  mkdir(folder.c_str(), 0777);
-  mkdir((folder + "/cuda_emulator.h.gch").c_str(), 0777);
-  return folder;
-}
-
 /**
- * The option that makes g++ find the headers compiled ahead with the same options, a third of what a kernel takes; made
- * where they are missing. Empty where that fails: then g++ reads the headers themselves.
+ * The option that makes g++ find the headers compiled ahead, a third of what a kernel takes; made where they are missing,
+ * beside this library. Each set of options has a folder of its own: g++ crashes on headers that it takes for fitting and
+ * that were compiled otherwise. Empty where that fails: then g++ reads the headers themselves.
  */
 static std::string precompiled(std::vector<std::string> command, const std::string& log) {
-  static const std::string folder = precompiledFolder();
-  if (folder.empty()) return "";
-  std::string name;
-  for (const auto& option : command) name += option + ' ';
-  const std::string file = folder + "/cuda_emulator.h.gch/" + std::to_string(std::hash<std::string>{}(name));
   static std::mutex one;
   std::lock_guard<std::mutex> hold(one);
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&precompiled), &self) == 0) return "";
+  const std::string library = self.dli_fname;
+  std::string options = std::to_string(EMULATOR_VERSION);
+  for (const auto& option : command) options += ' ' + option;
+  const std::string folder = library.substr(0, library.rfind('/') + 1) + "headers-" +
+                             std::to_string(std::hash<std::string>{}(options));
+  const std::string file = folder + "/cuda_emulator.h.gch";
   if (access(file.c_str(), R_OK) == 0) return "-I" + folder;
+  mkdir(folder.c_str(), 0777);
   // Renamed when whole: several processes may begin at once.
-  const std::string part = file + "." + std::to_string(getpid());
+  const std::string part = folder + "/part-" + std::to_string(getpid());
   for (const auto& last : {std::string("-x"), std::string("c++-header"), includes() + "/cuda_emulator.h",
                            std::string("-o"), part})
     command.push_back(last);
@@ -175,10 +169,15 @@ API nvrtcCompileProgram(Program* program, int count, const char* const* options)
       command.push_back("-D__CUDA_ARCH__=" + std::to_string(atoi(option.c_str() + arch + 3)) + "0");
   }
   const std::string ahead = precompiled(command, log);
-  if (!ahead.empty()) command.push_back(ahead);
-  command.push_back("-I" + includes());
-  for (const auto& last : {std::string("-shared"), source, std::string("-o"), object}) command.push_back(last);
-  const int code = runCompiler(command, log);
+  const auto compile = [&](const std::string& more) {
+    auto whole = command;
+    if (!more.empty()) whole.push_back(more);
+    for (const auto& last : {"-I" + includes(), std::string("-shared"), source, std::string("-o"), object})
+      whole.push_back(last);
+    return runCompiler(whole, log);
+  };
+  int code = compile(ahead);
+  if (code != 0 && !ahead.empty()) code = compile("");
   program->log = read(log);
   if (code == 0) program->binary = read(object);
   if (code == -1) program->log = "the emulator needs g++: " + command[0] + " could not be run\n" + program->log;
