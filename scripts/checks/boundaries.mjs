@@ -19,7 +19,7 @@ export const packages = {
     optional: ['backend-webgpu', 'backend-cuda'],
   },
   conformance: { imports: ['core', 'diffusers', 'cli'], tests: ['backend-cpu', 'backend-webgpu'] },
-  packaging: { imports: [], tests: ['diffusers'] },
+  packaging: { imports: ['core'], tests: ['diffusers'] },
   bench: {
     // gpu-kernels for the op from outside (src/roll), which brings a kernel of its own.
     imports: [

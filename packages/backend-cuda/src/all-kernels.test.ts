@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Device, nullBackend, Scope } from '@darkroom/core';
 import { definitionOf } from '@darkroom/core/backend';
-import { buildInput, kernelArbitraries, testCases } from '@darkroom/core/testing';
+import { buildInput, kernelArbitraries, testCases, skip } from '@darkroom/core/testing';
 import type { KernelCase } from '@darkroom/core/testing';
 import type { KernelText } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { compile, diagnose, explain, loadAddon } from './node/addon.ts';
 import { factoryOf } from './kernels/index.ts';
-import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
+import { addonIsMissing, architectures, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
 const nvrtc = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.nvrtc;

@@ -20,7 +20,7 @@ import {
   cudnnType,
 } from './node/cudnn.ts';
 import { cublasCompute, cublasEpilogue, cublasReduction, cublasType } from './node/native.ts';
-import { skip } from './node/testing.ts';
+import { skip } from '@darkroom/core/testing';
 
 const { env } = process;
 const packages = (env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);

@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { kernelText } from './text/device.cu.ts';
 import { compile, compileAsync, diagnose, explain, loadAddon } from './node/addon.ts';
 import type { LibraryReport } from './node/addon.ts';
-import { addonIsMissing, skip } from './node/testing.ts';
+import { skip } from '@darkroom/core/testing';
+import { addonIsMissing } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
 // libcuda's variable may name the emulator; here only NVRTC counts.

@@ -12,7 +12,8 @@ import type { SharedOp } from '@darkroom/gpu-kernels';
 import { compileOptions, sourceOf } from './compiler.ts';
 import { diagnose, explain, loadAddon } from './node/addon.ts';
 import { factoryOf } from './kernels/index.ts';
-import { addonIsMissing, architectures, skip, traitsOfArchitecture } from './node/testing.ts';
+import { skip } from '@darkroom/core/testing';
+import { addonIsMissing, architectures, traitsOfArchitecture } from './node/testing.ts';
 
 const sitePackages = (process.env['DARKROOM_SITE_PACKAGES'] ?? '').split(delimiter).filter(Boolean);
 const nvrtc = addonIsMissing() ? undefined : diagnose({ sitePackages, emulator: false }).libraries.nvrtc;

@@ -3,6 +3,7 @@
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { skip } from '@darkroom/core/testing';
 import { run, succeed } from './pack.ts';
 
 /** A fresh folder with a package.json, as `npm init` leaves it, for ES modules. */
@@ -54,26 +55,15 @@ export function look(folder: string): Installed {
   };
 }
 
-/** True, with the reason printed, where what DARKROOM_REQUIRE calls `name` is missing. @throws Error where it names it */
-export function isMissing(name: string, isThere: () => boolean, reason: string): boolean {
-  if (isThere()) return false;
-  if ((process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes(name)) throw new Error(reason);
-  console.warn(`skipped: ${reason}`);
-  return true;
-}
-
 /** True where no registry answers npm. */
 export const npmIsMissing = (): boolean =>
-  isMissing(
-    'npm',
-    () => run('npm', ['view', 'commander', 'version', '--fetch-retries=0'], tmpdir()).status === 0,
-    'npm: no registry answers, so the packed packages cannot be installed (DARKROOM_REQUIRE=npm makes this a failure)',
-  );
+  run('npm', ['view', 'commander', 'version', '--fetch-retries=0'], tmpdir()).status !== 0 &&
+  skip('npm', 'no registry answers npm, so the packed packages cannot be installed');
 
 /** True where a JavaScript runtime is neither on PATH nor in DARKROOM_RUNTIMES. */
 export const runtimeIsMissing = (command: string): boolean =>
-  isMissing(
+  run(command, ['--version'], tmpdir()).status !== 0 &&
+  skip(
     command,
-    () => run(command, ['--version'], tmpdir()).status === 0,
     `no ${command} on PATH; npm install --prefix DIR ${command}, then DARKROOM_RUNTIMES=DIR/node_modules/.bin`,
   );

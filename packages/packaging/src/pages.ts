@@ -37,25 +37,27 @@ Object.assign(globalThis, { drawn: { width: image.width, height: image.height, d
 }
 
 /** Writes a page and its program into a folder. */
-function writePage(folder: string, name: string, text: string): string {
+function writePage(folder: string, name: string, text: string, script: string): string {
   const page = join(folder, name);
   mkdirSync(page, { recursive: true });
-  writeFileSync(join(page, 'index.html'), '<!doctype html>\n<script type="module" src="page.js"></script>\n');
+  writeFileSync(
+    join(page, 'index.html'),
+    `<!doctype html>\n<script type="module" src="${script}"></script>\n`,
+  );
   writeFileSync(join(page, 'page.ts'), text);
   return page;
 }
 
 /** Builds a page by Vite without settings; the built folder. */
 export async function buildWithVite(folder: string, text: string): Promise<string> {
-  const page = writePage(folder, 'vite-page', text);
-  writeFileSync(join(page, 'index.html'), '<!doctype html>\n<script type="module" src="page.ts"></script>\n');
+  const page = writePage(folder, 'vite-page', text, 'page.ts');
   await build({ root: page, configFile: false, logLevel: 'warn' });
   return join(page, 'dist');
 }
 
 /** Builds a page by esbuild, and lays the model's files beside it, as its README says; the built folder. */
 export async function buildWithEsbuild(folder: string, text: string): Promise<string> {
-  const page = writePage(folder, 'esbuild-page', text);
+  const page = writePage(folder, 'esbuild-page', text, 'page.js');
   const outfile = join(page, 'page.js');
   await bundle({
     entryPoints: [join(page, 'page.ts')],

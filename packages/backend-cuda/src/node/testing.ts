@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { skip } from '@darkroom/core/testing';
 import { traitsOf } from '../traits.ts';
 import type { CudaTraits } from '../traits.ts';
 import { nativeFolder } from './libraries.ts';
@@ -12,18 +13,6 @@ import { nativeFolder } from './libraries.ts';
 export { CachingAllocator } from './caching-allocator.ts';
 export { h100, realNvrtc, standInCuda } from './stand-in.ts';
 export type { DescribedGpu, StandIn } from './stand-in.ts';
-
-/** True when DARKROOM_REQUIRE names it: its tests then may not be skipped. */
-export function isRequired(name: string): boolean {
-  return (process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes(name);
-}
-
-/** Says why tests are skipped; throws instead where they are required. */
-export function skip(name: string, reason: string): true {
-  if (isRequired(name)) throw new Error(`DARKROOM_REQUIRE=${name}: ${reason}`);
-  console.warn(`skipped: ${reason}`);
-  return true;
-}
 
 /** Builds what is stale. True when there is no addon afterwards. */
 export function addonIsMissing(): boolean {

@@ -1,6 +1,7 @@
 // For tests: whether this machine has an adapter. Tests without one are skipped with the reason printed, unless
 // DARKROOM_REQUIRE names webgpu (as CI does): then they fail.
 
+import { skip } from '@darkroom/core/testing';
 import { webgpu } from '../open.ts';
 
 /** True where no adapter is found; tests then are skipped with the reason printed. @throws Error where DARKROOM_REQUIRE names webgpu. */
@@ -9,8 +10,6 @@ export async function adapterIsMissing(): Promise<boolean> {
     (await webgpu())[Symbol.dispose]();
     return false;
   } catch (error) {
-    if ((process.env['DARKROOM_REQUIRE'] ?? '').split(',').includes('webgpu')) throw error;
-    console.warn(`skipped: ${(error as Error).message}`);
-    return true;
+    return skip('webgpu', (error as Error).message);
   }
 }

@@ -5,6 +5,7 @@ import type { Device } from '@darkroom/core';
 import type { PreparedLaunch } from '@darkroom/core/backend';
 import type { Plan } from '@darkroom/core/graph';
 import type { KernelsRecord } from './records.ts';
+import { replaced } from './replaced.ts';
 
 /** One launch of a trace. */
 export interface TimedLaunch {
@@ -25,7 +26,7 @@ export async function timedLaunches(
   device: Device,
   plan: Plan,
   { run, release }: { readonly run: () => void; readonly release: () => void },
-  /** Launches of one kernel in a graph: the gaps between them are those of a whole graph. */
+  /** Launches of one kernel in a graph. Each time holds the gap to the next launch, as in a whole graph. */
   repeats = 20,
 ): Promise<readonly TimedLaunch[]> {
   const { backend } = device;
@@ -33,15 +34,11 @@ export async function timedLaunches(
   if (!compile) throw new Error(`in-graph times: ${backend.name} makes no graphs of launches`);
   const seen: (readonly PreparedLaunch[])[] = [];
   release();
-  backend.compile = (launches) => {
+  const seeing: typeof compile = (launches) => {
     seen.push(launches);
     return compile(launches);
   };
-  try {
-    run();
-  } finally {
-    delete (backend as { compile?: unknown }).compile;
-  }
+  replaced(backend, 'compile', seeing, run);
   const { from, to } = plan.segments.at(-1)!;
   const launches = seen.at(-1)!;
   if (launches.length !== to - from)

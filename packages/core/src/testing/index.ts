@@ -11,6 +11,7 @@ export { drawWith } from './cases/draw.ts';
 export type { Arb, Draw, Fc } from './cases/draw.ts';
 export { mapExpressions } from './cases/pointwise.ts';
 export { checkEveryChoice, choosing } from './choosing.ts';
+export { skip } from './skip.ts';
 export { buildGraph, graphArbitrary } from './graphs.ts';
 export type { GraphProgram, RandomGraph } from './graphs.ts';
 export { buildInput } from './inputs.ts';

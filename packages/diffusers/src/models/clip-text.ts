@@ -246,9 +246,7 @@ export class CLIPTextModel extends Module<Forward, TextModelOutput> {
    * @throws ArgumentError for bad lengths, ids or clipSkip
    */
   override forward(...[ids, options = {}]: Forward): TextModelOutput {
-    return scope(() => {
-      return this.encode(this.inputs(ids), options);
-    });
+    return scope(() => this.encode(this.inputs(ids), options));
   }
 
   /**

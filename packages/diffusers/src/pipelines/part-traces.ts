@@ -1,6 +1,7 @@
 // What a call does before and after its steps as traces: text encoders, and the decoder with the making of bytes. On
 // devices that run kernels faster than the host enqueues them, that is most of a call outside its steps. Unlike steps,
-// these run once a call, so they are recorded when a second call asks for the same.
+// these run once a call, so they are recorded at a later call: the decoder when it is asked for the same again, text encoders
+// at the next call, since what a call asks of them is known only while it embeds, which does not wait.
 
 import { DarkroomError, log, Tensor, trace } from '@darkroom/core';
 import type { Device, DType, Module, TracedModule, TraceOptions } from '@darkroom/core';
@@ -45,7 +46,7 @@ export class PartTraces {
   async prepareAll(name: string): Promise<void> {
     for (const [kind, part] of [...this.#seen]) {
       if (part.name !== name) continue;
-      if (this.#kindOf(part) === kind) await this.prepare(part);
+      if (this.#kindOf(part) === kind) await this.#prepare(kind, part);
       else this.#seen.delete(kind); // of modules that were changed or replaced
     }
   }
@@ -53,7 +54,11 @@ export class PartTraces {
   /** Records a part if a call has run it before. */
   async prepare(part: Part): Promise<void> {
     const kind = this.#kindOf(part);
-    if (kind === undefined || !this.#seen.has(kind) || this.#traces.has(kind)) return;
+    if (kind !== undefined) await this.#prepare(kind, part);
+  }
+
+  async #prepare(kind: string, part: Part): Promise<void> {
+    if (!this.#seen.has(kind) || this.#traces.has(kind)) return;
     const known = this.#making.get(kind);
     if (known) return known;
     const making: Promise<void> = this.#make(kind, part, () => this.#making.get(kind) === making).finally(

@@ -20,7 +20,7 @@ export interface TorchCpuState {
 
 interface Kind {
   /** Random bits in one uniform value. */
-  readonly bits: number;
+  readonly bits: 24 | 53;
   /** Rounding of intermediate values: the half types compute in float32. */
   readonly compute: (x: number) => number;
   /** Rounding of the result. */
@@ -107,21 +107,15 @@ export class TorchCpuGenerator implements Generator {
     return TorchCpuGenerator.fromState(this.getState());
   }
 
-  /** The low `bits` bits of a draw, as a fraction of 1; more than 32 bits take two draws, high word first. */
-  #uniform(bits: number): number {
-    if (bits <= 32) return (this.#engine.next() & (2 ** bits - 1)) * 2 ** -bits;
-    const high = this.#engine.next() & (2 ** (bits - 32) - 1);
-    return (high * 2 ** 32 + this.#engine.next()) * 2 ** -bits;
+  /** The low `bits` bits of a draw, as a fraction of 1; 53 bits take two draws, the high word first. */
+  #uniform(bits: 24 | 53): number {
+    const word = this.#engine.next();
+    if (bits === 24) return (word & 0xffffff) * 2 ** -24;
+    return ((word & 0x1fffff) * 2 ** 32 + this.#engine.next()) * 2 ** -53;
   }
 
-  #fill(out: Float32Array | Float64Array, start: number, stop: number, bits: number): void {
-    if (bits > 32) {
-      for (let i = start; i < stop; i++) out[i] = this.#uniform(bits);
-      return;
-    }
-    const engine = this.#engine;
-    const [mask, unit] = [2 ** bits - 1, 2 ** -bits]; // powers once, not once a value
-    for (let i = start; i < stop; i++) out[i] = (engine.next() & mask) * unit;
+  #fill(out: Float32Array | Float64Array, start: number, stop: number, bits: 24 | 53): void {
+    for (let i = start; i < stop; i++) out[i] = this.#uniform(bits);
   }
 
   #scalarNormal(): number {
